@@ -1,0 +1,1 @@
+"""Generators of crystals: one file each, one line each in the table."""

@@ -1,0 +1,69 @@
+"""The properties that invdesign knows: each key once, with its unit, range and how it is modelled.
+
+Moduli are Voigt-Reuss-Hill averages. `log` marks quantities that are positive, spread over decades and
+modelled in log10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from invdesign.errors import InputError
+
+
+@dataclass(frozen=True)
+class Property:
+    """One physical property.
+
+    Attributes:
+        name: the key in every table, query and API call.
+        unit: its unit, as printed.
+        low: smallest value that a target may name.
+        high: largest value that a target may name.
+        log: whether models work on log10 of it.
+        label: the words for a report.
+        symbol: the usual symbol.
+        derived: whether it is computed from other properties (by `invdesign.mechanics`) or the crystal itself.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    log: bool
+    label: str
+    symbol: str
+    derived: bool
+
+
+PROPERTIES: dict[str, Property] = {
+    p.name: p
+    for p in (
+        Property("bulk_modulus", "GPa", 0.1, 700.0, True, "bulk modulus", "K", False),
+        Property("shear_modulus", "GPa", 0.1, 700.0, True, "shear modulus", "G", False),
+        Property("youngs_modulus", "GPa", 0.1, 1500.0, True, "Young's modulus", "E", True),
+        Property("poisson_ratio", "", -1.0, 0.5, False, "Poisson's ratio", "ν", True),
+        Property("pugh_ratio", "", 0.0, 50.0, False, "Pugh's ratio K/G", "K/G", True),
+        Property("vickers_hardness", "GPa", 0.0, 150.0, True, "Vickers hardness", "H_V", True),
+        Property("fracture_toughness", "MPa m^0.5", 0.0, 50.0, True, "fracture toughness", "K_IC", True),
+        Property("density", "g/cm³", 0.05, 30.0, True, "density", "ρ", True),
+        Property("band_gap", "eV", 0.0, 20.0, False, "band gap (PBE)", "E_g", False),
+        Property("formation_energy", "eV/atom", -6.0, 5.0, False, "formation energy", "E_f", False),
+        Property("energy_above_hull", "eV/atom", 0.0, 5.0, False, "energy above hull", "E_hull", False),
+    )
+}
+
+PREDICTED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if not p.derived)
+DERIVED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if p.derived)
+
+
+def get_property(name: str) -> Property:
+    """Look a property up by its key.
+
+    Raises:
+        InputError: if there is no property of that name.
+    """
+    try:
+        return PROPERTIES[name]
+    except KeyError:
+        raise InputError("property", name, PROPERTIES) from None

@@ -1,0 +1,1 @@
+"""Wyckoff genes: crystal to gene and back."""

@@ -1,0 +1,1 @@
+"""Property predictors that know their own uncertainty."""

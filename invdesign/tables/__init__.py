@@ -1,0 +1,1 @@
+"""Tables that the package ships; each is made by a script in `scripts/`."""

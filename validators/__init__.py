@@ -1,0 +1,1 @@
+"""Validators of crystals: one file each, one line each in the table."""
