@@ -1,0 +1,237 @@
+"""Crystal to Wyckoff gene and back.
+
+`encode` finds the gene of a crystal (symmetry by moyo); `decode` builds crystals from genes, thousands a second.
+The crystals that come back are primitive cells that carry their gene; `decode_conventional` gives the
+conventional cell of the standard setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from invdesign.crystal import Crystal, FloatArray, Gene, IntArray
+from invdesign.represent.wyckoff import FREE_LATTICE, WyckoffTable, lattice_family, wyckoff_table
+
+SYMPREC = 0.1
+"""Tolerance (Å) at which crystals are symmetrised, as in the Materials Project labels."""
+
+
+def encode(crystal: Crystal, symprec: float = SYMPREC) -> Gene:
+    """Reduce a crystal to its Wyckoff gene.
+
+    Args:
+        crystal: any cell of the crystal.
+        symprec: distance tolerance, Å. Atoms closer than this to a symmetric place are put there.
+
+    Raises:
+        ValueError: if no symmetry can be found or the orbits do not fit their Wyckoff positions.
+    """
+    import moyopy
+
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.numbers.tolist())
+    try:
+        data = moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
+    except Exception as error:  # moyopy raises bare exceptions of its own
+        raise ValueError(f"no symmetry found at {symprec} Å: {error}") from None
+    lattice = np.asarray(data.std_cell.basis, dtype=np.float64).reshape(3, 3)
+    primitive = np.asarray(data.prim_std_cell.basis, dtype=np.float64).reshape(3, 3)
+    coords = np.asarray(data.prim_std_cell.positions) @ primitive @ np.linalg.inv(lattice)
+    mapping = np.asarray(data.mapping_std_prim)
+    source = np.full(len(coords), -1)
+    source[mapping[::-1]] = np.arange(len(mapping))[::-1]
+    return _gene_of(
+        int(data.number), lattice, np.asarray(data.prim_std_cell.numbers), coords, source, data.wyckoffs, data.orbits
+    )
+
+
+def _gene_of(
+    number: int,
+    lattice: FloatArray,
+    numbers: IntArray,
+    coords: FloatArray,
+    source: IntArray,
+    wyckoffs: Sequence[str],
+    orbits: Sequence[int],
+) -> Gene:
+    """Assemble a gene from a standardised primitive cell given in conventional coordinates."""
+    table = wyckoff_table()
+    first = int(table.group_start[number - 1])
+    letters = table.letter[first : int(table.group_start[number])]
+    found: list[tuple[int, int, tuple[float, ...]]] = []
+    remaining = {}
+    for site, origin in enumerate(source):
+        remaining.setdefault((orbits[origin], wyckoffs[origin]), []).append(site)
+    for (_, letter), sites in remaining.items():
+        wyckoff = letters.index(letter)
+        if len(sites) != table.primitive_multiplicity[first + wyckoff]:
+            raise ValueError(f"orbit of {len(sites)} atoms on {letter} of group {number}")
+        free = _free_coordinates(table, first + wyckoff, coords[sites[0]], lattice)
+        found.append((wyckoff, int(numbers[sites[0]]), free))
+    found.sort()
+    return Gene(
+        space_group=number,
+        wyckoffs=tuple(f[0] for f in found),
+        numbers=tuple(f[1] for f in found),
+        free_coords=tuple(u for f in found for u in f[2]),
+        free_lattice=free_from_lattice(number, lattice),
+    )
+
+
+def _free_coordinates(
+    table: WyckoffTable, position: int, point: FloatArray, lattice: FloatArray, tolerance: float = 0.5
+) -> tuple[float, ...]:
+    """Free coordinates that put a point of the orbit at `point`: of all equivalent ones the smallest."""
+    start, count = int(table.map_start[position]), int(table.multiplicity[position])
+    maps = slice(start, start + count)
+    offset = point - table.translation[maps]
+    free = np.mod(np.einsum("kij,kj->ki", table.left_inverse[maps], offset), 1.0)
+    free[free > 1.0 - 1e-6] = 0.0
+    residual = offset - np.einsum("kij,kj->ki", table.rotation[maps], free)
+    residual -= np.round(residual)
+    error = np.linalg.norm(residual @ lattice, axis=1)
+    best = float(error.min())
+    if best > tolerance:
+        raise ValueError(f"no point of Wyckoff position {table.letter[position]} within {tolerance} Å")
+    freedom = int(table.freedom[position])
+    if freedom == 0:
+        return ()
+    choices = np.round(free[error < best + 1e-3][:, :freedom], 6)
+    return tuple(float(u) for u in min(map(tuple, choices)))
+
+
+def free_from_lattice(space_group: int, lattice: FloatArray) -> tuple[float, ...]:
+    """The free lattice parameters of a conventional lattice (rows, Å), averaged over those that symmetry equates."""
+    lengths = np.linalg.norm(lattice, axis=1)
+    cosines = [lattice[i] @ lattice[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
+    angles = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+    family = lattice_family(space_group)
+    if family == "cubic":
+        lengths = np.full(3, np.prod(lengths) ** (1 / 3))
+    elif family in ("tetragonal", "hexagonal"):
+        lengths = np.array([np.sqrt(lengths[0] * lengths[1])] * 2 + [lengths[2]])
+    parameters = np.concatenate([lengths, angles])
+    return tuple(round(float(parameters[k]), 6) for k in FREE_LATTICE[family])
+
+
+def lattice_from_free(space_group: int, free_lattice: Sequence[float]) -> FloatArray:
+    """(3, 3) conventional lattice (rows, Å) from the free lattice parameters.
+
+    Raises:
+        ValueError: if their number or their values give no cell.
+    """
+    family = lattice_family(space_group)
+    if len(free_lattice) != len(FREE_LATTICE[family]):
+        raise ValueError(f"group {space_group} has {len(FREE_LATTICE[family])} free lattice parameters")
+    return lattices_from_parameters(_full_parameters(family, free_lattice)[None])[0]
+
+
+def _full_parameters(family: str, free: Sequence[float]) -> FloatArray:
+    """The six lattice parameters of a family from its free ones."""
+    full = np.array([0.0, 0.0, 0.0, 90.0, 90.0, 120.0 if family == "hexagonal" else 90.0])
+    full[list(FREE_LATTICE[family])] = free
+    if family == "cubic":
+        full[1:3] = full[0]
+    elif family in ("tetragonal", "hexagonal"):
+        full[1] = full[0]
+    return full
+
+
+def lattices_from_parameters(parameters: FloatArray) -> FloatArray:
+    """(n, 3, 3) lattices from (n, 6) parameters a, b, c (Å), alpha, beta, gamma (degrees); a along x, b in xy.
+
+    Raises:
+        ValueError: if the lengths are not positive or the angles span no volume.
+    """
+    lengths, cosines = parameters[:, :3], np.cos(np.radians(parameters[:, 3:]))
+    sin_gamma = np.sqrt(np.clip(1.0 - cosines[:, 2] ** 2, 1e-12, None))
+    cx, cy = cosines[:, 1], (cosines[:, 0] - cosines[:, 1] * cosines[:, 2]) / sin_gamma
+    cz2 = 1.0 - cx**2 - cy**2
+    if (lengths <= 0).any() or (cz2 <= 1e-8).any() or not np.isfinite(parameters).all():
+        raise ValueError("lattice parameters do not span a volume")
+    lattice = np.zeros((len(parameters), 3, 3))
+    lattice[:, 0, 0] = lengths[:, 0]
+    lattice[:, 1, 0] = lengths[:, 1] * cosines[:, 2]
+    lattice[:, 1, 1] = lengths[:, 1] * sin_gamma
+    lattice[:, 2] = lengths[:, 2:3] * np.stack([cx, cy, np.sqrt(np.clip(cz2, 1e-12, None))], axis=1)
+    lattice[np.abs(lattice) < 1e-12] = 0.0
+    return lattice
+
+
+def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
+    """Build the primitive cells of genes, in one vectorised pass.
+
+    Returns:
+        one crystal per gene, in the same order, with `gene` and `source` set.
+
+    Raises:
+        ValueError: if a gene is inconsistent (counts of coordinates or lattice parameters, unknown position).
+    """
+    if not genes:
+        return []
+    table = wyckoff_table()
+    groups = np.array([g.space_group for g in genes])
+    conventional = lattices_from_parameters(
+        np.array([_checked_parameters(g) for g in genes])
+    )
+    primitive = table.primitive_cell[groups - 1]
+    lattices = primitive @ conventional
+    owner, maps, points = _points(genes, table, table.primitive_multiplicity)
+    inverse = np.linalg.inv(primitive)
+    coords = np.mod(np.einsum("pj,pjk->pk", points, inverse[owner]), 1.0)
+    coords[coords > 1.0 - 1e-9] = 0.0
+    bounds = np.searchsorted(owner, np.arange(len(genes) + 1))
+    return [
+        Crystal(lattices[i], maps[bounds[i] : bounds[i + 1]], coords[bounds[i] : bounds[i + 1]], gene, source)
+        for i, gene in enumerate(genes)
+    ]
+
+
+def decode_conventional(gene: Gene, source: str = "") -> Crystal:
+    """The conventional cell of a gene in the standard setting; same errors as `decode`."""
+    table = wyckoff_table()
+    lattice = lattices_from_parameters(_checked_parameters(gene)[None])[0]
+    _, numbers, points = _points([gene], table, table.multiplicity)
+    coords = np.mod(points, 1.0)
+    coords[coords > 1.0 - 1e-9] = 0.0
+    return Crystal(lattice, numbers, coords, gene, source)
+
+
+def _checked_parameters(gene: Gene) -> FloatArray:
+    family = lattice_family(gene.space_group)
+    if len(gene.free_lattice) != len(FREE_LATTICE[family]):
+        raise ValueError(f"gene of group {gene.space_group} has {len(gene.free_lattice)} lattice parameters")
+    return _full_parameters(family, gene.free_lattice)
+
+
+def _points(
+    genes: Sequence[Gene], table: WyckoffTable, counts: IntArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Owner gene, atomic number and conventional coordinates of every atom of every gene."""
+    positions = np.array([table.index(g.space_group, w) for g in genes for w in g.wyckoffs], dtype=np.int64)
+    numbers = np.array([z for g in genes for z in g.numbers], dtype=np.int64)
+    owner = np.repeat(np.arange(len(genes)), [len(g.wyckoffs) for g in genes])
+    if len(numbers) != len(positions):
+        raise ValueError("a gene has not one element for each orbit")
+    freedom = table.freedom[positions]
+    needed = np.bincount(owner, weights=freedom, minlength=len(genes)).astype(int)
+    given = np.array([len(g.free_coords) for g in genes])
+    if (needed != given).any():
+        bad = int(np.flatnonzero(needed != given)[0])
+        raise ValueError(f"gene {bad} has {given[bad]} free coordinates and needs {needed[bad]}")
+    free = np.zeros((len(positions), 3))
+    column = np.arange(3)[None, :] < freedom[:, None]
+    free[column] = np.array([u for g in genes for u in g.free_coords])
+    n = counts[positions]
+    orbit = np.repeat(np.arange(len(positions)), n)
+    within = np.arange(len(orbit)) - np.repeat(np.cumsum(n) - n, n)
+    maps = table.map_start[positions][orbit] + within
+    points = np.einsum("pij,pj->pi", table.rotation[maps], free[orbit]) + table.translation[maps]
+    return owner[orbit], numbers[orbit], points
+
+
+def primitive_sites(gene: Gene) -> int:
+    """Number of atoms in the primitive cell of a gene."""
+    table = wyckoff_table()
+    return int(sum(table.primitive_multiplicity[table.index(gene.space_group, w)] for w in gene.wyckoffs))

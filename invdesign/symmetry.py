@@ -1,0 +1,46 @@
+"""Symmetry of a crystal by spglib, the referee of everything that moyo or a generator claims."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from invdesign.crystal import Crystal
+
+
+def space_group(crystal: Crystal, symprec: float = 0.1, angle_tolerance: float = -1.0) -> int | None:
+    """Space group number that spglib finds, or None where it finds none.
+
+    Args:
+        crystal: any cell.
+        symprec: distance tolerance, Å.
+        angle_tolerance: degrees; -1 for spglib's own.
+    """
+    import spglib
+
+    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = spglib.get_spacegroup(cell, symprec=symprec, angle_tolerance=angle_tolerance)
+        except Exception:  # spglib's exception classes differ between releases
+            return None
+    return int(found.split("(")[1].rstrip(")")) if found else None
+
+
+def primitive(crystal: Crystal, symprec: float = 1e-3) -> Crystal:
+    """A primitive cell of the crystal, not rotated or symmetrised; the crystal itself if spglib finds none."""
+    import spglib
+
+    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = spglib.find_primitive(cell, symprec=symprec)
+        except Exception:  # as above
+            found = None
+    if found is None:
+        return crystal
+    lattice, coords, numbers = found
+    return Crystal(np.asarray(lattice), np.asarray(numbers), np.asarray(coords), crystal.gene, crystal.source)

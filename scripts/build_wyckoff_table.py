@@ -1,0 +1,121 @@
+"""Make `invdesign/tables/wyckoff.npz`: every Wyckoff position of the 230 groups as affine maps.
+
+The standard setting (International Tables: unique axis b, hexagonal axes, origin choice 2) is that of PyXtal's
+tables, which are used here once and are no dependency of the package. Each orbit's points are R u + t with the
+free coordinates u of that position; the maps that fill one primitive cell stand first.
+
+Run: python scripts/build_wyckoff_table.py [--out invdesign/tables/wyckoff.npz]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import moyopy
+import numpy as np
+from pyxtal.symmetry import Group
+
+PRIMITIVE = {
+    "P": np.eye(3),
+    "A": np.array([[1, 0, 0], [0, 0.5, -0.5], [0, 0.5, 0.5]]),
+    "C": np.array([[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]]),
+    "I": np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]),
+    "F": np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]),
+    "R": np.array([[2, 1, 1], [-1, 1, 1], [-1, -2, 1]]) / 3.0,
+}
+
+
+def left_inverse(matrix: np.ndarray) -> np.ndarray:
+    """(dof, 3) matrix S with S R = 1 that reads each free coordinate from one row with a unit entry."""
+    dof = matrix.shape[1]
+    for rows in itertools.permutations(range(3), dof):
+        block = matrix[list(rows)]
+        if abs(abs(np.linalg.det(block)) - 1.0) < 1e-9:
+            inverse = np.zeros((dof, 3))
+            inverse[:, list(rows)] = np.linalg.inv(block)
+            return inverse
+    raise ValueError(f"no unit pivot in {matrix}")
+
+
+def maps_of(position: object, primitive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """R (m, 3, 3 padded), t (m, 3), S (m, 3, 3 padded), degrees of freedom, and the count in a primitive cell."""
+    affine = np.array([op.affine_matrix for op in position.ops])
+    used = np.flatnonzero(np.abs(affine[0, :3, :3]).sum(axis=0) > 1e-9)
+    rotations, shifts = affine[:, :3, :3][:, :, used], affine[:, :3, 3]
+    to_primitive = np.linalg.inv(primitive)
+    seen: list[tuple] = []
+    first, rest = [], []
+    for k in range(len(affine)):
+        key_shift = np.mod(np.round(shifts[k] @ to_primitive, 6) + 1e-9, 1.0)
+        key = (*np.round(rotations[k].ravel(), 6), *np.round(key_shift, 4))
+        (rest if key in seen else first).append(k)
+        seen.append(key)
+    order = first + rest
+    padded = np.zeros((len(affine), 3, 3))
+    inverse = np.zeros((len(affine), 3, 3))
+    padded[:, :, : len(used)] = rotations
+    for k in range(len(affine)):
+        if len(used):
+            inverse[k, : len(used)] = left_inverse(rotations[k])
+    return padded[order], shifts[order], inverse[order], len(used), len(first)
+
+
+def build() -> dict[str, np.ndarray]:
+    """All arrays of the table."""
+    rows: dict[str, list] = {k: [] for k in ("R", "t", "S", "start", "mult", "prim", "dof", "site", "letter")}
+    group_start, primitive_cells = [0], []
+    n_ops = 0
+    for number in range(1, 231):
+        group = Group(number)
+        letter = moyopy.SpaceGroupType(number).hm_short[0]
+        primitive = PRIMITIVE[letter]
+        primitive_cells.append(primitive)
+        positions = sorted((group[i] for i in range(len(group))), key=lambda w: (w.letter == "A", w.letter))
+        for position in positions:
+            rotation, shift, inverse, dof, prim = maps_of(position, primitive)
+            expected = round(len(rotation) * abs(np.linalg.det(primitive)))
+            if prim != expected or dof != position.get_dof():
+                raise ValueError(f"group {number} {position.letter}: {prim} of {expected}, dof {dof}")
+            position.get_site_symmetry()
+            rows["R"].append(rotation)
+            rows["t"].append(shift)
+            rows["S"].append(inverse)
+            rows["start"].append(n_ops)
+            rows["mult"].append(len(rotation))
+            rows["prim"].append(prim)
+            rows["dof"].append(dof)
+            rows["site"].append(position.site_symm.replace(" ", ""))
+            rows["letter"].append(position.letter)
+            n_ops += len(rotation)
+        group_start.append(len(rows["dof"]))
+    sites = sorted(set(rows["site"]))
+    return {
+        "rotation": np.concatenate(rows["R"]).astype(np.int8),
+        "translation": np.round(np.concatenate(rows["t"]) * 24).astype(np.int8),
+        "left_inverse": np.concatenate(rows["S"]).astype(np.int8),
+        "map_start": np.array(rows["start"], dtype=np.int32),
+        "multiplicity": np.array(rows["mult"], dtype=np.int16),
+        "primitive_multiplicity": np.array(rows["prim"], dtype=np.int16),
+        "freedom": np.array(rows["dof"], dtype=np.int8),
+        "site_symmetry": np.array([sites.index(s) for s in rows["site"]], dtype=np.int16),
+        "site_symmetry_names": np.array(sites),
+        "letter": np.array(rows["letter"]),
+        "group_start": np.array(group_start, dtype=np.int32),
+        "primitive_cell": np.round(np.array(primitive_cells) * 6).astype(np.int8),
+    }
+
+
+def main() -> None:
+    """Build, check that the integer storage is exact, and save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/wyckoff.npz"))
+    out = parser.parse_args().out
+    table = build()
+    np.savez_compressed(out, **table)
+    print(f"{len(table['freedom'])} Wyckoff positions, {len(table['rotation'])} maps -> {out}")
+
+
+if __name__ == "__main__":
+    main()
