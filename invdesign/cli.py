@@ -1,0 +1,306 @@
+"""The command line. Each command reads its arguments and calls one function of `invdesign.app`.
+
+Nothing heavy is imported before a command runs. Results go to stdout, progress and errors to stderr. Every error
+of the user is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from invdesign import __version__
+from invdesign.errors import InputError, InvdesignError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign.query import Query
+
+F = TypeVar("F", bound=Callable[..., Any])
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+RUN_KEYS = ("seed", "out", "workers")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, "1")
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 (a defect), 2 (wrong input) or 130 (interrupted)."""
+    try:
+        code = commands.main(args=None if args is None else list(args), standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except InvdesignError as error:
+        return _say(str(error), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("interrupted; a design run goes on with: invdesign resume DIR", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"invdesign: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("INVDESIGN_DEBUG"):
+        traceback.print_exception(error)
+        return 1
+    hint = "set INVDESIGN_DEBUG=1 to see the traceback"
+    return _say(f"unexpected {type(error).__name__}: {error} ({hint})", 1)
+
+
+@click.group(name="invdesign", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="invdesign")
+def commands() -> None:
+    """Target properties in, ranked and verified crystals out."""
+
+
+def _conditions(function: F) -> F:
+    """The flags that say what is wanted; `design` and `generate` share them."""
+    flags = (
+        click.option("--target", "targets", multiple=True, metavar="TARGET",
+                     help='Such as "bulk_modulus>=250", "density=3..5" or "band_gap=min"; may be repeated.'),
+        click.option("--elements", metavar="A,B", help="Elements that may be used (default: all)."),
+        click.option("--required", metavar="A,B", help="Elements that must be used."),
+        click.option("--exclude", metavar="A,B", help="Elements that must not be used."),
+        click.option("--chemical-system", metavar="A-B", help="Only these elements, e.g. Ti-B-N."),
+        click.option("--space-group", metavar="N|SYSTEM", help="A number, or a crystal system such as cubic."),
+        click.option("--max-sites", type=int, help="Largest number of atoms in the primitive cell [20]."),
+    )  # fmt: skip
+    for flag in reversed(flags):
+        function = flag(function)
+    return function
+
+
+SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
+PATHS = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+CSV = click.option("--out", required=True, metavar="FILE.csv", help="Table to write.")
+DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to write.")
+
+
+@commands.command()
+@click.argument("query_file", required=False, metavar="[QUERY.yaml]")
+@_conditions
+@click.option("--generator", metavar="NAME", help="vae, substitution, random or mixture [vae].")
+@click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
+@click.option("-n", "n", type=int, help="Number of candidates wanted [20].")
+@click.option("--max-energy-above-hull", type=float, metavar="EV", help="Stability limit, eV/atom [0.1].")
+@click.option("--relaxations", type=int, help="Largest number of relaxations [200].")
+@click.option("--search", metavar="optuna|none", help="How rounds learn from earlier ones [optuna].")
+@SEED
+@WORKERS
+@click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
+def design(query_file: str | None, **flags: Any) -> None:
+    """Find crystals that meet a query: from QUERY.yaml, from flags, or both (flags win)."""
+    settings = _read_query_file(query_file) if query_file else {}
+    settings |= {key: value for key, value in flags.items() if value not in (None, ())}
+    run = {key: settings.pop(key) for key in RUN_KEYS if key in settings}
+    query = _query(settings)
+    from invdesign import app
+
+    with _progress() as progress:
+        folder = Path(run.get("out") or app.new_run_folder())
+        result = app.design(query, int(run.get("seed", 0)), folder, workers=run.get("workers"), progress=progress)
+    _print_result(result)
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR")
+@WORKERS
+def resume(folder: str, workers: int | None) -> None:
+    """Go on with a run that was stopped."""
+    from invdesign import app
+
+    with _progress() as progress:
+        result = app.resume(Path(folder), workers=workers, progress=progress)
+    _print_result(result)
+
+
+@commands.command()
+@click.argument("generator", metavar="NAME")
+@_conditions
+@click.option("-n", "n", type=click.IntRange(1), default=100, show_default=True, help="Number of samples.")
+@click.option("--guidance", type=float, default=1.0, show_default=True, help="Weight of the conditions.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Sampling temperature.")
+@click.option("--format", "form", type=click.Choice(["cif", "extxyz"]), default="cif", show_default=True)
+@SEED
+@DIRECTORY
+def generate(
+    generator: str,
+    n: int,
+    guidance: float,
+    temperature: float,
+    form: str,
+    seed: int | None,
+    out: str,
+    **flags: Any,
+) -> None:
+    """Sample crystals from a generator: unscreened and unrelaxed."""
+    query = _query(
+        {key: value for key, value in flags.items() if value not in (None, ())} | {"generator": generator}
+    )
+    from invdesign import app
+
+    with _progress() as progress:
+        table = app.generate(
+            query,
+            n,
+            seed or 0,
+            Path(out),
+            form=form,
+            guidance=guidance,
+            temperature=temperature,
+            progress=progress,
+        )
+    _summary(table, Path(out) / "candidates.csv", "crystals")
+
+
+@commands.command()
+@PATHS
+@CSV
+def predict(paths: Sequence[str], out: str) -> None:
+    """Predict the properties of crystals, with uncertainty."""
+    _table_command("predict", paths, out)
+
+
+@commands.command()
+@PATHS
+@CSV
+def validate(paths: Sequence[str], out: str) -> None:
+    """Judge crystals: distances, charge balance, symmetry, novelty."""
+    _table_command("validate", paths, out)
+
+
+@commands.command()
+@PATHS
+@CSV
+@WORKERS
+def elastic(paths: Sequence[str], out: str, workers: int | None) -> None:
+    """Elastic tensor and Born stability with the universal potential."""
+    _table_command("elastic", paths, out, workers=workers)
+
+
+@commands.command()
+@PATHS
+@DIRECTORY
+@WORKERS
+def relax(paths: Sequence[str], out: str, workers: int | None) -> None:
+    """Relax crystals with the universal potential and place them above the hull."""
+    from invdesign import app
+
+    with _progress() as progress:
+        table = app.relax(paths, Path(out), workers=workers, progress=progress)
+    _summary(table, Path(out) / "relaxed.csv", "relaxed")
+
+
+@commands.command()
+@PATHS
+@click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
+@click.option("--target", "targets", multiple=True, metavar="TARGET", help="A wish; may be repeated.")
+@DIRECTORY
+def rank(paths: Sequence[str], component: str | None, targets: Sequence[str], out: str) -> None:
+    """Rank crystals for a component."""
+    query = _query({"targets": targets, "component": component})
+    from invdesign import app
+
+    with _progress() as progress:
+        table = app.rank(paths, query, Path(out), progress=progress)
+    _summary(table, Path(out) / "candidates.csv", "ranked")
+
+
+@commands.command()
+@click.argument("model", type=click.Choice(["vae", "surrogate"]))
+@click.option("--data", required=True, metavar="FILE.parquet", help="Crystals with labels.")
+@click.option("--config", metavar="FILE.yaml", help="Training settings.")
+@click.option("--out", metavar="FILE", help="Where to put the weights.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def train(model: str, data: str, config: str | None, out: str | None, seed: int) -> None:
+    """Train a model on your own crystals."""
+    from invdesign import app
+
+    with _progress() as progress:
+        path = app.train(model, Path(data), Path(config) if config else None, Path(out or f"{model}.safetensors"),
+                         seed=seed, progress=progress)  # fmt: skip
+    click.echo(f"wrote {path}")
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR")
+def report(folder: str) -> None:
+    """Write report.html of a run folder again."""
+    from invdesign import app
+
+    click.echo(f"wrote {app.report(Path(folder))}")
+
+
+@commands.command()
+@click.argument("name")
+def check(name: str) -> None:
+    """Run the contract tests on a generator, validator or surrogate: a name, or module:Class."""
+    from invdesign import app
+
+    for line in app.check(name):
+        click.echo(line)
+
+
+def _read_query_file(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("query file", path, f"a readable YAML file ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("query file", path, f"valid YAML ({error})") from None
+    if not isinstance(data, Mapping):
+        raise InputError("query file", path, "a mapping such as {targets: ['bulk_modulus>=250'], n: 20}")
+    return dict(data)
+
+
+def _query(settings: Mapping[str, Any]) -> Query:
+    from invdesign.query import Query
+
+    return Query.from_dict(settings)
+
+
+def _progress() -> Any:
+    from invdesign.progress import shown
+
+    return shown()
+
+
+def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -> None:
+    from invdesign import app
+
+    with _progress() as progress:
+        table = getattr(app, name)(paths, Path(out), progress=progress, **settings)
+    _summary(table, Path(out), "crystals")
+
+
+def _summary(table: pd.DataFrame, path: Path, noun: str) -> None:
+    failed = int((table["failure"].fillna("") != "").sum()) if "failure" in table else 0
+    click.echo(f"{len(table) - failed} {noun}, {failed} failed; wrote {path}")
+
+
+def _print_result(result: Any) -> None:
+    click.echo(result.summary())
