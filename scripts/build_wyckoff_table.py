@@ -62,8 +62,44 @@ def maps_of(position: object, primitive: np.ndarray) -> tuple[np.ndarray, np.nda
     return padded[order], shifts[order], inverse[order], len(used), len(first)
 
 
+def crowded_cell(number: int, rotations: list, shifts: list, rng: np.random.Generator) -> moyopy.Cell:
+    """A crystal in a generic cell: every Wyckoff position holds an element of its own, the general one three."""
+    from invdesign.represent.genes import lattice_from_free
+    from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family
+
+    generic = np.array([9.1, 10.3, 11.9, 81.0, 97.0, 106.0])
+    lattice = lattice_from_free(number, generic[list(FREE_LATTICE[lattice_family(number)])])
+    positions, numbers = [], []
+    general = len(rotations) - 1
+    for k, place in enumerate([*range(general), general, general, general]):
+        rotation, shift = rotations[place], shifts[place]
+        points = rotation @ rng.uniform(0.05, 0.45, 3) + shift
+        positions.extend(points.tolist())
+        numbers.extend([k + 1] * len(points))
+    return moyopy.Cell(lattice.tolist(), positions, numbers)
+
+
+def normalizer(number: int, rotations: list, shifts: list, letters: list[str]) -> list[tuple]:
+    """(P, p, permutation) for every way in which the group's normalizer relabels its Wyckoff positions."""
+    rng = np.random.default_rng(number)
+    cell = crowded_cell(number, rotations, shifts, rng)
+    data = moyopy.MoyoDataset(cell, symprec=1e-4, setting=moyopy.Setting.standard())
+    if data.number != number:
+        raise ValueError(f"the crowded cell of group {number} has group {data.number}")
+    found = data.normalizer_wyckoff_positions()
+    home = [w.letter for w in found.wyckoffs]
+    result = []
+    for transformation, sequence in found.coset_representatives:
+        plain = transformation.as_dict()
+        moved = dict(zip(home, (w.letter for w in sequence), strict=True))
+        permutation = [letters.index(moved[letter]) for letter in letters]
+        result.append((np.array(plain["linear"]), np.array(plain["origin_shift"]), permutation))
+    return result
+
+
 def build() -> dict[str, np.ndarray]:
     """All arrays of the table."""
+    change: dict[str, list] = {"P": [], "p": [], "permutation": [], "start": [0]}
     rows: dict[str, list] = {k: [] for k in ("R", "t", "S", "start", "mult", "prim", "dof", "site", "letter")}
     group_start, primitive_cells = [0], []
     n_ops = 0
@@ -89,7 +125,15 @@ def build() -> dict[str, np.ndarray]:
             rows["site"].append(position.site_symm.replace(" ", ""))
             rows["letter"].append(position.letter)
             n_ops += len(rotation)
+        first = group_start[-1]
         group_start.append(len(rows["dof"]))
+        for linear, shift, permutation in normalizer(
+            number, rows["R"][first:], rows["t"][first:], rows["letter"][first:]
+        ):
+            change["P"].append(linear)
+            change["p"].append(shift)
+            change["permutation"].append(permutation + [0] * (27 - len(permutation)))
+        change["start"].append(len(change["P"]))
     sites = sorted(set(rows["site"]))
     return {
         "rotation": np.concatenate(rows["R"]).astype(np.int8),
@@ -103,6 +147,10 @@ def build() -> dict[str, np.ndarray]:
         "site_symmetry_names": np.array(sites),
         "letter": np.array(rows["letter"]),
         "group_start": np.array(group_start, dtype=np.int32),
+        "normalizer_linear": np.array(change["P"]).astype(np.int8),
+        "normalizer_shift": np.round(np.array(change["p"]) * 24).astype(np.int8),
+        "normalizer_permutation": np.array(change["permutation"], dtype=np.int8),
+        "normalizer_start": np.array(change["start"], dtype=np.int32),
         "primitive_cell": np.round(np.array(primitive_cells) * 6).astype(np.int8),
     }
 

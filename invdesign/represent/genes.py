@@ -42,7 +42,13 @@ def encode(crystal: Crystal, symprec: float = SYMPREC) -> Gene:
     source = np.full(len(coords), -1)
     source[mapping[::-1]] = np.arange(len(mapping))[::-1]
     return _gene_of(
-        int(data.number), lattice, np.asarray(data.prim_std_cell.numbers), coords, source, data.wyckoffs, data.orbits
+        int(data.number),
+        lattice,
+        np.asarray(data.prim_std_cell.numbers),
+        coords,
+        source,
+        data.wyckoffs,
+        data.orbits,
     )
 
 
@@ -159,6 +165,49 @@ def lattices_from_parameters(parameters: FloatArray) -> FloatArray:
     return lattice
 
 
+def equivalents(gene: Gene) -> list[Gene]:
+    """All genes of the same crystal that differ by the choice of origin or axes; the first is the gene itself.
+
+    They come from the Euclidean normalizer of the space group (for a generic cell of its lattice family).
+    """
+    table = wyckoff_table()
+    lattice = lattice_from_free(gene.space_group, gene.free_lattice)
+    first = int(table.group_start[gene.space_group - 1])
+    changes = range(*(int(k) for k in table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]))
+    points, offset = [], 0
+    for wyckoff in gene.wyckoffs:
+        start, freedom = int(table.map_start[first + wyckoff]), int(table.freedom[first + wyckoff])
+        free = np.array(gene.free_coords[offset : offset + freedom])
+        points.append(table.rotation[start][:, :freedom] @ free + table.translation[start])
+        offset += freedom
+    found = []
+    for change in changes:
+        linear, shift = table.normalizer_linear[change], table.normalizer_shift[change]
+        orbits = []
+        for wyckoff, number, point in zip(gene.wyckoffs, gene.numbers, points, strict=True):
+            moved = int(table.normalizer_permutation[change, wyckoff])
+            new_point = linear @ point + shift
+            orbits.append((moved, number, _free_coordinates(table, first + moved, new_point, lattice, 0.05)))
+        orbits.sort()
+        coords = tuple(u for orbit in orbits for u in orbit[2])
+        wyckoffs, numbers = tuple(o[0] for o in orbits), tuple(o[1] for o in orbits)
+        found.append(Gene(gene.space_group, wyckoffs, numbers, coords, gene.free_lattice))
+    return found
+
+
+def canonical(gene: Gene) -> Gene:
+    """The one gene that stands for all equivalent ones: smallest skeleton, then smallest coordinates."""
+    return min(equivalents(gene), key=lambda g: (g.skeleton, g.free_coords))
+
+
+def canonical_skeleton(gene: Gene) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """The skeleton of `canonical(gene)`, without the coordinates: the key for *same gene*; microseconds."""
+    table = wyckoff_table()
+    first, last = table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]
+    moved = table.normalizer_permutation[first:last, list(gene.wyckoffs)].tolist()
+    return gene.space_group, min(tuple(sorted(zip(row, gene.numbers, strict=True))) for row in moved)
+
+
 def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
     """Build the primitive cells of genes, in one vectorised pass.
 
@@ -172,9 +221,7 @@ def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
         return []
     table = wyckoff_table()
     groups = np.array([g.space_group for g in genes])
-    conventional = lattices_from_parameters(
-        np.array([_checked_parameters(g) for g in genes])
-    )
+    conventional = lattices_from_parameters(np.array([_checked_parameters(g) for g in genes]))
     primitive = table.primitive_cell[groups - 1]
     lattices = primitive @ conventional
     owner, maps, points = _points(genes, table, table.primitive_multiplicity)
@@ -205,9 +252,7 @@ def _checked_parameters(gene: Gene) -> FloatArray:
     return _full_parameters(family, gene.free_lattice)
 
 
-def _points(
-    genes: Sequence[Gene], table: WyckoffTable, counts: IntArray
-) -> tuple[IntArray, IntArray, FloatArray]:
+def _points(genes: Sequence[Gene], table: WyckoffTable, counts: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
     """Owner gene, atomic number and conventional coordinates of every atom of every gene."""
     positions = np.array([table.index(g.space_group, w) for g in genes for w in g.wyckoffs], dtype=np.int64)
     numbers = np.array([z for g in genes for z in g.numbers], dtype=np.int64)

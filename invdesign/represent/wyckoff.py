@@ -44,6 +44,11 @@ class WyckoffTable:
         group_start: (231,) first position of group g at `group_start[g - 1]`, end at `group_start[g]`.
         primitive_cell: (230, 3, 3) matrices P with `primitive lattice = P @ conventional lattice` (rows).
         enumeration: (n_positions,) rank among the positions of the group with the same site symmetry.
+        normalizer_linear: (n_changes, 3, 3) linear parts of the origin and axis changes that map each group on
+            itself and relabel its positions; those of group g start at `normalizer_start[g - 1]`, identity first.
+        normalizer_shift: (n_changes, 3) their shifts; a point x goes to `linear @ x + shift`.
+        normalizer_permutation: (n_changes, 27) where each Wyckoff index goes.
+        normalizer_start: (231,) bounds of the groups in these arrays.
     """
 
     rotation: FloatArray
@@ -59,6 +64,10 @@ class WyckoffTable:
     group_start: IntArray
     primitive_cell: FloatArray
     enumeration: IntArray
+    normalizer_linear: FloatArray
+    normalizer_shift: FloatArray
+    normalizer_permutation: IntArray
+    normalizer_start: IntArray
 
     def count(self, space_group: int) -> int:
         """Number of Wyckoff positions of a group."""
@@ -104,6 +113,10 @@ def wyckoff_table() -> WyckoffTable:
         group_start=start,
         primitive_cell=raw["primitive_cell"].astype(np.float64) / 6.0,
         enumeration=enumeration,
+        normalizer_linear=raw["normalizer_linear"].astype(np.float64),
+        normalizer_shift=raw["normalizer_shift"].astype(np.float64) / 24.0,
+        normalizer_permutation=raw["normalizer_permutation"].astype(np.int64),
+        normalizer_start=raw["normalizer_start"].astype(np.int64),
     )
 
 
