@@ -1,0 +1,127 @@
+"""Distances between atoms under periodic boundary conditions, measured against covalent radii.
+
+Exact for every cell: the search covers all periodic images that could be nearer than what is already found, so a
+skewed cell hides nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdesign.crystal import Crystal, FloatArray, IntArray
+
+# fmt: off
+COVALENT_RADII: FloatArray = np.array([
+    np.nan, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58, 1.66, 1.41, 1.21, 1.11, 1.07, 1.05, 1.02,
+    1.06, 2.03, 1.76, 1.70, 1.60, 1.53, 1.39, 1.39, 1.32, 1.26, 1.24, 1.32, 1.22, 1.22, 1.20, 1.19, 1.20, 1.20,
+    1.16, 2.20, 1.95, 1.90, 1.75, 1.64, 1.54, 1.47, 1.46, 1.42, 1.39, 1.45, 1.44, 1.42, 1.39, 1.39, 1.38, 1.39,
+    1.40, 2.44, 2.15, 2.07, 2.04, 2.03, 2.01, 1.99, 1.98, 1.98, 1.96, 1.94, 1.92, 1.92, 1.89, 1.90, 1.87, 1.87,
+    1.75, 1.70, 1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.40, 1.50, 1.50, 2.60, 2.21, 2.15,
+    2.06, 2.00, 1.96, 1.90, 1.87, 1.80, 1.69,
+] + [np.nan] * 22)
+# fmt: on
+"""Covalent radius by atomic number, Å: Cordero et al., Dalton Trans. 2008, 2832 (low-spin C sp3 values, as in
+ASE); NaN where they give none (Z = 0 and Z > 96)."""
+
+_IMAGE_LIMIT = 40_000
+
+
+def shortest_ratio(crystal: Crystal) -> float:
+    """Smallest d_ij / (r_i + r_j) over all pairs of atoms, periodic images included (an atom's own too).
+
+    Args:
+        crystal: any cell.
+
+    Returns:
+        The ratio: about 1 for a covalent bond, 0 for atoms on top of each other; NaN if an element has no radius.
+    """
+    return float(_shortest(crystal, COVALENT_RADII[crystal.numbers]))
+
+
+def shortest_distance(crystal: Crystal) -> float:
+    """Smallest distance between two atoms, Å, periodic images included."""
+    return float(_shortest(crystal, np.full(crystal.n_sites, 0.5)))
+
+
+def covalent_volume_ratio(crystal: Crystal) -> float:
+    """Volume of the cell over the summed volumes of its atoms' covalent spheres; NaN if a radius is missing."""
+    radii = COVALENT_RADII[crystal.numbers]
+    return float(crystal.volume / (4.0 / 3.0 * np.pi * (radii**3).sum()))
+
+
+def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
+    """A basis of the same lattice with short vectors (pairwise Gauss reduction, then the third by the first two).
+
+    Args:
+        lattice: (3, 3) rows, Å.
+
+    Returns:
+        The reduced (3, 3) rows and the integer matrix `m` with `reduced = m @ lattice`.
+    """
+    basis, transform = lattice.astype(float).copy(), np.eye(3, dtype=np.int64)
+    for _ in range(100):
+        order = np.argsort((basis * basis).sum(axis=1), kind="stable")
+        basis, transform = basis[order], transform[order]
+        if not (_shorten(basis, transform, 1, (0,)) or _shorten(basis, transform, 2, (0, 1))):
+            break
+    return basis, transform
+
+
+def _shorten(basis: FloatArray, transform: IntArray, row: int, others: tuple[int, ...]) -> bool:
+    """Subtract from one vector the lattice combination of the others that is nearest to it; was it worth it?"""
+    plane = basis[list(others)]
+    best = np.rint(np.linalg.lstsq(plane.T, basis[row], rcond=None)[0]).astype(np.int64)
+    steps = np.array(np.meshgrid(*[(-1, 0, 1)] * len(others), indexing="ij")).reshape(len(others), -1).T
+    shifts = best + steps
+    vectors = basis[row] - shifts @ plane
+    lengths = (vectors * vectors).sum(axis=1)
+    choice = int(lengths.argmin())
+    if lengths[choice] >= (basis[row] @ basis[row]) * (1.0 - 1e-10):
+        return False
+    basis[row] = vectors[choice]
+    transform[row] -= shifts[choice] @ transform[list(others)]
+    return True
+
+
+def _shortest(crystal: Crystal, radii: FloatArray) -> float:
+    """Smallest d_ij / (r_i + r_j) for the given radii, Å."""
+    if not np.isfinite(radii).all():
+        return float("nan")
+    lattice, transform = reduce_lattice(crystal.lattice)
+    if abs(np.linalg.det(lattice)) < 1e-6:
+        return 0.0
+    coords = crystal.frac_coords @ np.linalg.inv(transform)
+    first, second = np.triu_indices(crystal.n_sites)
+    delta = coords[first] - coords[second]
+    delta -= np.rint(delta)
+    sums = radii[first] + radii[second]
+    images = _images(lattice, _bound(lattice, delta, sums, first != second) * float(sums.max()))
+    squared = _squared(delta @ lattice, images @ lattice)
+    squared[np.ix_(first == second, ~images.any(axis=1))] = np.inf
+    return float(np.sqrt((squared / (sums * sums)[:, None]).min()))
+
+
+def _bound(lattice: FloatArray, delta: FloatArray, sums: FloatArray, apart: FloatArray) -> float:
+    """A ratio that the answer cannot exceed, from wrapped differences and the shortest lattice vectors."""
+    own = np.sqrt((lattice * lattice).sum(axis=1).min()) / sums.min()
+    vectors = delta[apart] @ lattice
+    if not len(vectors):
+        return float(own)
+    pairs = np.sqrt((vectors * vectors).sum(axis=1)) / sums[apart]
+    return float(min(own, pairs.min()))
+
+
+def _images(lattice: FloatArray, reach: float) -> IntArray:
+    """All cell shifts that can bring a wrapped difference (|x| <= 1/2) within `reach`, (n_images, 3)."""
+    spacing = 1.0 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    most = np.floor(reach / spacing + 0.5 + 1e-9).astype(int)
+    if np.prod(2.0 * most + 1) > _IMAGE_LIMIT:
+        most = np.minimum(most, 16)
+    ranges = [np.arange(-m, m + 1) for m in most]
+    return np.array(np.meshgrid(*ranges, indexing="ij"), dtype=np.int64).reshape(3, -1).T
+
+
+def _squared(pairs: FloatArray, shifts: FloatArray) -> FloatArray:
+    """Squared lengths of every pair vector plus every shift, (n_pairs, n_images)."""
+    squared = (pairs * pairs).sum(axis=1)[:, None] + (shifts * shifts).sum(axis=1) + 2.0 * (pairs @ shifts.T)
+    return np.asarray(np.maximum(squared, 0.0))
