@@ -1,0 +1,94 @@
+"""Write invdesign/tables/element_data.json: one small table of facts per element.
+
+Masses, Pauling electronegativities, prices, crustal abundances, supply risks and radioactivity come from the
+`mendeleev` package (MIT licence), which compiles them from IUPAC, the CRC Handbook and the Royal Society of
+Chemistry's periodic table; hazards and criticality are hand-made, with their sources below.
+
+    python scripts/build_element_data.py [--data DIR] [--out FILE]
+
+`--data` is accepted for uniformity with the other scripts; nothing is read from it.
+
+Hazards: `restricted` marks elements whose compounds are, as a class, acutely toxic, carcinogenic or restricted by
+law, so that a part made of them needs a special case; `caution` marks those where it depends on the compound or
+on dust. Sources:
+- RoHS: Directive 2011/65/EU, Annex II (Cd, Hg, Pb, Cr(VI)).
+- REACH: Regulation (EC) 1907/2006, Annex XVII (As, Cd, Hg, Ni, Pb, ...) and candidate list.
+- CLP: Regulation (EC) 1272/2008, Annex VI (Be Carc. 1B; Tl Acute Tox. 2; Co Carc. 1B; OsO4 Acute Tox. 1-2).
+- IARC Monographs: volume 100C (As, Be, Cd, Cr(VI), Ni compounds: group 1), volume 131 (Co, Sb(III): group 2A),
+  volume 86 (V2O5: group 2B), volume 87 (inorganic Pb: group 2A).
+- Minamata Convention on Mercury, 2013.
+Criticality: Regulation (EU) 2024/1252 (Critical Raw Materials Act), Annex II.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+RESTRICTED = {
+    "Be": "inhaled dust is carcinogenic and causes beryllium disease (IARC 1, CLP Carc. 1B)",
+    "As": "toxic and carcinogenic compounds (IARC 1, REACH Annex XVII)",
+    "Cd": "toxic and carcinogenic (IARC 1, RoHS)",
+    "Os": "oxidises to the volatile, acutely toxic OsO4 (CLP)",
+    "Hg": "toxic and volatile (RoHS, Minamata Convention)",
+    "Tl": "acutely toxic (CLP Acute Tox. 2)",
+    "Pb": "toxic to reproduction (RoHS, REACH)",
+}
+CAUTION = {
+    "V": "V2O5 dust may be carcinogenic (IARC 2B)",
+    "Cr": "hexavalent compounds are carcinogenic (IARC 1, RoHS)",
+    "Co": "probably carcinogenic as metal or soluble salt (IARC 2A, CLP Carc. 1B)",
+    "Ni": "sensitising; compounds are carcinogenic (IARC 1, REACH Annex XVII)",
+    "Se": "toxic by inhalation and ingestion (CLP Acute Tox. 3)",
+    "Sb": "trivalent compounds are probably carcinogenic (IARC 2A)",
+    "Te": "toxic to reproduction (CLP Repr. 1B)",
+}
+EU_CRITICAL = ["Al", "As", "B", "Ba", "Be", "Bi", "Co", "Cu", "F", "Ga", "Ge", "He", "Hf", "Li", "Mg", "Mn", "Nb"]
+EU_CRITICAL += ["Ni", "P", "Pd", "Pt", "Rh", "Ir", "Ru", "Os", "Sb", "Sc", "Si", "Sr", "Ta", "Ti", "V", "W", "Y"]
+EU_CRITICAL += ["La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu"]
+COLUMNS = {
+    "mass": "atomic_weight",
+    "electronegativity": "en_pauling",
+    "price": "price_per_kg",
+    "abundance": "abundance_crust",
+    "supply_risk": "relative_supply_risk",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="not used")
+    default = Path(__file__).parents[1] / "invdesign" / "tables" / "element_data.json"
+    parser.add_argument("--out", type=Path, default=default)
+    args = parser.parse_args()
+    args.out.write_text(json.dumps(build_table(), indent=0, separators=(",", ":")) + "\n")
+    print(f"{args.out}: {args.out.stat().st_size} bytes")
+
+
+def build_table() -> dict[str, Any]:
+    """The table: for each column a list in order of atomic number, 1 to 118; null where unknown."""
+    from mendeleev import __version__
+    from mendeleev.fetch import fetch_table
+
+    elements = fetch_table("elements").sort_values("atomic_number")
+    table: dict[str, Any] = {"source": f"mendeleev {__version__}; hazards and criticality: see the script"}
+    for ours, theirs in COLUMNS.items():
+        table[ours] = [plain(value) for value in elements[theirs]]
+    table["radioactive"] = [int(value) for value in elements["is_radioactive"]]
+    symbols = list(elements["symbol"])
+    table["restricted"] = [RESTRICTED.get(symbol) for symbol in symbols]
+    table["caution"] = [CAUTION.get(symbol) for symbol in symbols]
+    table["eu_critical"] = [int(symbol in EU_CRITICAL) for symbol in symbols]
+    return table
+
+
+def plain(value: float) -> float | None:
+    """Six significant digits, or None for an unknown value."""
+    return None if value is None or math.isnan(value) else float(f"{value:.6g}")
+
+
+if __name__ == "__main__":
+    main()
