@@ -58,3 +58,7 @@ class OutputError(InvdesignError):
 
 class TrainingError(InvdesignError):
     """Training data or settings cannot lead to a model."""
+
+
+class PartError(InvdesignError):
+    """A part of the engine broke in a way that ends the run; the message names it and its error."""
