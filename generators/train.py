@@ -1,0 +1,268 @@
+"""Training of the gene autoencoder with Lightning: data, conditions, schedule, and when to stop.
+
+Training stops on the share of valid, unique and novel samples, not on the loss alone: longer training raises
+validity and lowers novelty, and their product has a maximum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from invdesign.crystal import FloatArray, Gene
+from invdesign.errors import TrainingError
+from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
+from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, to_batch
+from invdesign.generators.model import GeneVAE
+from invdesign.generators.network import ConditionTensors, NetworkConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training.
+
+    Attributes:
+        epochs: passes over the data.
+        batch: crystals per step.
+        rate: peak learning rate (one-cycle cosine with warm-up).
+        weight_decay: of AdamW.
+        kl_weight: weight of the latent's divergence from its prior, as far as it exceeds `kl_floor`.
+        kl_floor: nats of information that the latent carries free of charge, so that it is not ignored.
+        kl_warmup: epochs of linear rise of the weight.
+        property_weight: weight of the property head's squared error.
+        drop_all: share of crystals trained without any condition.
+        drop_each: chance of each scalar condition to be absent otherwise.
+        check_every: epochs between checks of validity and novelty.
+        check_samples: samples of such a check.
+        patience: checks without improvement before training stops.
+        seed: of everything random.
+    """
+
+    epochs: int = 36
+    batch: int = 256
+    rate: float = 2e-3
+    weight_decay: float = 0.01
+    kl_weight: float = 1.0
+    kl_floor: float = 8.0
+    kl_warmup: int = 3
+    property_weight: float = 0.3
+    drop_all: float = 0.15
+    drop_each: float = 0.5
+    check_every: int = 4
+    check_samples: int = 400
+    patience: int = 4
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def random_conditions(batch: GeneBatch, config: TrainConfig) -> ConditionTensors:
+    """Conditions of a training batch: each crystal's own values and elements, partly hidden at random."""
+    b, p = batch.labels.shape
+    nothing = torch.rand(b) < config.drop_all
+    shown = torch.rand(b, p) > config.drop_each
+    present = shown & ~batch.labels.isnan() & ~nothing[:, None]
+    mine = torch.zeros(b, MAX_Z, dtype=torch.bool)
+    mine[torch.arange(b)[:, None].expand_as(batch.number), batch.number] = True
+    mine[:, 0] = False
+    kind = torch.rand(b)
+    wants = (kind > 0.4) & ~nothing
+    rate = torch.where(kind > 0.85, 1.0, torch.rand(b))
+    required = mine & (torch.rand(b, MAX_Z) < rate[:, None]) & wants[:, None]
+    limit = torch.rand(b)
+    restricted = (limit > 0.5) & ~nothing
+    others = torch.rand(b, MAX_Z) < torch.where(limit > 0.8, 0.0, torch.rand(b))[:, None]
+    allowed = (mine | others) & restricted[:, None]
+    return ConditionTensors(batch.labels, present, required, allowed, restricted)
+
+
+class LightningVAE(pl.LightningModule):
+    """The training step of `GeneVAE`."""
+
+    def __init__(self, config: TrainConfig, steps: int) -> None:
+        super().__init__()
+        self.config, self.steps = config, steps
+        self.vae = GeneVAE(config.network)
+
+    def _loss(self, batch: GeneBatch, stage: str) -> Tensor:
+        terms = self.vae.losses(batch, random_conditions(batch, self.config))
+        warm = min(1.0, (self.current_epoch + 1) / max(1, self.config.kl_warmup))
+        nll = terms["group"] + terms["position"] + terms["element"] + terms["lattice"] + terms["coordinate"]
+        excess = (terms["kl"] - self.config.kl_floor).clamp(min=0.0)
+        loss = nll + self.config.kl_weight * warm * excess + self.config.property_weight * terms["property"]
+        named = {f"{stage}/{name}": value for name, value in (terms | {"nll": nll, "loss": loss}).items()}
+        self.log_dict(named, batch_size=len(batch), on_step=False, on_epoch=True)
+        return loss
+
+    def training_step(self, batch: GeneBatch, _: int) -> Tensor:
+        """One step."""
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: GeneBatch, _: int) -> None:
+        """One batch of the validation split."""
+        self._loss(batch, "valid")
+
+    def transfer_batch_to_device(self, batch: GeneBatch, device: torch.device, dataloader_idx: int) -> GeneBatch:
+        """Batches are used where they are made, on the CPU."""
+        return batch
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle schedule."""
+        c = self.config
+        optimizer = torch.optim.AdamW(self.parameters(), lr=c.rate, weight_decay=c.weight_decay, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, c.rate, total_steps=self.steps + 1, pct_start=0.08, final_div_factor=50
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class BucketLoader:
+    """Batches of similar length, in an order that depends on seed and epoch only."""
+
+    def __init__(self, data: GeneBatch, size: int, seed: int, shuffle: bool = True) -> None:
+        self.data, self.size, self.seed, self.shuffle, self.epoch = data, size, seed, shuffle, 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.data) / self.size)
+
+    def __iter__(self) -> Iterator[GeneBatch]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        length = self.data.length.numpy() + (rng.uniform(-0.9, 0.9, len(self.data)) if self.shuffle else 0.0)
+        order = np.argsort(length, kind="stable")
+        starts = np.arange(0, len(order), self.size)
+        if self.shuffle:
+            rng.shuffle(starts)
+            self.epoch += 1
+        for start in starts:
+            yield self.data.take(torch.from_numpy(order[start : start + self.size].copy()))
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Genes with their labels, ready for the network."""
+
+    train: GeneBatch
+    valid: GeneBatch
+    scaling: Scaling
+    element_volume: FloatArray
+    known: frozenset[Any]
+
+
+def make_training_set(
+    genes: Sequence[Gene], labels: Mapping[str, FloatArray], split: Sequence[str]
+) -> TrainingSet:
+    """Tensors, scaling and element volumes from genes, labels (NaN where unknown) and split names.
+
+    Raises:
+        TrainingError: if a split is empty.
+    """
+    from invdesign.represent.genes import canonical_skeleton
+
+    columns = [np.asarray(labels.get(n, np.full(len(genes), np.nan)), dtype=float) for n in CONDITION_PROPERTIES]
+    values, names = np.stack(columns, axis=1), np.asarray(split)
+    parts = {name: np.flatnonzero(names == name) for name in ("train", "valid")}
+    for name, rows in parts.items():
+        if len(rows) == 0:
+            raise TrainingError(f"the {name} split holds no crystal; {len(genes)} crystals in all")
+    volume = fit_element_volumes([genes[i] for i in parts["train"]])
+    scaling = Scaling.fit(values[parts["train"]])
+    scaled = scaling.transform(values)
+    batches = {n: to_batch([genes[i] for i in rows], scaled[rows], volume) for n, rows in parts.items()}
+    known = frozenset(canonical_skeleton(genes[i]) for i in parts["train"])
+    return TrainingSet(batches["train"], batches["valid"], scaling, volume, known)
+
+
+class GeneratorCheck(pl.Callback):
+    """Every few epochs: sample, measure validity, uniqueness and novelty, keep the best, stop when it falls."""
+
+    def __init__(self, data: TrainingSet, config: TrainConfig, out: Path) -> None:
+        self.data, self.config, self.out = data, config, out
+        self.best, self.waited = -1.0, 0
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Measure, log and perhaps stop."""
+        epoch = trainer.current_epoch + 1
+        if trainer.sanity_checking or (epoch % self.config.check_every and epoch != trainer.max_epochs):
+            return
+        from invdesign.generators.vae import VAEGenerator
+
+        assert isinstance(module, LightningVAE)
+        module.vae.eval()
+        generator = VAEGenerator(module.vae, self.data.scaling, self.data.element_volume)
+        shares = sample_shares(generator, self.data.known, self.config.check_samples, self.config.seed)
+        module.vae.train()
+        for name, value in shares.items():
+            module.log(f"check/{name}", value)
+        print(f"epoch {epoch}: " + ", ".join(f"{k} {v:.3f}" for k, v in shares.items()), flush=True)
+        if shares["score"] > self.best:
+            self.best, self.waited = shares["score"], 0
+            generator.save(self.out, {"epoch": epoch, "config": _plain(self.config), "check": shares})
+        else:
+            self.waited += 1
+            trainer.should_stop = self.waited >= self.config.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """For resuming."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """For resuming."""
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+
+def sample_shares(generator: Any, known: frozenset[Any], n: int, seed: int) -> dict[str, float]:
+    """Shares of `n` plain samples that are complete at the first try, keep distances, are unique and novel."""
+    from invdesign.distances import shortest_ratio
+    from invdesign.represent.genes import canonical_skeleton
+
+    crystals, attempts = generator.first_draws(n, np.random.default_rng(seed))
+    far = [shortest_ratio(c) > 0.6 for c in crystals]
+    keys = [canonical_skeleton(c.gene) for c in crystals]
+    valid = sum(far) / max(1, attempts)
+    unique = len(set(keys)) / max(1, len(keys))
+    novel = sum(k not in known for k in keys) / max(1, len(keys))
+    return {"valid": valid, "unique": unique, "novel": novel, "score": valid * unique * min(novel, 0.95)}
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    return asdict(config)
+
+
+def train_vae(data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Path, progress: bool = True) -> Path:
+    """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
+
+    Returns:
+        the path of the weights.
+    """
+    pl.seed_everything(config.seed, verbose=False)
+    loader = BucketLoader(data.train, config.batch, config.seed)
+    module = LightningVAE(config, steps=len(loader) * config.epochs)
+    saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)
+    trainer = pl.Trainer(
+        max_epochs=config.epochs,
+        accelerator="cpu",
+        logger=pl.loggers.CSVLogger(checkpoints, name="logs"),
+        callbacks=[GeneratorCheck(data, config, out), saver],
+        gradient_clip_val=1.0,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    last = checkpoints / "last.ckpt"
+    trainer.fit(
+        module,
+        loader,  # type: ignore[arg-type]
+        BucketLoader(data.valid, 512, config.seed, shuffle=False),  # type: ignore[arg-type]
+        ckpt_path=str(last) if last.exists() else None,
+    )
+    if not out.exists():
+        raise TrainingError("training ended before its first check: no weights were written")
+    return out
