@@ -522,7 +522,7 @@ def _engine(where: str, path: Path | None) -> sa.Engine:
     if path is None:
         with _translated(where):
             return sa.create_engine(where)
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.pool.NullPool)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
 
     @event.listens_for(engine, "connect")
     def _settle(connection: sqlite3.Connection, _: object) -> None:

@@ -31,6 +31,7 @@ from invdesign.records import (
     Status,
     Verdict,
 )
+from invdesign.represent.genes import canonical_skeleton
 
 Derive = Callable[[Estimate, Crystal], Estimate]
 LENIENT = frozenset({"charge_balance", "disorder"})
@@ -41,7 +42,7 @@ LENIENT = frozenset({"charge_balance", "disorder"})
 class EachRelaxer(Protocol):
     """A relaxer that hands results over one by one, in any order, so that each can be recorded at once."""
 
-    def relax_each(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Relaxation | Failure]]:
+    def relax_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Relaxation | Failure]]:
         """Yield (index, result) for every crystal as it is done."""
         ...
 
@@ -381,7 +382,7 @@ def _shuffled(order: Sequence[Evaluation], most: int, rng: np.random.Generator) 
 
 def _skeleton(row: Evaluation) -> object:
     gene = row.candidate.crystal.gene
-    return row.candidate.id if gene is None else gene.skeleton
+    return row.candidate.id if gene is None else canonical_skeleton(gene)
 
 
 def relax(
@@ -389,7 +390,7 @@ def relax(
 ) -> Iterator[tuple[int, Relaxation | Failure]]:
     """Relax, yielding (index, result) as each is done, in any order."""
     if isinstance(relaxer, EachRelaxer):
-        yield from relaxer.relax_each(crystals)
+        yield from relaxer.relax_iter(crystals)
         return
     for index, crystal in enumerate(crystals):
         (result,) = relaxer.relax([crystal])

@@ -8,7 +8,9 @@ themselves. So a run that is resumed from a ledger goes on exactly as it would h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -148,13 +150,14 @@ class OptunaSearcher:
 
     def ask(self, n: int) -> list[Request]:
         """Requests for together `n` crystals."""
-        study = self._study()
         space = self._space()
         requests = []
-        for i, (name, share) in enumerate(_shares(self._round, n, self._per_round)):
-            first = self._round == 0 and i == 0
-            params = self._default() if first else study.ask(space).params
-            requests.append(self._request(name, share, params))
+        with _quiet_optuna():
+            study = self._study()
+            for i, (name, share) in enumerate(_shares(self._round, n, self._per_round)):
+                first = self._round == 0 and i == 0
+                params = self._default() if first else study.ask(space).params
+                requests.append(self._request(name, share, params))
         self.recall(requests)
         return requests
 
@@ -183,13 +186,11 @@ class OptunaSearcher:
     def _study(self) -> Any:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(
             seed=seed_of(self._seed, "sampler", self._round) % 2**32,
             n_startup_trials=self._per_round,
             multivariate=True,
             constant_liar=True,
-            warn_independent_sampling=False,
         )
         study = optuna.create_study(directions=["maximize"] * 3, sampler=sampler)
         space = self._space()
@@ -261,6 +262,21 @@ class OptunaSearcher:
         row = self._best[int(np.random.default_rng(seed).integers(len(self._best)))]
         place = np.asarray(model.latent([row.candidate.crystal]), dtype=np.float64)[0]
         return tuple(place.tolist()) if np.isfinite(place).all() else None
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's remarks on its own sampler from the user; their settings come back afterwards."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def aim_range(target: Target) -> tuple[float, float]:
