@@ -99,8 +99,10 @@ def draw(chart: Chart) -> str:
     points = [p for p in chart.points if min(*p.x, *p.y) > 0 and all(map(math.isfinite, (*p.x, *p.y)))]
     if not points:
         return '<p class="quiet">No candidate has both properties, so there is nothing to draw.</p>'
-    x = _axis([v for p in points for v in p.x], chart.wanted[:2], LEFT, WIDTH - RIGHT)
-    y = _axis([v for p in points for v in p.y], chart.wanted[2:], HEIGHT - BOTTOM, TOP)
+    xs, ys = [v for p in points for v in p.x], [v for p in points for v in p.y]
+    middle = _middle(chart.cloud)
+    x = _axis([*xs, *middle[:1]], chart.wanted[:2], LEFT, WIDTH - RIGHT)
+    y = _axis([*ys, *middle[1:]], chart.wanted[2:], HEIGHT - BOTTOM, TOP)
     label = f"{chart.title}: {len(points)} candidates; every value is also in the table."
     return "\n".join(
         [
@@ -115,6 +117,11 @@ def draw(chart: Chart) -> str:
             "</svg>",
         ]
     )
+
+
+def _middle(cloud: Sequence[tuple[float, float]]) -> list[float]:
+    """Medians of the known crystals, which the axes take in so that the candidates are seen beside them."""
+    return [sorted(p[k] for p in cloud)[len(cloud) // 2] for k in (0, 1)] if cloud else []
 
 
 def _axis(values: Sequence[float], wanted: Sequence[float | None], start: float, end: float) -> _Axis:
@@ -136,7 +143,7 @@ def _wanted(wanted: Sequence[float | None], x: _Axis, y: _Axis) -> str:
     if x1 <= x0 or y0 <= y1:
         return ""
     shape = f'<rect x="{x0:.1f}" y="{y1:.1f}" width="{x1 - x0:.1f}" height="{y0 - y1:.1f}" class="wanted"/>'
-    return shape + f'<text x="{x1 - 6:.1f}" y="{y1 + 15:.1f}" class="note" text-anchor="end">asked for</text>'
+    return shape + f'<text x="{x0 + 6:.1f}" y="{y1 + 15:.1f}" class="note">asked for</text>'
 
 
 def _grid(chart: Chart, x: _Axis, y: _Axis) -> str:
@@ -171,7 +178,7 @@ def _guide(guide: Guide, x: _Axis, y: _Axis) -> str:
     if len(inside) < 8:
         return ""
     path = "M" + "L".join(f"{x.at(v):.1f} {y.at(w):.1f}" for v, w in inside)
-    (v0, w0), (v1, w1) = inside[-7], inside[-1]
+    (v0, w0), (v1, w1) = inside[-8], inside[-2]
     slope = math.degrees(math.atan2(y.at(w1) - y.at(w0), x.at(v1) - x.at(v0)))
     place = f'transform="translate({x.at(v1) - 4:.1f} {y.at(w1) - 4:.1f}) rotate({slope:.1f})"'
     text = f'<text {place} class="note" text-anchor="end">{escape(guide.label)}</text>'

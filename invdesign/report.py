@@ -378,7 +378,7 @@ def _hardness_guides() -> list[Guide]:
 
     def line(hardness: float) -> Guide:
         factor = ((hardness + 3.0) / 2.0) ** (1.0 / (3.0 * 0.585))
-        return Guide(f"H_V {hardness:g} GPa (Chen)", lambda k: factor * k ** (2.0 / 3.0))
+        return Guide(f"Hᵥ {hardness:g} GPa (Chen)", lambda k: factor * k ** (2.0 / 3.0))
 
     return [line(10.0), line(20.0), line(40.0)]
 
