@@ -10,13 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from invdesign import __version__
+from invdesign import __version__, element_data
+from invdesign.config import load_component
+from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError, InvdesignError, PartError
 from invdesign.ledger import Header, Ledger, Shard
 from invdesign.metrics import Funnel, StageCount, accepted, meets_targets
@@ -140,7 +142,7 @@ class Campaign:
             seed: the same seed gives the same candidates.
             parts: what to work with; None: the shipped ones.
             ledger: an open ledger, or the path or URL of one that is opened if it exists and made if not.
-            targets: what to search for, if other than the query's targets (a component's constraints as well).
+            targets: what to search for; None: the query's targets and its component's constraints.
             sizes: of rounds.
             policy: of the gate.
             progress: is told (stage, done, total).
@@ -149,14 +151,15 @@ class Campaign:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
         self.query, self.seed, self.sizes = query, seed, sizes
-        self.targets = tuple(query.targets if targets is None else targets)
+        wanted = with_component(query)
+        self.targets = tuple(wanted.targets if targets is None else targets)
         self.parts = _default_parts(query) if parts is None else parts
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
         self.policy, self.progress = policy, progress
-        self.searcher = make_searcher(query, self.parts.generators, seed, self.targets, sizes.requests)
-        self.screens = (Asked(query), *self.parts.screens)
+        self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
+        self.screens = (Asked(wanted), *self.parts.screens)
         self.derives = any(get_property(t.name).derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger)
@@ -250,6 +253,25 @@ class Campaign:
             ledger.compare(header)
             return ledger
         return Ledger.open(ledger, header) if Ledger.exists(ledger) else Ledger.create(ledger, header)
+
+
+def with_component(query: Query) -> Query:
+    """The query with the constraints of its component as targets and the elements that it forbids excluded.
+
+    Raises:
+        InputError, ConflictError: if the component cannot be loaded, or forbids a required element.
+    """
+    if query.component is None:
+        return query
+    component = load_component(query.component)
+    elements = element_data.table()
+    forbidden = dict.fromkeys((*query.exclude, *component.forbid))
+    for z, name in enumerate(SYMBOLS[: len(elements.restricted) - 1], start=1):
+        radioactive = bool(elements.radioactive[z]) and not component.radioactive
+        if radioactive or (elements.restricted[z] is not None and not component.restricted):
+            forbidden[name] = None
+    targets = dict.fromkeys((*query.targets, *component.constraints))
+    return replace(query, targets=tuple(targets), exclude=tuple(forbidden))
 
 
 class _Round:

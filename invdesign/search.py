@@ -59,6 +59,22 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def conditioned(targets: Sequence[Target]) -> dict[str, Target]:
+    """The wishes that a generator can be conditioned on, by property.
+
+    Lower bounds on Young's modulus and Vickers hardness are translated into moduli where those are not wished
+    for themselves: an isotropic solid of Poisson's ratio 0.2 (G = E/2.4, K = E/1.8), and G = H/0.151 (Teter,
+    MRS Bulletin 23, 22 (1998)) with K/G of the same ratio.
+    """
+    wishes = {t.name: t for t in targets if t.name in CONDITIONED}
+    shear = [t.low / 2.4 for t in targets if t.name == "youngs_modulus" and t.low]
+    shear += [t.low / 0.151 for t in targets if t.name == "vickers_hardness" and t.low]
+    if shear and max(shear) > 0.0:
+        wishes.setdefault("shear_modulus", Target("shear_modulus", low=min(max(shear), 500.0)))
+        wishes.setdefault("bulk_modulus", Target("bulk_modulus", low=min(max(shear) * 4.0 / 3.0, 450.0)))
+    return wishes
+
+
 def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Conditions:
     """What a query asks of a generator: a property where a target has an aim, the elements, symmetry and size."""
     wanted = {t.name: t.aim for t in targets or query.targets if t.name in CONDITIONED and t.aim is not None}
@@ -216,7 +232,7 @@ class OptunaSearcher:
     def _ranges(self) -> dict[str, tuple[float, float]]:
         limit = max(0.02, self._query.max_energy_above_hull)
         ranges = {"energy_above_hull": (0.0, limit)}
-        ranges |= {t.name: aim_range(t) for t in self._targets if t.name in CONDITIONED}
+        ranges |= {name: aim_range(t) for name, t in conditioned(self._targets).items()}
         return ranges
 
     def _default(self) -> dict[str, Any]:
