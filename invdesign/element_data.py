@@ -54,13 +54,21 @@ class ElementTable:
 def table() -> ElementTable:
     """The shipped table; read once."""
     raw = json.loads(resources.files("invdesign.tables").joinpath("element_data.json").read_text("utf-8"))
-    numeric = {
-        key: np.array([np.nan, *[np.nan if v is None else v for v in raw[key]]], dtype=np.float64)
-        for key in ("mass", "electronegativity", "price", "abundance", "supply_risk")
-    }
-    flags = {key: np.array([0, *raw[key]], dtype=np.bool_) for key in ("radioactive", "eu_critical")}
-    reasons = {key: (None, *raw[key]) for key in ("restricted", "caution")}
-    return ElementTable(**numeric, **flags, **reasons)
+    return ElementTable(
+        mass=_numeric(raw["mass"]),
+        electronegativity=_numeric(raw["electronegativity"]),
+        price=_numeric(raw["price"]),
+        abundance=_numeric(raw["abundance"]),
+        supply_risk=_numeric(raw["supply_risk"]),
+        radioactive=np.array([0, *raw["radioactive"]], dtype=np.bool_),
+        eu_critical=np.array([0, *raw["eu_critical"]], dtype=np.bool_),
+        restricted=(None, *raw["restricted"]),
+        caution=(None, *raw["caution"]),
+    )
+
+
+def _numeric(column: list[float | None]) -> Array:
+    return np.array([np.nan, *(np.nan if value is None else value for value in column)], dtype=np.float64)
 
 
 def atomic_masses(numbers: ArrayLike) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,7 +75,7 @@ def debye_temperature(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per
     """Debye temperature (hbar/k_B)(6 pi² n)^(1/3) v_m, K (Anderson 1963); volume per atom in Å³."""
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     mean = sound_velocities(K, G, density)[2]
-    return _HBAR / _K_B * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean
+    return np.asarray(_HBAR / _K_B * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean)
 
 
 def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: ArrayLike) -> Array:
@@ -86,7 +86,7 @@ def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: Arra
     """
     e, rho = _pair(E, density)
     mass = np.asarray(mean_atomic_mass, dtype=np.float64) * _AMU
-    return 0.87 * _K_B * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0)
+    return np.asarray(0.87 * _K_B * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0))
 
 
 def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per_atom: ArrayLike) -> Array:
@@ -96,7 +96,8 @@ def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_p
     """
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     v_l, v_t, _ = sound_velocities(K, G, density)
-    return 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * _K_B * number_density ** (2.0 / 3.0) * (v_l + 2.0 * v_t)
+    scale = 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * _K_B
+    return np.asarray(scale * number_density ** (2.0 / 3.0) * (v_l + 2.0 * v_t))
 
 
 def chen_hardness(K: ArrayLike, G: ArrayLike) -> Array:
@@ -139,7 +140,8 @@ def mazhnik_oganov_toughness(K: ArrayLike, G: ArrayLike, volume_per_atom: ArrayL
     """
     nu = poisson_ratio(K, G)
     zeta = (1.0 - 13.7 * nu + 48.6 * nu**2) / (1.0 - 15.2 * nu + 70.2 * nu**2 - 81.5 * nu**3)
-    return _sixth_root(volume_per_atom) * 1e3 * (zeta * youngs_modulus(K, G)) ** 1.5 / np.sqrt(8840.0)
+    stiffness = np.asarray(zeta * youngs_modulus(K, G)) ** 1.5 / np.sqrt(8840.0)
+    return np.asarray(_sixth_root(volume_per_atom) * 1e3 * stiffness)
 
 
 def _sixth_root(volume_per_atom: ArrayLike) -> Array:
@@ -175,13 +177,13 @@ _DUCTILE = "toughness is a lower bound (no plasticity in the formula)"
 BONDING_CLASSES: dict[str, BondingClass] = {
     c.name: c
     for c in (
-        BondingClass("refractory", "boride, carbide, nitride", -0.04, 0.21, 0.15),
-        BondingClass("metalloid", "silicide, germanide, pnictide", -0.10, 0.20, 0.20),
-        BondingClass("oxide", "oxide", 0.00, 0.25, 0.20),
-        BondingClass("chalcogenide", "semiconducting chalcogenide", -0.48, 0.25, 0.25),
+        BondingClass("refractory", "boride, carbide, nitride", -0.04, 0.22, 0.15),
+        BondingClass("metalloid", "silicide, germanide, pnictide", -0.09, 0.20, 0.20),
+        BondingClass("oxide", "oxide", 0.00, 0.30, 0.20),
+        BondingClass("chalcogenide", "semiconducting chalcogenide", -0.53, 0.25, 0.25),
         BondingClass("ionic", "ionic crystal", -0.40, 0.22, 0.25, "slips easily: hardness formulas overestimate"),
         BondingClass("intermetallic", "intermetallic compound", -0.17, 0.26, 0.40, _DUCTILE),
-        BondingClass("metal", "elemental metal", -0.91, 0.31, 0.50, _DUCTILE),
+        BondingClass("metal", "elemental metal", -0.89, 0.28, 0.50, _DUCTILE),
     )
 }
 
@@ -305,14 +307,15 @@ def _add_elastic(
         low, minus, plus, high = np.quantile(values[:, 1:], [0.05, 0.15866, 0.84134, 0.95], axis=1).tolist()
         for i, (new, centre) in enumerate(zip(added, values[:, 0].tolist(), strict=True)):
             std = 0.5 * (plus[i] - minus[i])
-            new[name] = Value(centre, std, low[i], high[i], _SOURCES.get(name, _ELASTICITY).format(kinds[i].name))
+            new[name] = Value(centre, std, low[i], high[i], _source(name, kinds[i]))
 
 
-_ELASTICITY = "formula:elasticity"
-_SOURCES = {
-    "vickers_hardness": "formula:mazhnik-oganov ({})",
-    "fracture_toughness": "formula:niu+mazhnik-oganov ({})",
-}
+def _source(name: str, kind: BondingClass) -> str:
+    if name == "vickers_hardness":
+        return f"formula:mazhnik-oganov ({kind.name})"
+    if name == "fracture_toughness":
+        return f"formula:niu+mazhnik-oganov ({kind.name}{', lower bound' if kind.note == _DUCTILE else ''})"
+    return "formula:elasticity"
 
 
 def _kinds(estimates: Sequence[Estimate], crystals: Sequence[Crystal]) -> list[BondingClass]:
@@ -325,7 +328,7 @@ def draw(
     estimates: Sequence[Estimate],
     crystals: Sequence[Crystal],
     n_samples: int = N_SAMPLES,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     kinds: Sequence[BondingClass] | None = None,
 ) -> dict[str, Array]:
     """Joint samples of the moduli and of everything that follows from them.
@@ -334,15 +337,14 @@ def draw(
         estimates: each with bulk and shear modulus (`has_moduli`).
         crystals: the crystals that they belong to.
         n_samples: samples per crystal, even.
-        seed: seed of the samples. All crystals share the same normal deviates, so that a comparison between
-            crystals with independent errors needs a seed per crystal.
+        seeds: one seed, for errors that all crystals share, or one per crystal, for independent errors.
         kinds: their bonding classes, if known already.
 
     Returns:
         Property name (bulk and shear modulus and all derived ones) to an array (n_crystals, 1 + n_samples), whose
         first column is the central value.
     """
-    normal = _deviates(n_samples, seed)
+    normal = np.stack([_deviates(n_samples, seed) for seed in seeds], axis=1)
     k, g = _moduli(estimates, normal)
     kinds = _kinds(estimates, crystals) if kinds is None else kinds
     volume = np.array([[c.volume / c.n_sites] for c in crystals])
@@ -362,7 +364,7 @@ def draw(
     }
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _deviates(n_samples: int, seed: int) -> Array:
     """(5, 1 + n_samples) standard normal deviates: ln K, ln G, hardness, toughness, density; column 0 is zero."""
     rng = np.random.default_rng([20_190_925, seed])
@@ -444,7 +446,12 @@ def summarise(tensor: ArrayLike) -> ElasticSummary:
     c11 = np.trace(c[:3, :3]) / 3.0
     c12 = (c[0, 1] + c[0, 2] + c[1, 2]) / 3.0
     return ElasticSummary(
-        *map(float, (k_v, k_r, 0.5 * (k_v + k_r), g_v, g_r, 0.5 * (g_v + g_r))),
+        bulk_voigt=float(k_v),
+        bulk_reuss=k_r,
+        bulk_hill=0.5 * float(k_v + k_r),
+        shear_voigt=float(g_v),
+        shear_reuss=g_r,
+        shear_hill=0.5 * float(g_v + g_r),
         eigenvalues=tuple(map(float, eigenvalues)),
         universal_anisotropy=float(5.0 * g_v / g_r + k_v / k_r - 6.0),
         log_anisotropy=float(np.sqrt(np.log(k_v / k_r) ** 2 + 5.0 * np.log(g_v / g_r) ** 2)),

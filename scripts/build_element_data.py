@@ -41,7 +41,7 @@ CAUTION = {
     "V": "V2O5 dust may be carcinogenic (IARC 2B)",
     "Cr": "hexavalent compounds are carcinogenic (IARC 1, RoHS)",
     "Co": "probably carcinogenic as metal or soluble salt (IARC 2A, CLP Carc. 1B)",
-    "Ni": "sensitising; compounds are carcinogenic (IARC 1, REACH Annex XVII)",
+    "Ni": "sensitising, compounds are carcinogenic (IARC 1, REACH Annex XVII)",
     "Se": "toxic by inhalation and ingestion (CLP Acute Tox. 3)",
     "Sb": "trivalent compounds are probably carcinogenic (IARC 2A)",
     "Te": "toxic to reproduction (CLP Repr. 1B)",
