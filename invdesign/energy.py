@@ -1,0 +1,190 @@
+"""From a potential's energy to the formation energy on the reference's scale.
+
+The scale is that of the Materials Project with its MP2020 corrections (A. Wang et al., Sci. Rep. 11, 15496, 2021):
+formation energies are only comparable after an energy per element is taken off and empirical terms for anions and
+for transition metals in oxides and fluorides are added. Both are linear in the composition, so a linear model per
+potential, fitted on known crystals, takes its total energies there and removes its mean error per element as well.
+`scripts/fit_energy_scale.py` makes the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from invdesign.crystal import Crystal, FloatArray
+from invdesign.distances import COVALENT_RADII
+from invdesign.element_data import table
+from invdesign.elements import atomic_number, symbol
+from invdesign.errors import ReferenceMissingError
+from invdesign.records import Value
+
+ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
+"""Elements that MP2020 corrects where they are anions."""
+HUBBARD = ("V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W")
+"""Elements that the Materials Project computes with a Hubbard U in oxides and fluorides."""
+TERMS = (*(f"{name} anion" for name in ANIONS), "O peroxide", "O superoxide", *(f"{name} +U" for name in HUBBARD))
+"""The empirical terms; each counts atoms per atom of the crystal."""
+
+_BONDED = 1.25
+"""Two atoms are bonded when nearer than this multiple of the sum of their covalent radii."""
+
+
+@dataclass(frozen=True)
+class EnergyScale:
+    """Linear map from a potential's energy per atom to the formation energy per atom.
+
+    formation = energy - sum_el x_el · elements[el] + sum_k f_k · terms[k], with x the atomic fractions and f of
+    :func:`terms_of`. Its standard deviation is `floor`, the fractions' mean of `spread`, and the uncertainty of
+    rarely seen coefficients, added in squares.
+
+    Attributes:
+        potential: the potential that it belongs to, with its version.
+        elements: eV/atom by symbol.
+        terms: eV per atom of the kind, by name of :data:`TERMS`.
+        floor: standard deviation that every crystal has, eV/atom.
+        spread: standard deviation by element, eV/atom.
+        unsure: standard deviation of each element's own coefficient, eV/atom.
+        interval: half width of the 90 % interval in standard deviations, from crystals held out.
+        notes: what it was fitted on and how well it did.
+    """
+
+    potential: str
+    elements: Mapping[str, float]
+    terms: Mapping[str, float]
+    floor: float
+    spread: Mapping[str, float]
+    unsure: Mapping[str, float]
+    interval: float
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, potential: str | Path) -> Self:
+        """Read the shipped scale of a potential, or one from a JSON file.
+
+        Args:
+            potential: a name for which a scale is shipped (see :func:`shipped`), or a path to a `.json` file.
+
+        Raises:
+            ReferenceMissingError: if there is none, or the file is not a scale.
+        """
+        name = str(potential)
+        source = Path(name) if name.endswith(".json") else files("invdesign.tables") / f"energy_scale_{name}.json"
+        try:
+            return cls(**json.loads(source.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise ReferenceMissingError(
+                f"there is no energy scale for the potential {name!r} (shipped: {', '.join(shipped())}); "
+                "fit one with scripts/fit_energy_scale.py and give its path as scale"
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise ReferenceMissingError(f"{source}: not an energy scale: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    def formation_energy(self, crystal: Crystal, energy_per_atom: float) -> Value:
+        """Formation energy of a crystal, eV/atom, from the potential's energy of it.
+
+        Raises:
+            ValueError: if it holds an element that the scale does not know.
+        """
+        shares = fractions(crystal)
+        missing = [symbol(z) for z in shares if symbol(z) not in self.elements]
+        if missing:
+            raise ValueError(f"the energy scale of {self.potential} does not know {', '.join(missing)}")
+        mean = energy_per_atom - sum(x * self.elements[symbol(z)] for z, x in shares.items())
+        mean += sum(count * self.terms[name] for name, count in terms_of(crystal).items())
+        variance = self.floor**2
+        for z, share in shares.items():
+            variance += share * self.spread[symbol(z)] ** 2 + (share * self.unsure[symbol(z)]) ** 2
+        std = math.sqrt(variance)
+        reach = self.interval * std
+        return Value(mean, std, mean - reach, mean + reach, source=f"potential:{self.potential}")
+
+
+def shipped() -> list[str]:
+    """Names of the potentials for which a scale is in the package."""
+    names = (item.name for item in files("invdesign.tables").iterdir())
+    return sorted(n[13:-5] for n in names if n.startswith("energy_scale_") and n.endswith(".json"))
+
+
+def fractions(crystal: Crystal) -> dict[int, float]:
+    """Atomic fraction by atomic number."""
+    numbers, counts = np.unique(crystal.numbers, return_counts=True)
+    return {int(z): int(n) / crystal.n_sites for z, n in zip(numbers, counts, strict=True)}
+
+
+def terms_of(crystal: Crystal) -> dict[str, float]:
+    """Atoms of each kind of :data:`TERMS` per atom of the crystal; kinds that do not occur are left out.
+
+    MP2020 asks for oxidation states; here an atom is an anion when no atom of a more electronegative element is
+    bonded to it (so the sulfur of a sulfide is one and that of a sulfate is not) and the crystal is a compound.
+    """
+    present = fractions(crystal)
+    if len(present) < 2:
+        return {}
+    counts: dict[str, float] = {}
+    bonds = _bonds(crystal)
+    for site, z in enumerate(crystal.numbers.tolist()):
+        kind = _anion_kind(z, bonds[site])
+        if kind:
+            counts[kind] = counts.get(kind, 0.0) + 1.0 / crystal.n_sites
+    if _electronegativity()[max(present, key=lambda z: _electronegativity()[z])] >= _electronegativity()[8]:
+        for z, share in present.items():
+            if symbol(z) in HUBBARD:
+                counts[f"{symbol(z)} +U"] = share
+    return counts
+
+
+def _anion_kind(z: int, bonds: Sequence[tuple[int, float]]) -> str | None:
+    """Name of the anion term to which an atom belongs, from its bonds (other's atomic number, Å), if any."""
+    if symbol(z) not in ANIONS:
+        return None
+    order = _electronegativity()
+    if z == 8:
+        shortest = min((d for other, d in bonds if other == 8), default=math.inf)
+        if shortest < 1.35:
+            return "O superoxide"
+        if shortest < 1.6:
+            return "O peroxide"
+        return "O anion"
+    return None if any(order[other] > order[z] for other, _ in bonds) else f"{symbol(z)} anion"
+
+
+def _bonds(crystal: Crystal) -> list[list[tuple[int, float]]]:
+    """For every atom, the atomic number and distance (Å) of each atom bonded to it."""
+    from ase.neighborlist import primitive_neighbor_list
+
+    radii = np.nan_to_num(COVALENT_RADII[crystal.numbers], nan=1.5) * _BONDED
+    first, second, distance = primitive_neighbor_list(
+        "ijd", (True, True, True), crystal.lattice, crystal.frac_coords @ crystal.lattice, radii.tolist()
+    )
+    bonds: list[list[tuple[int, float]]] = [[] for _ in range(crystal.n_sites)]
+    for i, j, d in zip(first.tolist(), second.tolist(), distance.tolist(), strict=True):
+        bonds[i].append((int(crystal.numbers[j]), d))
+    return bonds
+
+
+@cache
+def _electronegativity() -> FloatArray:
+    """Pauling electronegativity by atomic number, 0 where there is none."""
+    return np.nan_to_num(table().electronegativity, nan=0.0)
+
+
+def design_row(crystal: Crystal, elements: Sequence[str]) -> FloatArray:
+    """The regressors of a crystal: minus the fraction of each element, then the terms; (n_elements + n_terms,)."""
+    shares = fractions(crystal)
+    counts = terms_of(crystal)
+    return np.array(
+        [-shares.get(atomic_number(name), 0.0) for name in elements] + [counts.get(t, 0.0) for t in TERMS]
+    )

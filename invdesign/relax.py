@@ -1,0 +1,379 @@
+"""Relaxation of crystals with their symmetry kept exactly, in worker processes.
+
+The unknowns are the free strains and displacements of the space group (:mod:`invdesign.subspace`), so that a
+crystal of high symmetry has a handful of them and a dense quasi-Newton model of the energy is cheap and exact enough: a
+trust-region method with BFGS updates, started from a diagonal guess of the elastic and force constants.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from invdesign import potentials
+from invdesign.crystal import Crystal, FloatArray, IntArray
+from invdesign.distances import shortest_distance
+from invdesign.energy import EnergyScale
+from invdesign.errors import InputError
+from invdesign.records import Failure, Relaxation
+from invdesign.subspace import Subspace, build
+from invdesign.symmetry import primitive
+from invdesign.workers import Lost, Workers, cpu_count
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+GPA = 160.21766208
+"""GPa in one eV/Å³."""
+
+
+@dataclass(frozen=True)
+class RelaxSettings:
+    """How to relax. Everything that can change a result, except the potential.
+
+    Attributes:
+        max_force: converged when no symmetric force is larger, eV/Å.
+        max_stress: and no component of the symmetric stress, GPa.
+        max_steps: energy evaluations after which the best structure so far is returned, unconverged.
+        max_seconds: wall seconds after which the same happens; a process that hangs is stopped after three times.
+        symprec: tolerance of the symmetry search on the starting crystal, Å.
+        min_distance: two atoms nearer than this end a relaxation as failed, Å.
+        min_volume: so does a volume below this share of the starting volume.
+        max_volume: and one above this multiple of it.
+    """
+
+    max_force: float = 0.05
+    max_stress: float = 0.2
+    max_steps: int = 80
+    max_seconds: float = 120.0
+    symprec: float = 0.01
+    min_distance: float = 0.5
+    min_volume: float = 0.4
+    max_volume: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: if a limit is not positive.
+        """
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise InputError(name, value, "a positive number")
+
+
+class PotentialRelaxer:
+    """Relaxes crystals with one potential in worker processes; a :class:`~invdesign.protocols.Relaxer`.
+
+    Results come in the order of the crystals and do not depend on the number of workers. Use it as a context
+    manager, or call :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        potential: str = potentials.DEFAULT,
+        workers: int | None = None,
+        settings: RelaxSettings | None = None,
+        pre: str | None = None,
+        scale: EnergyScale | str | None = None,
+        **limits: Any,
+    ) -> None:
+        """Check the names; processes start with the first crystals.
+
+        Args:
+            potential: the deciding potential, a name of :mod:`invdesign.potentials`.
+            workers: number of processes, by default one per core.
+            settings: convergence and limits.
+            pre: a cheaper potential to relax with first.
+            scale: the energy scale, or the name of the potential whose shipped scale applies; by default that of
+                `potential`.
+            limits: single fields of :class:`RelaxSettings`, e.g. `max_steps=40`.
+
+        Raises:
+            InputError, MissingDependencyError: for an unknown potential, field or value.
+            ReferenceMissingError: if there is no energy scale for the potential.
+        """
+        try:
+            self.settings = replace(settings or RelaxSettings(), **limits)
+        except TypeError:
+            raise InputError("relaxation setting", sorted(limits), RelaxSettings.__dataclass_fields__) from None
+        if workers is not None and workers < 1:
+            raise InputError("workers", workers, "a whole number from 1")
+        names = [pre, potential] if pre else [potential]
+        self.potential = " after ".join(potentials.find(name).version for name in reversed(names))
+        self.scale = scale if isinstance(scale, EnergyScale) else EnergyScale.load(scale or potential)
+        self._workers = Workers(
+            "invdesign.relax:relaxation",
+            (names, self.settings),
+            workers or cpu_count(),
+            3 * self.settings.max_seconds,
+        )
+
+    def relax(self, crystals: Sequence[Crystal]) -> list[Relaxation | Failure]:
+        """Relax crystals; one result per crystal, in the same order.
+
+        A crystal that cannot be relaxed gives a `Failure` of stage `relax` with the reason. A crystal given in
+        another cell is returned in a primitive one.
+        """
+        return [result for _, result in sorted(self.relax_iter(crystals), key=lambda pair: pair[0])]
+
+    def relax_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Relaxation | Failure]]:
+        """As :meth:`relax`, but yields (index, result) as they are completed."""
+        for index, answer in self._workers.imap(list(crystals)):
+            yield index, self._finish(crystals[index], answer)
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._workers.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the processes."""
+        self.close()
+
+    def _finish(self, crystal: Crystal, answer: _Relaxed | Failure | Lost) -> Relaxation | Failure:
+        """Put the energy on the reference's scale, and the name on a failure."""
+        if isinstance(answer, Lost):
+            return Failure("relax", answer.reason, crystal.source)
+        if isinstance(answer, Failure):
+            return answer
+        try:
+            formation = self.scale.formation_energy(answer.crystal, answer.energy_per_atom)
+        except ValueError as error:
+            return Failure("relax", str(error), crystal.source)
+        return Relaxation(**vars(answer), formation_energy=formation, potential=self.potential)
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """What a worker finds: a `Relaxation` without the fields that the parent adds."""
+
+    crystal: Crystal
+    energy_per_atom: float
+    max_force: float
+    steps: int
+    converged: bool
+    seconds: float
+    rms_displacement: float
+    volume_change: float
+
+
+class _GiveUpError(Exception):
+    """This crystal cannot be relaxed, for the reason given."""
+
+
+def relaxation(settings: tuple[list[str], RelaxSettings]) -> Any:
+    """Load the potentials and return the function that relaxes one crystal (set-up of a worker process)."""
+    names, limits = settings
+    calculators = [potentials.load(name) for name in names]
+    return partial(relax_one, calculators=calculators, settings=limits)
+
+
+def relax_one(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxSettings) -> _Relaxed | Failure:
+    """Relax one crystal in this process, with each calculator in turn; never raises for a bad crystal."""
+    start = time.process_time()
+    try:
+        done = _relax(crystal, calculators, settings)
+    except _GiveUpError as error:
+        return Failure("relax", str(error), crystal.source)
+    except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
+        where = traceback.extract_tb(error.__traceback__)[-1].name
+        return Failure("relax", f"{type(error).__name__} in {where}: {error}", crystal.source)
+    return replace(done, seconds=time.process_time() - start)
+
+
+def _relax(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxSettings) -> _Relaxed:
+    deadline = time.monotonic() + settings.max_seconds
+    if shortest_distance(crystal) < settings.min_distance:
+        raise _GiveUpError(f"two atoms are nearer than {settings.min_distance:g} Å")
+    try:
+        space = build(primitive(crystal), settings.symprec)
+    except ValueError as error:
+        raise _GiveUpError(str(error)) from error
+    first, steps = space.crystal, 0
+    for calculator in calculators:
+        surface = _Surface(space, calculator, settings, first.volume)
+        point, converged = _minimise(surface, settings, deadline)
+        steps += surface.calls
+        lattice, coords = space.at(point.q)
+        space = replace(space, crystal=replace(space.crystal, lattice=lattice, frac_coords=coords))
+    final = space.crystal
+    return _Relaxed(
+        crystal=_with_gene(final),
+        energy_per_atom=point.energy / final.n_sites,
+        max_force=point.max_force,
+        steps=steps,
+        converged=converged,
+        seconds=0.0,
+        rms_displacement=_rms_displacement(first, final),
+        volume_change=final.volume / first.volume - 1.0,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """The energy surface at q: energy (eV), gradient (eV per unit of q), largest force (eV/Å) and stress (GPa)."""
+
+    q: FloatArray
+    energy: float
+    gradient: FloatArray
+    max_force: float
+    max_stress: float
+
+
+class _Surface:
+    """The potential energy as a function of the free coordinates; counts its calls."""
+
+    def __init__(self, space: Subspace, calculator: Calculator, settings: RelaxSettings, volume: float) -> None:
+        self.space, self.calls = space, 0
+        self._calculator, self._settings, self._volume = calculator, settings, volume
+
+    def __call__(self, q: FloatArray) -> _Point:
+        """Evaluate.
+
+        Raises:
+            _GiveUpError: if the cell left its bounds, atoms came too near, or the answer is not finite.
+        """
+        lattice, coords = self.space.at(q)
+        self._guard(replace(self.space.crystal, lattice=lattice, frac_coords=coords))
+        energy, forces, stress = _evaluate(self._calculator, self.space.crystal.numbers, lattice, coords)
+        self.calls += 1
+        if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
+            raise _GiveUpError(f"the potential's answer is not finite at evaluation {self.calls}")
+        forces = self.space.symmetric_forces(forces, lattice)
+        stress = self.space.symmetric_stress(stress, lattice)
+        return _Point(
+            q,
+            energy,
+            self.space.gradient(q, forces, stress),
+            float(np.linalg.norm(forces, axis=1).max()),
+            float(np.abs(stress).max()) * GPA,
+        )
+
+    def _guard(self, crystal: Crystal) -> None:
+        ratio = crystal.volume / self._volume
+        if not self._settings.min_volume <= ratio <= self._settings.max_volume:
+            raise _GiveUpError(f"the volume went to {ratio:.2f} times the starting volume")
+        if shortest_distance(crystal) < self._settings.min_distance:
+            raise _GiveUpError(f"two atoms came nearer than {self._settings.min_distance:g} Å")
+
+
+def _evaluate(
+    calculator: Calculator, numbers: IntArray, lattice: FloatArray, coords: FloatArray
+) -> tuple[float, FloatArray, FloatArray]:
+    """Energy (eV), forces (n, 3) (eV/Å) and stress (3, 3) (eV/Å³, positive in tension)."""
+    from ase import Atoms
+
+    atoms = Atoms(numbers=numbers, cell=lattice, scaled_positions=coords, pbc=True)
+    atoms.calc = calculator
+    energy = float(atoms.get_potential_energy())
+    forces = np.asarray(atoms.get_forces(), dtype=np.float64)
+    return energy, forces, np.asarray(atoms.get_stress(voigt=False), dtype=np.float64)
+
+
+_BULK, _SHEAR, _SPRING = 0.6, 0.4, 10.0
+"""First guess of the curvature: moduli in eV/Å³ (100 and 65 GPa) and a force constant in eV/Å²."""
+_MAX_STRAIN, _MAX_SHIFT = 0.06, 0.15
+"""Largest step: strain (Frobenius norm) and displacement of an atom, Å."""
+_NOISE = 2e-5
+"""An energy that rises by less than this, eV/atom, is not held against a step: single precision."""
+
+
+def _minimise(surface: _Surface, settings: RelaxSettings, deadline: float) -> tuple[_Point, bool]:
+    """Trust-region BFGS; returns the lowest point found and whether it is converged."""
+    space = surface.space
+    hessian, unit = _first_hessian(space), _step_units(space)
+    here = surface(np.zeros(space.size))
+    radius, noise = 1.0, _NOISE * space.crystal.n_sites
+    while not (done := _converged(here, settings)):
+        if surface.calls >= settings.max_steps or time.monotonic() > deadline or radius < 1e-3:
+            break
+        step = _trust_step(here.gradient, hessian, unit, radius)
+        expected = -float(here.gradient @ step + 0.5 * step @ hessian @ step)
+        there = surface(here.q + step)
+        hessian = _bfgs(hessian, step, there.gradient - here.gradient)
+        gained = here.energy - there.energy
+        if gained < -noise:
+            radius *= 0.3
+            continue
+        if gained > 0.6 * expected or expected < noise:
+            radius = min(2.0 * radius, 2.0)
+        elif gained < 0.2 * expected:
+            radius *= 0.6
+        here = there
+    return here, done
+
+
+def _converged(point: _Point, settings: RelaxSettings) -> bool:
+    return point.max_force < settings.max_force and point.max_stress < settings.max_stress
+
+
+def _first_hessian(space: Subspace) -> FloatArray:
+    """Diagonal guess: an isotropic solid of ordinary stiffness, and one spring per displacement."""
+    volume = space.crystal.volume
+    strains = np.full(space.n_strains, 2.0 * _SHEAR * volume)
+    strains[0] = 3.0 * _BULK * volume
+    return np.diag(np.concatenate([strains, np.full(len(space.displacements), _SPRING)]))
+
+
+def _step_units(space: Subspace) -> FloatArray:
+    """The length in each coordinate that counts as one full step."""
+    largest = np.linalg.norm(space.displacements, axis=2).max(axis=1) if len(space.displacements) else np.zeros(0)
+    return np.concatenate([np.full(space.n_strains, _MAX_STRAIN), _MAX_SHIFT / largest])
+
+
+def _trust_step(gradient: FloatArray, hessian: FloatArray, unit: FloatArray, radius: float) -> FloatArray:
+    """Minimum of the quadratic model within the trust region (a sphere in units of `unit`)."""
+    values, vectors = np.linalg.eigh(hessian * unit[:, None] * unit[None, :])
+    slope = vectors.T @ (gradient * unit)
+    low = max(0.0, -float(values[0]) + 1e-9)
+    step = -slope / (values + low + 1e-12)
+    if np.linalg.norm(step) > radius:
+        high = low + float(np.linalg.norm(slope)) / radius + abs(float(values[0]))
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            step = -slope / (values + middle)
+            low, high = (middle, high) if np.linalg.norm(step) > radius else (low, middle)
+        step = -slope / (values + high)
+    return np.asarray(unit * (vectors @ step))
+
+
+def _bfgs(hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """Damped BFGS update (Powell): stays positive definite where the surface is not convex."""
+    pushed = hessian @ step
+    curvature = float(step @ pushed)
+    if curvature <= 0.0:
+        return hessian
+    seen = float(step @ change)
+    if seen < 0.1 * curvature:
+        weight = 0.9 * curvature / (curvature - seen)
+        change = weight * change + (1.0 - weight) * pushed
+        seen = float(step @ change)
+    return np.asarray(hessian - np.outer(pushed, pushed) / curvature + np.outer(change, change) / seen)
+
+
+def _rms_displacement(first: Crystal, last: Crystal) -> float:
+    """Root-mean-square displacement of the atoms in the last cell, Å, a common shift removed."""
+    moved = (last.frac_coords - first.frac_coords) @ last.lattice
+    moved = moved - moved.mean(axis=0)
+    return float(np.sqrt((moved**2).sum(axis=1).mean()))
+
+
+def _with_gene(crystal: Crystal) -> Crystal:
+    """The crystal with its gene, or with none where it cannot be read."""
+    from invdesign.represent.genes import encode
+
+    try:
+        gene = encode(crystal, symprec=0.01)
+    except ValueError:
+        gene = None
+    return replace(crystal, gene=gene)
