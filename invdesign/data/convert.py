@@ -75,7 +75,8 @@ def from_ase(atoms: Atoms, source: str = "") -> Crystal:
         raise StructureReadError("not periodic in three directions")
     for occupants in (atoms.info.get("occupancy") or {}).values():
         _check_occupants(occupants, "of the cell")
-    return _checked(atoms.cell.array, atoms.numbers, atoms.get_scaled_positions(wrap=False), source)
+    lattice = _cell(atoms.cell.array)
+    return _checked(lattice, atoms.numbers, atoms.get_scaled_positions(wrap=False), source)
 
 
 def from_optimade(entry: Mapping[str, Any], source: str = "") -> Crystal:
