@@ -1,0 +1,229 @@
+"""Build the reference that ships with invdesign: the hull phases and the known crystals as genes.
+
+    python scripts/build_reference.py --data DIR
+
+DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull) and `crystals.parquet` (structures
+with formation energies). Writes `hull.parquet`, `known_crystals.parquet` and a data sheet beside each into
+`invdesign/tables`. Deterministic; about ten minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pymatgen.core import Composition, Lattice
+
+from invdesign.composition import integer_composition, reduced_formula
+from invdesign.crystal import Crystal, Gene
+from invdesign.distances import shortest_distance
+from invdesign.elements import symbol
+from invdesign.hull import Hull
+from invdesign.known import COORDINATE_STEPS, TABLE, KnownCrystals
+from invdesign.matching import reduced, same
+from invdesign.reference import HULL_TABLE
+from invdesign.represent.genes import decode, encode
+from invdesign.symmetry import primitive
+
+TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the source data")
+    parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
+    parser.add_argument("--only", choices=("hull", "known"), help="build one of the two")
+    parser.add_argument("-n", type=int, default=None, help="only the first N crystals (for a trial)")
+    options = parser.parse_args()
+    crystals = pd.read_parquet(options.data / "crystals.parquet").head(options.n)
+    if options.only != "known":
+        build_hull(pd.read_parquet(options.data / "convex_hull.parquet"), crystals, options.out)
+    if options.only != "hull":
+        build_known(crystals, options.out)
+
+
+def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> None:
+    """Write the compounds on the hull and one reference per element, and check them on every labelled crystal."""
+    on_hull = phases[phases.on_hull]
+    compositions = [
+        {element.Z: int(count) for element, count in Composition(formula).items()} for formula in on_hull.formula
+    ]
+    elements = sorted({number for composition in compositions for number in composition})
+    rows = [(symbol(z), {z: 1}, 0.0) for z in elements]
+    energies = on_hull.formation_energy_per_atom
+    rows += [row for row in zip(on_hull.formula, compositions, energies, strict=True) if len(row[1]) > 1]
+    formulas, counts, values = map(list, zip(*rows, strict=True))
+    table = pa.table(
+        {
+            "formula": formulas,
+            "numbers": pa.array([list(c) for c in counts], pa.list_(pa.uint8())),
+            "counts": pa.array([list(c.values()) for c in counts], pa.list_(pa.uint16())),
+            "formation_energy": np.round(values, 6),
+        }
+    )
+    pq.write_table(table, out / HULL_TABLE, compression="zstd", compression_level=19)
+    check = check_hull(Hull(formulas, counts, np.round(values, 6)), crystals)
+    size = (out / HULL_TABLE).stat().st_size
+    text = HULL_SHEET.format(
+        compounds=len(formulas) - len(elements), elements=len(elements), size=size / 1e6, **check
+    )
+    (out / HULL_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def check_hull(hull: Hull, crystals: pd.DataFrame) -> dict[str, Any]:
+    """Compare with the energy above hull of every labelled crystal."""
+    labelled = crystals.dropna(subset=["formation_energy_per_atom", "energy_above_hull"])
+    mixtures = [hull.mixture(numbers) for numbers in labelled.atomic_numbers]
+    lowest = np.array([np.nan if m is None else m.energy for m in mixtures])
+    error = np.abs(labelled.formation_energy_per_atom - lowest - labelled.energy_above_hull).to_numpy()
+    compound = np.array([len(set(numbers)) > 1 for numbers in labelled.atomic_numbers])
+    return {
+        "labelled": len(labelled),
+        "missing": int(np.isnan(lowest).sum()),
+        "mean": 1000 * float(np.nanmean(error)),
+        "worst_compound": 1000 * float(np.nanmax(error[compound])),
+        "over": int((error > 1e-3).sum()),
+        "over_compound": int((error[compound] > 1e-3).sum()),
+    }
+
+
+def build_known(crystals: pd.DataFrame, out: Path) -> None:
+    """Write the gene of every crystal; one whose gene does not return it is kept in P1."""
+    causes: Counter[str] = Counter()
+    genes = []
+    for row in crystals.itertuples():
+        crystal = crystal_of(row)
+        gene, cause = gene_of(crystal)
+        causes[cause] += 1
+        genes.append(gene)
+    order = np.lexsort([crystals.material_id.to_numpy(str), crystals.formula.to_numpy(str)])
+    write_known(crystals.iloc[order], [genes[i] for i in order], out)
+    matched, sampled, kept = check_known(crystals)
+    size = (out / TABLE).stat().st_size
+    text = KNOWN_SHEET.format(
+        n=len(crystals), formulas=crystals.formula.nunique(), size=size / 1e6, matched=matched, sampled=sampled,
+        kept=kept, causes="; ".join(f"{cause}: {count:,}" for cause, count in causes.most_common()),
+    )  # fmt: skip
+    (out / TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def crystal_of(row: Any) -> Crystal:
+    lattice = Lattice.from_parameters(*row.lattice_parameters).matrix
+    return Crystal(lattice, row.atomic_numbers, np.asarray(row.frac_coords).reshape(-1, 3), None, row.material_id)
+
+
+def gene_of(crystal: Crystal) -> tuple[Gene, str]:
+    """The gene as stored, and how it was found."""
+    try:
+        gene = quantised(encode(crystal))
+        if returns(crystal, gene):
+            return gene, "gene at 0.1 Å"
+        cause = "P1, because the gene does not return the crystal"
+    except ValueError:
+        cause = "P1, because no gene was found"
+    cell = primitive(crystal, symprec=0.01)
+    order = np.argsort(cell.numbers, kind="stable")
+    parameters = Lattice(cell.lattice).parameters
+    coords = np.mod(cell.frac_coords[order], 1.0).ravel()
+    numbers = tuple(int(z) for z in cell.numbers[order])
+    return quantised(Gene(1, (0,) * len(numbers), numbers, tuple(coords), tuple(map(float, parameters)))), cause
+
+
+def quantised(gene: Gene) -> Gene:
+    """The gene with the precision of the table."""
+    steps = np.rint(np.array(gene.free_coords) * COORDINATE_STEPS).astype(np.int64) % COORDINATE_STEPS
+    lattice = np.array(gene.free_lattice, dtype=np.float32).astype(float)
+    coords = tuple((steps / COORDINATE_STEPS).tolist())
+    return Gene(gene.space_group, gene.wyckoffs, gene.numbers, coords, tuple(lattice.tolist()))
+
+
+def returns(crystal: Crystal, gene: Gene) -> bool:
+    """Whether the gene has the composition, the volume per atom and the shortest distance of the crystal."""
+    decoded = decode([gene])[0]
+    return (
+        integer_composition(decoded.numbers) == integer_composition(crystal.numbers)
+        and abs(decoded.volume / decoded.n_sites * crystal.n_sites / crystal.volume - 1.0) < 0.03
+        and abs(shortest_distance(decoded) - shortest_distance(crystal)) < 0.2
+    )
+
+
+def write_known(crystals: pd.DataFrame, genes: list[Gene], out: Path) -> None:
+    coords = [np.rint(np.array(g.free_coords) * COORDINATE_STEPS).astype(np.int64) for g in genes]
+    experimental = crystals.experimental.map({True: 1, False: 0}).fillna(-1).astype(np.int8)
+    table = pa.table(
+        {
+            "id": crystals.material_id.tolist(),
+            "formula": [reduced_formula(numbers) for numbers in crystals.atomic_numbers],
+            "space_group": pa.array([g.space_group for g in genes], pa.uint8()),
+            "wyckoffs": pa.array([list(g.wyckoffs) for g in genes], pa.list_(pa.uint8())),
+            "numbers": pa.array([list(g.numbers) for g in genes], pa.list_(pa.uint8())),
+            "free_coords": pa.array([c.tolist() for c in coords], pa.list_(pa.uint16())),
+            "free_lattice": pa.array([list(g.free_lattice) for g in genes], pa.list_(pa.float32())),
+            "energy_above_hull": crystals.energy_above_hull.round(4).to_numpy(np.float32),
+            "mp2024_energy_above_hull": crystals.mp2024_energy_above_hull.round(4).to_numpy(np.float32),
+            "experimental": pa.array(experimental.tolist(), pa.int8()),
+        }
+    )
+    pq.write_table(table, out / TABLE, compression="zstd", compression_level=19)
+
+
+def check_known(crystals: pd.DataFrame, n: int = 1000) -> tuple[int, int, int]:
+    """How many of a random sample of the source crystals the table finds again, and with their own structure."""
+    known = KnownCrystals.load()
+    rows = {known[row].id: row for row in range(len(known))}
+    sample = crystals.sample(min(n, len(crystals)), random_state=0)
+    matched = kept = 0
+    for row in sample.itertuples():
+        crystal = crystal_of(row)
+        matched += known.match(crystal) is not None
+        own = known.structures([rows[row.material_id]])[0][1]
+        kept += own is not None and same(reduced(crystal), own)
+    return matched, len(sample), kept
+
+
+HULL_SHEET = """# hull.parquet
+
+The compounds on the convex hull of formation energies of the Materials Project (MP2020 scheme; July 2024, no GNoME
+entries) and one reference per element: {compounds:,} compounds, {elements} elements, {size:.2f} MB.
+
+Columns: `formula` (reduced), `numbers` and `counts` (atomic numbers and amounts), `formation_energy` (eV/atom).
+
+Elements are at 0 eV/atom, because formation energies refer to them. (The source lists seven elements below zero,
+an artefact of bringing older energies to one scheme; they are not used.)
+
+Check on all {labelled:,} crystals with a formation energy: formation energy minus this hull differs from the
+source's energy above hull by {mean:.3f} meV/atom on average, by at most {worst_compound:.3f} meV/atom for a
+compound; {over} rows differ by more than 1 meV/atom, {over_compound} of them compounds (the others are elements
+below their own reference, where the source writes 0). Compositions without a hull: {missing}.
+
+Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_reference.py`.
+"""
+
+KNOWN_SHEET = """# known_crystals.parquet
+
+The Wyckoff genes of {n:,} known crystals ({formulas:,} formulas) of the Materials Project (July 2024, no GNoME
+entries), {size:.1f} MB, sorted by formula.
+
+Columns: `id`, `formula`, `space_group`, `wyckoffs` (index of the position of each orbit, 0 is `a`), `numbers`
+(atomic number of each orbit), `free_coords` (in units of 1/65536), `free_lattice` (Å and degrees, the free ones in
+the order a, b, c, alpha, beta, gamma), `energy_above_hull` (eV/atom against `hull.parquet`; NaN if unknown),
+`mp2024_energy_above_hull` (the mixed GGA/r2SCAN scheme; a filter, not a label), `experimental` (1, 0, -1 unknown).
+
+How the genes were found: {causes}.
+
+Check on {sampled:,} crystals drawn at random (seed 0), pymatgen's StructureMatcher with default settings:
+{matched:,} are found again in the table by their formula, {kept:,} by their own row.
+
+Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_reference.py`.
+"""
+
+if __name__ == "__main__":
+    main()

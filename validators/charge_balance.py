@@ -1,0 +1,138 @@
+"""Charge balance: can the elements of the integer reduced formula take known oxidation states that sum to zero?
+
+The test is SMACT's (Davies et al., J. Open Source Softw. 4, 1361 (2019)) with its default settings: oxidation
+states of the ICSD 2024 list seen at least three times, and Pauling's rule that every cation is less
+electronegative than every anion. It is solved exactly: Pauling's rule splits the elements, in order of
+electronegativity, into cations and anions, and for each split the reachable sums of charges are counted up. So
+there is no number of atoms above which a mixed-valence compound would be given up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+from invdesign.composition import integer_composition
+from invdesign.elements import SYMBOLS
+from invdesign.records import Evaluation, Status, Verdict
+
+COVALENT_METALLIC = frozenset({5, 6, 14})
+"""B, C and Si: their compounds with metals are as a rule metallic, and the rule rejects a quarter to half of the
+known ones that hold no other non-metal."""
+
+ALSO_MIXED_VALENT = frozenset({45, 49, 59, 65, 77, 78, 81, 82})
+"""Rh, In, Pr, Tb, Ir, Pt, Tl, Pb: mixed-valent in known compounds (Pr6O11, Tb4O7, Pb3O4), not in SMACT's list."""
+
+
+@dataclass(frozen=True)
+class ChargeBalance:
+    """Judges the composition only.
+
+    PASS: one oxidation state per element balances, or, for mixed-valent elements, several
+    (the reason says so). FAIL: none does. UNKNOWN: the question does not apply (an element; only metals; a
+    metallic boride, carbide or silicide that does not balance), or an element has no known oxidation state.
+
+    Attributes:
+        mixed_valence: whether atoms of one mixed-valent element may have different charges (Fe3O4).
+    """
+
+    name: ClassVar[str] = "charge_balance"
+    mixed_valence: bool = True
+
+    def check(self, row: Evaluation) -> Verdict:
+        """Judge the composition of the row's crystal."""
+        composition = tuple(integer_composition(row.crystal.numbers).items())
+        status, reason = _judge(composition, self.mixed_valence)
+        return Verdict(self.name, status, reason)
+
+
+@lru_cache(maxsize=100_000)
+def _judge(composition: tuple[tuple[int, int], ...], mixed_valence: bool) -> tuple[Status, str]:
+    elements = {number for number, _ in composition}
+    if len(elements) == 1:
+        return Status.UNKNOWN, "an element: there is no charge to balance"
+    metals = _metals()
+    if elements <= metals:
+        return Status.UNKNOWN, "intermetallic: charges are not counted in a metal"
+    if lacking := sorted(elements - _oxidation_states().keys()):
+        names = ", ".join(SYMBOLS[number - 1] for number in lacking)
+        return Status.UNKNOWN, f"no known oxidation states: {names}"
+    if balances(dict(composition)):
+        return Status.PASS, ""
+    if mixed_valence and balances(dict(composition), mixed_valence=True):
+        return Status.PASS, "balanced with mixed valence"
+    if elements & metals and elements - metals <= COVALENT_METALLIC:
+        return Status.UNKNOWN, "metallic boride, carbide or silicide: charges do not decide"
+    return Status.FAIL, "no combination of known oxidation states is neutral and obeys Pauling's rule"
+
+
+def balances(composition: dict[int, int], mixed_valence: bool = False) -> bool:
+    """Whether known oxidation states of the elements can sum to zero with cations below anions (Pauling).
+
+    Args:
+        composition: atomic number to count; every element must have known oxidation states.
+        mixed_valence: whether atoms of an element that can be mixed-valent may differ in charge.
+    """
+    states, electronegativity = _oxidation_states(), _electronegativities()
+    order = sorted(composition, key=electronegativity.__getitem__)
+    for split in range(1, len(order)):
+        if electronegativity[order[split - 1]] >= electronegativity[order[split]]:
+            continue
+        sums = {0}
+        for rank, number in enumerate(order):
+            signed = [q for q in states[number] if (q > 0) == (rank < split)]
+            several = mixed_valence and number in _mixed_valent()
+            totals = _totals(signed, composition[number], several)
+            sums = {a + b for a in sums for b in totals}
+        if 0 in sums:
+            return True
+    return False
+
+
+def _totals(states: list[int], count: int, several: bool) -> set[int]:
+    """Charges that `count` atoms can have together, all in one state or each in its own."""
+    if not several:
+        return {state * count for state in states}
+    totals = {0}
+    for _ in range(count):
+        totals = {total + state for total in totals for state in states}
+    return totals
+
+
+@lru_cache(maxsize=1)
+def _oxidation_states() -> dict[int, tuple[int, ...]]:
+    """Non-zero oxidation states by atomic number, for elements that also have an electronegativity."""
+    from smact.utils.oxidation import ICSD24OxStatesFilter
+
+    table = ICSD24OxStatesFilter().filter(consensus=3, include_zero=False, commonality="low")
+    states = {
+        SYMBOLS.index(row.element) + 1: tuple(int(q) for q in str(row.oxidation_state).split())
+        for row in table.itertuples()
+    }
+    return {number: found for number, found in states.items() if number in _electronegativities()}
+
+
+@lru_cache(maxsize=1)
+def _electronegativities() -> dict[int, float]:
+    """Pauling electronegativities by atomic number, of the elements for which SMACT has one."""
+    from smact import Element, ordered_elements
+
+    found = {SYMBOLS.index(name) + 1: Element(name).pauling_eneg for name in ordered_elements(1, 103)}
+    return {number: float(value) for number, value in found.items() if value is not None}
+
+
+@lru_cache(maxsize=1)
+def _metals() -> frozenset[int]:
+    """The metals of SMACT's list (Ge and Sb among them), and Pm, which it lacks."""
+    from smact import metals
+
+    return frozenset(SYMBOLS.index(name) + 1 for name in metals) | {61}
+
+
+@lru_cache(maxsize=1)
+def _mixed_valent() -> frozenset[int]:
+    """Elements of SMACT's list of mixed-valent elements, and those above."""
+    from smact.screening import MIXED_VALENCE_ELEMENTS
+
+    return frozenset(SYMBOLS.index(name) + 1 for name in MIXED_VALENCE_ELEMENTS) | ALSO_MIXED_VALENT

@@ -1,0 +1,41 @@
+"""Novelty: is the crystal among the known ones?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from invdesign.errors import ReferenceMissingError
+from invdesign.protocols import Reference
+from invdesign.records import Evaluation, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """PASS where the reference has no crystal that is the same, FAIL where it has one (its id is the reason).
+
+    Attributes:
+        reference: where to look.
+
+    Raises:
+        ReferenceMissingError: if built without a reference: nothing could be called known, so everything would be
+            called new.
+    """
+
+    reference: Reference
+    name: ClassVar[str] = "novelty"
+
+    def __post_init__(self) -> None:
+        """Refuse to judge without a reference."""
+        if self.reference is None:
+            raise ReferenceMissingError("novelty needs a reference of known crystals")
+
+    def check(self, row: Evaluation) -> Verdict:
+        """UNKNOWN where the cell cannot be compared."""
+        try:
+            known = self.reference.match(row.crystal)
+        except ValueError as error:
+            return Verdict(self.name, Status.UNKNOWN, str(error))
+        if known is not None:
+            return Verdict(self.name, Status.FAIL, f"known as {known}")
+        return Verdict(self.name, Status.PASS)

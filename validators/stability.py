@@ -1,0 +1,60 @@
+"""Stability: the energy above the convex hull of known phases."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from invdesign.errors import InputError
+from invdesign.records import Evaluation, Status, Value, Verdict
+
+
+@dataclass(frozen=True)
+class Stability:
+    """PASS where the energy above hull is probably within the limit.
+
+    The energy is taken as normal with its standard deviation. `Verdict.value` is the energy above hull, eV/atom.
+
+    Attributes:
+        limit: largest allowed energy above hull, eV/atom.
+        confidence: probability with which it must lie below the limit; 0.5 asks this of the mean alone.
+        floor: an energy further below the hull than this is taken for an error of the model and not for a
+            discovery (UNKNOWN), eV/atom.
+
+    Raises:
+        InputError: if a setting is out of range.
+    """
+
+    name: ClassVar[str] = "stability"
+    limit: float = 0.1
+    confidence: float = 0.5
+    floor: float = -0.3
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not 0.0 < self.confidence < 1.0:
+            raise InputError("confidence", self.confidence, "a probability between 0 and 1")
+        if not self.floor < self.limit:
+            raise InputError("floor", self.floor, f"an energy below the limit of {self.limit:g} eV/atom")
+
+    def check(self, row: Evaluation) -> Verdict:
+        """UNKNOWN without an energy above hull, or with one too good to be true."""
+        energy = row.energy_above_hull
+        if energy is None or not math.isfinite(energy.mean):
+            return Verdict(self.name, Status.UNKNOWN, "no energy above hull")
+        if energy.mean < self.floor:
+            reason = f"{energy.mean:.3f} eV/atom is too far below the hull to be believed"
+            return Verdict(self.name, Status.UNKNOWN, reason, energy.mean)
+        chance = _probability_below(self.limit, energy)
+        if chance >= self.confidence:
+            return Verdict(self.name, Status.PASS, value=energy.mean)
+        reason = f"{energy.mean:.3f} eV/atom above the hull, {chance:.0%} likely within {self.limit:g}"
+        return Verdict(self.name, Status.FAIL, reason, energy.mean)
+
+
+def _probability_below(limit: float, energy: Value) -> float:
+    """Probability that a normal value lies at or below the limit."""
+    if not energy.std > 0.0:
+        return 1.0 if energy.mean <= limit else 0.0
+    return 0.5 * (1.0 + math.erf((limit - energy.mean) / (energy.std * math.sqrt(2.0))))

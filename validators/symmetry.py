@@ -1,0 +1,43 @@
+"""Symmetry: the space group that was asked for is the one that spglib finds, before and after relaxation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from invdesign.records import Evaluation, Status, Verdict
+from invdesign.symmetry import space_group
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Compares the gene's space group with spglib's, at several tolerances.
+
+    What was asked for is the space group of the gene of the crystal *as proposed*; what is looked at is the best
+    structure there is, so after a relaxation the verdict says whether the symmetry was kept. PASS: found at every
+    tolerance. FAIL: at none. UNKNOWN: at some only, or nothing was asked. `Verdict.value` is the group found at
+    the first tolerance.
+
+    Attributes:
+        tolerances: spglib's `symprec`, Å. 0.1 is that of the Materials Project's labels.
+    """
+
+    name: ClassVar[str] = "symmetry"
+    tolerances: tuple[float, ...] = (0.1, 0.01)
+
+    def check(self, row: Evaluation) -> Verdict:
+        """Judge the row's best structure."""
+        gene = row.candidate.crystal.gene
+        found = [space_group(row.crystal, symprec) for symprec in self.tolerances]
+        value = None if found[0] is None else float(found[0])
+        if gene is None:
+            return Verdict(self.name, Status.UNKNOWN, "no space group was asked for", value)
+        agree = [group == gene.space_group for group in found]
+        if all(agree):
+            return Verdict(self.name, Status.PASS, value=value)
+        seen = ", ".join(
+            f"{group or 'none'} at {symprec:g} Å" for group, symprec in zip(found, self.tolerances, strict=True)
+        )
+        stage = "after relaxation " if row.relaxation else ""
+        status = Status.UNKNOWN if any(agree) else Status.FAIL
+        return Verdict(self.name, status, f"asked {gene.space_group}, {stage}found {seen}", value)
