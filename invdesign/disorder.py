@@ -161,7 +161,7 @@ def _other_ordering(crystal: Crystal, mixed: Sequence[Sequence[int]], known: Kno
     target = _merged(crystal, mixed, choice)
     formula = reduced_formula(target.numbers)
     try:
-        structure = reduced(target)
+        own, structure = reduced(crystal), reduced(target)
     except ValueError:
         return None
     for name in known.formulas_of_system(chemical_system(crystal.numbers)):
@@ -171,7 +171,8 @@ def _other_ordering(crystal: Crystal, mixed: Sequence[Sequence[int]], known: Kno
         for row in rows:
             other = known.crystal(row)
             try:
-                if same(structure, reduced(_merged(other, mixed, choice))):
+                merged = reduced(_merged(other, mixed, choice))
+                if same(structure, merged) and not same(own, reduced(other)):
                     return known.id(row)
             except ValueError:
                 continue

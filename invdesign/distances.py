@@ -50,37 +50,53 @@ def covalent_volume_ratio(crystal: Crystal) -> float:
 
 
 def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
-    """A basis of the same lattice with short vectors (pairwise Gauss reduction, then the third by the first two).
+    """A basis of the same lattice with short vectors (Semaev's three-dimensional form of Gauss's reduction).
 
     Args:
         lattice: (3, 3) rows, Å.
 
     Returns:
-        The reduced (3, 3) rows and the integer matrix `m` with `reduced = m @ lattice`.
+        The reduced (3, 3) rows, shortest first, and the integer matrix `m` with `reduced = m @ lattice`.
     """
-    basis, transform = lattice.astype(float).copy(), np.eye(3, dtype=np.int64)
+    gram = (lattice @ lattice.T).tolist()
+    rows = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    order = [0, 1, 2]
     for _ in range(100):
-        order = np.argsort((basis * basis).sum(axis=1), kind="stable")
-        basis, transform = basis[order], transform[order]
-        if not (_shorten(basis, transform, 1, (0,)) or _shorten(basis, transform, 2, (0, 1))):
+        order.sort(key=lambda i: gram[i][i])
+        if not (_shorten(gram, rows, order[1], order[0]) or _shorten(gram, rows, order[2], order[0], order[1])):
             break
-    return basis, transform
+    transform = np.array([rows[i] for i in order], dtype=np.int64)
+    return transform @ lattice, transform
 
 
-def _shorten(basis: FloatArray, transform: IntArray, row: int, others: tuple[int, ...]) -> bool:
-    """Subtract from one vector the lattice combination of the others that is nearest to it; was it worth it?"""
-    plane = basis[list(others)]
-    best = np.rint(np.linalg.lstsq(plane.T, basis[row], rcond=None)[0]).astype(np.int64)
-    steps = np.array(np.meshgrid(*[(-1, 0, 1)] * len(others), indexing="ij")).reshape(len(others), -1).T
-    shifts = best + steps
-    vectors = basis[row] - shifts @ plane
-    lengths = (vectors * vectors).sum(axis=1)
-    choice = int(lengths.argmin())
-    if lengths[choice] >= (basis[row] @ basis[row]) * (1.0 - 1e-10):
-        return False
-    basis[row] = vectors[choice]
-    transform[row] -= shifts[choice] @ transform[list(others)]
-    return True
+def _shorten(gram: list[list[float]], rows: list[list[int]], row: int, one: int, two: int | None = None) -> bool:
+    """Take from one vector the nearest combination of one or two others; did that shorten it?"""
+    best, step = gram[row][row] * (1.0 - 1e-10), (0, 0)
+    for m, n in _combinations(gram, row, one, two):
+        length = gram[row][row] - 2.0 * m * gram[row][one] + m * m * gram[one][one]
+        if two is not None:
+            length += n * n * gram[two][two] - 2.0 * n * gram[row][two] + 2.0 * m * n * gram[one][two]
+        if length < best:
+            best, step = length, (m, n)
+    for other, times in zip((one, two), step, strict=True):
+        if other is not None and times:
+            rows[row] = [a - times * b for a, b in zip(rows[row], rows[other], strict=True)]
+            gram[row] = [a - times * b for a, b in zip(gram[row], gram[other], strict=True)]
+            for line in gram:
+                line[row] -= times * line[other]
+    return step != (0, 0)
+
+
+def _combinations(gram: list[list[float]], row: int, one: int, two: int | None) -> list[tuple[int, int]]:
+    """Integer coefficients around the real ones that bring the combination nearest to the vector."""
+    if two is None:
+        return [(round(gram[row][one] / gram[one][one]), 0)] if gram[one][one] > 0.0 else []
+    determinant = gram[one][one] * gram[two][two] - gram[one][two] ** 2
+    if determinant <= 0.0:
+        return []
+    m = round((gram[row][one] * gram[two][two] - gram[row][two] * gram[one][two]) / determinant)
+    n = round((gram[row][two] * gram[one][one] - gram[row][one] * gram[one][two]) / determinant)
+    return [(m + i, n + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
 
 
 def _shortest(crystal: Crystal, radii: FloatArray) -> float:
@@ -117,8 +133,7 @@ def _images(lattice: FloatArray, reach: float) -> IntArray:
     most = np.floor(reach / spacing + 0.5 + 1e-9).astype(int)
     if np.prod(2.0 * most + 1) > _IMAGE_LIMIT:
         most = np.minimum(most, 16)
-    ranges = [np.arange(-m, m + 1) for m in most]
-    return np.array(np.meshgrid(*ranges, indexing="ij"), dtype=np.int64).reshape(3, -1).T
+    return np.indices(2 * most + 1).reshape(3, -1).T - most
 
 
 def _squared(pairs: FloatArray, shifts: FloatArray) -> FloatArray:
