@@ -1,0 +1,154 @@
+"""Rates of every validator on real crystals, and on broken ones as a control.
+
+    python benchmarks/validators.py --data DIR [-n 2000] [--seed 0] [--out FILE.json]
+
+Draws n crystals with at most 40 sites from DIR/crystals.parquet, reduces each to its gene and decodes it (as a
+proposal would be), and prints the share of PASS, FAIL and UNKNOWN as JSON and as a Markdown table. The control for
+`distances` and `symmetry` is the same cell with its atoms at random places, for `charge_balance` the same crystal
+with its elements permuted. `stability` is given the crystal's own formation energy with no uncertainty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pymatgen.core import Lattice
+
+from invdesign.crystal import Crystal
+from invdesign.protocols import Validator
+from invdesign.records import Candidate, Evaluation, Status, Value
+from invdesign.reference import LocalReference
+from invdesign.represent.genes import decode, encode
+from invdesign.validators.charge_balance import ChargeBalance
+from invdesign.validators.disorder import Disorder
+from invdesign.validators.distances import Distances
+from invdesign.validators.novelty import Novelty
+from invdesign.validators.stability import Stability
+from invdesign.validators.symmetry import Symmetry
+from invdesign.validators.uniqueness import Uniqueness
+
+PACKAGES = ("invdesign", "smact", "pymatgen", "spglib", "moyopy", "numpy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds crystals.parquet")
+    parser.add_argument("-n", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    options = parser.parse_args()
+    table = pd.read_parquet(options.data / "crystals.parquet").query("n_sites <= 40")
+    table = table.sample(min(options.n, len(table)), random_state=options.seed)
+    rows, groups = real_rows(table)
+    result = {
+        "protocol": {"n": len(rows), "seed": options.seed, "data": "crystals.parquet, at most 40 sites"},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "rates": rates(rows, groups, np.random.default_rng(options.seed)),
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    print(markdown(result["rates"]))
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+
+
+def real_rows(table: pd.DataFrame) -> tuple[list[Evaluation], dict[str, np.ndarray[Any, Any]]]:
+    """Rows as the pipeline would make them, and the masks of the groups to report apart."""
+    reference, rows = LocalReference(), []
+    for record in table.itertuples():
+        lattice = Lattice.from_parameters(*record.lattice_parameters).matrix
+        source = Crystal(lattice, record.atomic_numbers, np.asarray(record.frac_coords).reshape(-1, 3))
+        crystal = decode([encode(source)], source=record.material_id)[0]
+        energy = record.formation_energy_per_atom
+        above = None if np.isnan(energy) else reference.energy_above_hull(crystal, Value(energy, 0.0))
+        candidate = Candidate(record.material_id, crystal, "", "")
+        rows.append(Evaluation(candidate, energy_above_hull=above))
+    groups = {
+        "all": np.ones(len(rows), dtype=bool),
+        "experimental": (table.experimental == True).to_numpy(),  # noqa: E712
+        "within 0.1 eV/atom": (table.energy_above_hull <= 0.1).to_numpy(),
+    }
+    return rows, groups
+
+
+def rates(
+    rows: list[Evaluation], groups: dict[str, np.ndarray[Any, Any]], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Shares of the three answers by validator and group, with the controls and the time for one crystal."""
+    reference = LocalReference()
+    controls: dict[str, Callable[[Crystal, np.random.Generator], Crystal]] = {
+        "distances": scattered, "symmetry": scattered, "charge_balance": permuted,
+    }  # fmt: skip
+    validators: list[Validator] = [
+        Distances(), ChargeBalance(), Symmetry(), Stability(), Uniqueness(), Novelty(reference),
+        Disorder(reference),
+    ]  # fmt: skip
+    found: dict[str, Any] = {}
+    for validator in validators:
+        validator.check(rows[0])
+        if isinstance(validator, Uniqueness):
+            validator.reset()
+        start = time.process_time()
+        verdicts = [validator.check(row) for row in rows]
+        seconds = time.process_time() - start
+        answers = np.array([verdict.status for verdict in verdicts])
+        entry: dict[str, Any] = {name: shares(answers[mask]) for name, mask in groups.items()}
+        if validator.name in controls:
+            broken = (with_crystal(row, controls[validator.name](row.crystal, rng)) for row in rows)
+            entry["control"] = shares([validator.check(row).status for row in broken])
+        entry["ms"] = round(1000 * seconds / len(rows), 2)
+        entry["reasons"] = common_reasons(verdict.reason for verdict in verdicts)
+        found[validator.name] = entry
+    return found
+
+
+def shares(answers: Iterable[str]) -> dict[str, float]:
+    counts = Counter(str(answer) for answer in answers)
+    total = sum(counts.values())
+    return {str(status): round(counts[str(status)] / max(total, 1), 4) for status in Status}
+
+
+def common_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    words = (reason for reason in reasons if reason and not any(char.isdigit() for char in reason))
+    return dict(Counter(words).most_common(5))
+
+
+def with_crystal(row: Evaluation, crystal: Crystal) -> Evaluation:
+    return replace(row, candidate=replace(row.candidate, crystal=crystal))
+
+
+def scattered(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """The same cell and gene with every atom at a random place."""
+    return replace(crystal, frac_coords=rng.random((crystal.n_sites, 3)))
+
+
+def permuted(crystal: Crystal, rng: np.random.Generator) -> Crystal:
+    """The same crystal with its elements exchanged for each other."""
+    elements = np.unique(crystal.numbers)
+    shuffled = dict(zip(elements.tolist(), rng.permutation(elements).tolist(), strict=True))
+    return replace(crystal, numbers=np.array([shuffled[z] for z in crystal.numbers.tolist()]))
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """One line per validator: PASS / FAIL / UNKNOWN in per cent."""
+    columns = ("all", "experimental", "within 0.1 eV/atom", "control")
+    lines = ["| validator | " + " | ".join(columns) + " | ms |", "| --- |" + " --- |" * (len(columns) + 1)]
+    for name, entry in found.items():
+        given = (entry.get(column, {}).values() for column in columns)
+        cells = " | ".join(" / ".join(f"{100 * share:.1f}" for share in values) for values in given)
+        lines.append(f"| `{name}` | {cells} | {entry['ms']} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
