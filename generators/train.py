@@ -6,9 +6,11 @@ validity and lowers novelty, and their product has a maximum.
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ import torch
 from torch import Tensor
 
 from invdesign.crystal import FloatArray, Gene
-from invdesign.errors import TrainingError
+from invdesign.errors import InputError, TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, to_batch
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
+from invdesign.generators.prepare import Predict, Progress, prepare
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,13 +187,17 @@ def make_training_set(
 class GeneratorCheck(pl.Callback):
     """Every few epochs: sample, measure validity, uniqueness and novelty, keep the best, stop when it falls."""
 
-    def __init__(self, data: TrainingSet, config: TrainConfig, out: Path) -> None:
-        self.data, self.config, self.out = data, config, out
+    def __init__(
+        self, data: TrainingSet, config: TrainConfig, out: Path, progress: Progress | None = None
+    ) -> None:
+        self.data, self.config, self.out, self.progress = data, config, out, progress
         self.best, self.waited = -1.0, 0
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Measure, log and perhaps stop."""
         epoch = trainer.current_epoch + 1
+        if self.progress:
+            self.progress("epochs", epoch, trainer.max_epochs)
         if trainer.sanity_checking or (epoch % self.config.check_every and epoch != trainer.max_epochs):
             return
         from invdesign.generators.vae import VAEGenerator
@@ -200,7 +209,7 @@ class GeneratorCheck(pl.Callback):
         module.vae.train()
         for name, value in shares.items():
             module.log(f"check/{name}", value)
-        print(f"epoch {epoch}: " + ", ".join(f"{k} {v:.3f}" for k, v in shares.items()), flush=True)
+        _LOG.info("epoch %d: %s", epoch, ", ".join(f"{k} {v:.3f}" for k, v in shares.items()))
         if shares["score"] > self.best:
             self.best, self.waited = shares["score"], 0
             generator.save(self.out, {"epoch": epoch, "config": _plain(self.config), "check": shares})
@@ -249,9 +258,9 @@ def train_vae(data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Pa
         max_epochs=config.epochs,
         accelerator="cpu",
         logger=pl.loggers.CSVLogger(checkpoints, name="logs"),
-        callbacks=[GeneratorCheck(data, config, out), saver],
+        callbacks=[GeneratorCheck(data, config, out, progress), saver],
         gradient_clip_val=1.0,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -266,3 +275,58 @@ def train_vae(data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Pa
     if not out.exists():
         raise TrainingError("training ended before its first check: no weights were written")
     return out
+
+
+def train_from_file(
+    data: Path,
+    out: Path,
+    config: TrainConfig | None = None,
+    predict: Predict | None = None,
+    checkpoints: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train the autoencoder on a file of crystals and write its weights and a data sheet.
+
+    Interrupted, the same call goes on from the last epoch: checkpoints lie beside `out` unless told otherwise.
+
+    Args:
+        data: a table of crystals with labels (see `invdesign.data.read`).
+        out: the weights, safetensors; `<out>.json` beside it is the data sheet.
+        config: settings.
+        predict: supplies missing labels (see `prepare`).
+        checkpoints: folder for checkpoints and logs.
+        progress: told (stage, done, total).
+
+    Raises:
+        TrainingError: if there is too little to train on.
+    """
+    config, folder = config or TrainConfig(), checkpoints or out.with_suffix(".checkpoints")
+    prepared = prepare(data, predict, progress=progress)
+    training = make_training_set(prepared.genes, prepared.labels, prepared.split)
+    train_vae(training, config, out, folder, progress)
+    names, counts = np.unique(np.asarray(prepared.split), return_counts=True)
+    sheet = {
+        "data": data.name,
+        "crystals": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "left out": dict(prepared.removed),
+        "labels filled by the gate surrogate": dict(prepared.filled),
+        "split": "by chemical system, seed 0; trained on train, watched on valid, test never seen",
+        "config": _plain(config),
+    }
+    out.with_suffix(".json").write_text(json.dumps(sheet, indent=2) + "\n")
+    return out
+
+
+def config_from(settings: Mapping[str, Any]) -> TrainConfig:
+    """A `TrainConfig` from a mapping such as a YAML file's.
+
+    Raises:
+        InputError: if a key is unknown.
+    """
+    values = dict(settings)
+    network = values.pop("network", {})
+    for key, allowed in ((set(values), TrainConfig), (set(network), NetworkConfig)):
+        names = [f.name for f in fields(allowed)]  # type: ignore[arg-type]
+        for name in sorted(key - set(names)):
+            raise InputError("training setting", name, names)
+    return TrainConfig(network=NetworkConfig(**network), **values)
