@@ -1,1 +1,603 @@
-"""The functions behind the command line: each takes plain arguments and returns a table or a result."""
+"""The functions behind the command line: each takes plain arguments and returns a table or a result.
+
+>>> from invdesign import Query, design
+>>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
+>>> result.table  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invdesign import build, export
+from invdesign.errors import InputError, LedgerError
+from invdesign.progress import Progress, quiet
+from invdesign.properties import get_property
+from invdesign.query import Query, Target
+from invdesign.records import Candidate, Evaluation, Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pymatgen.core import Structure
+
+    from invdesign.campaign import Campaign
+    from invdesign.crystal import Crystal
+    from invdesign.metrics import Funnel
+    from invdesign.protocols import Validator
+    from invdesign.records import Estimate, Relaxation
+    from invdesign.reference import LocalReference
+    from invdesign.select import Selection
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a design run found.
+
+    Attributes:
+        query: what was asked.
+        seed: of the run.
+        selection: the ranked list with its reasons.
+        funnel: counts at every stage.
+        seconds: computing time of all rounds, wall clock.
+        folder: the run folder, or None.
+        files: paths of the CIF files within the folder, best first; empty without a folder.
+    """
+
+    query: Query
+    seed: int
+    selection: Selection
+    funnel: Funnel
+    seconds: float
+    folder: Path | None = None
+    files: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = field(default=())
+
+    @property
+    def rows(self) -> list[Evaluation]:
+        """The candidates with everything known of them, best first."""
+        return self.selection.rows
+
+    @property
+    def structures(self) -> list[Structure]:
+        """The relaxed crystals as pymatgen structures, best first."""
+        return export.structures(row.crystal for row in self.rows)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per candidate, best first: the columns of `candidates.csv`."""
+        return _ranked_table(self.selection, self.targets, self.files)
+
+    def summary(self) -> str:
+        """The table's most telling columns and how the run went, as text."""
+        lines = [_text_table(self.table, self.query)] if len(self.rows) else []
+        lines.append(self.selection.shortfall or f"{len(self.rows)} candidates")
+        if self.folder is not None:
+            lines.append(f"wrote {self.folder / 'candidates.csv'}, cif/, run.json, report.html")
+        return "\n".join(lines)
+
+
+def new_run_folder() -> Path:
+    """A folder name for a run that was given none."""
+    return Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+
+
+def design(
+    query: Query,
+    seed: int = 0,
+    out: str | Path | None = None,
+    relaxations: int | None = None,
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> Result:
+    """Find crystals that meet a query.
+
+    Args:
+        query: what is asked.
+        seed: the same seed gives the same candidates.
+        out: run folder to make (None: nothing is written).
+        relaxations: budget of relaxations (None: the query's).
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far each stage has come.
+
+    Raises:
+        InputError: if the generator or the component does not exist.
+        OutputError: if the folder is not empty or cannot be written.
+        ReferenceMissingError: if weights or tables are missing.
+    """
+    from invdesign.campaign import Campaign
+
+    if relaxations is not None:
+        query = replace(query, relaxations=relaxations)
+    targets = _campaign_targets(query)
+    if query.generator not in (*build.generator_names(), "mixture"):
+        raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
+    folder = None if out is None else export.new_folder(Path(out))
+    parts = build.default_parts(query, workers)
+    ledger = None if folder is None else folder / export.LEDGER
+    with Campaign(query, seed, parts, ledger, targets=targets, progress=progress) as campaign:
+        return _finish(campaign, folder)
+
+
+def resume(folder: str | Path, workers: int | None = None, progress: Progress = quiet) -> Result:
+    """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
+
+    Args:
+        folder: the run folder.
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far each stage has come.
+
+    Raises:
+        LedgerError: if there is no ledger, or it is damaged, in use, or of another version.
+    """
+    from invdesign.campaign import Campaign, Sizes
+    from invdesign.ledger import Ledger
+    from invdesign.pipeline import GatePolicy
+
+    folder = Path(folder)
+    path = folder / export.LEDGER
+    if not path.exists():
+        raise LedgerError(f"{folder} holds no run: there is no {export.LEDGER} in it")
+    with Ledger.read(path) as ledger:
+        header, query = ledger.header, ledger.query
+    export.writable_folder(folder)
+    settings = header.settings
+    with Campaign(
+        query,
+        header.seed,
+        build.default_parts(query, workers),
+        path,
+        targets=[Target.parse(t) for t in settings["targets"]],
+        sizes=Sizes(**settings["sizes"]),
+        policy=GatePolicy(**settings["policy"]),
+        progress=progress,
+    ) as campaign:
+        return _finish(campaign, folder)
+
+
+def _campaign_targets(query: Query) -> tuple[Target, ...]:
+    """The query's targets and its component's constraints, each once."""
+    if query.component is None:
+        return query.targets
+    from invdesign.config import load_component
+
+    wanted = (*query.targets, *load_component(query.component).constraints)
+    return tuple({str(t): t for t in wanted}.values())
+
+
+def _finish(campaign: Campaign, folder: Path | None) -> Result:
+    """Run the rounds that are left, rank, and write the run folder."""
+    from invdesign.pipeline import LENIENT
+    from invdesign.select import rank
+
+    seconds = 0.0
+    try:
+        seconds = sum(step.seconds for step in campaign)
+    finally:
+        close = getattr(campaign.parts.relaxer, "close", None)
+        if close is not None:
+            close()
+    selection = rank(campaign.rows, campaign.query, unknown_allowed=LENIENT)
+    result = Result(
+        campaign.query, campaign.seed, selection, campaign.funnel, seconds, folder, targets=campaign.targets
+    )
+    if folder is None:
+        return result
+    files = tuple(export.write_cifs([row.crystal for row in result.rows], folder, verify=True))
+    result = replace(result, files=files)
+    _write_run(folder, result.table, _run_record(result, campaign))
+    return result
+
+
+def _write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
+    """`candidates.csv`, `run.json` and `report.html`."""
+    from invdesign.report import write_report
+
+    export.write_table(table, folder / "candidates.csv")
+    export.write_json(record, folder / "run.json")
+    write_report(folder)
+
+
+def _run_record(result: Result, campaign: Campaign) -> dict[str, Any]:
+    selection = result.selection
+    funnel = result.funnel.to_dict()
+    return {
+        "query": result.query.to_dict(),
+        "query_in_words": result.query.in_words(),
+        "seed": result.seed,
+        "asked": selection.n_wanted,
+        "found": len(selection.ranked),
+        "shortfall": selection.shortfall,
+        "component": selection.component,
+        "weights": dict(selection.weights),
+        "relaxations": len(campaign.selected),
+        "seconds": round(result.seconds, 1),
+        "versions": build.versions(),
+        "parts": dict(campaign.parts.provenance),
+        "warnings": _limits(result),
+        "funnel": funnel,
+        "selection": _selection_counts(selection),
+    }
+
+
+def _selection_counts(selection: Selection) -> dict[str, Any]:
+    """The last step of the funnel: from all rows to the list."""
+    not_listed = selection.n_eligible - len(selection.ranked)
+    rejected = dict(selection.rejected) | ({"ranked lower": not_listed} if not_listed else {})
+    return {"entered": selection.n_rows, "passed": len(selection.ranked), "rejected": rejected}
+
+
+def _limits(result: Result) -> list[str]:
+    """What a reader must know, in sentences."""
+    lines = [result.selection.shortfall] if result.selection.shortfall else []
+    potentials = {row.relaxation.potential for row in result.rows if row.relaxation}
+    if potentials:
+        names = " and ".join(sorted(potentials))
+        lines.append(
+            f"Structures and energies come from the universal potential {names}, put on the Materials Project's "
+            "scale; moduli come from statistical models. Confirm a candidate by DFT before you make it."
+        )
+    spreads = [row.energy_above_hull.std for row in result.rows if row.energy_above_hull]
+    if spreads:
+        typical = sorted(spreads)[len(spreads) // 2]
+        lines.append(f"An energy above hull carries a standard deviation of typically {typical:.3f} eV/atom.")
+    return lines
+
+
+def generate(
+    query: Query,
+    n: int,
+    seed: int,
+    out: Path,
+    form: str = "cif",
+    guidance: float = 1.0,
+    temperature: float = 1.0,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """Sample crystals from the generator that a query names, unscreened and unrelaxed, into a folder.
+
+    The folder gets `candidates.csv` and `cif/` (or `candidates.extxyz`); an item that could not be made is a row
+    with the reason.
+
+    Raises:
+        InputError: if there is no such generator, or a condition is not one it knows.
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    import numpy as np
+
+    from invdesign.search import conditions_of
+
+    if query.generator not in build.generator_names() and ":" not in query.generator:
+        raise InputError("generator", query.generator, build.generator_names())
+    folder = export.new_folder(out)
+    maker = build.generator(query.generator)
+    conditions = conditions_of(query)
+    asked = {k: v for k, v in conditions.properties.items() if k in {t.name for t in query.targets}}
+    conditions = replace(conditions, properties=asked, guidance=guidance, temperature=temperature)
+    items = _watched(maker.propose(n, np.random.default_rng(seed), conditions), "generate", n, progress)
+    made = list(items)
+    crystals = [item for item in made if not isinstance(item, Failure)]
+    names = iter(_write_samples(crystals, folder, form))
+    rows = [
+        export.failure_columns(item) if isinstance(item, Failure) else _sample_columns(item, next(names))
+        for item in made
+    ]
+    table = export.frame([{"id": f"{query.generator}-{seed}-{k:05d}"} | row for k, row in enumerate(rows)])
+    export.write_table(table, folder / "candidates.csv")
+    record = {
+        "query": query.to_dict(),
+        "seed": seed,
+        "asked": n,
+        "found": len(crystals),
+        "guidance": guidance,
+        "temperature": temperature,
+        "versions": build.versions(),
+        "parts": build.fingerprints(),
+    }
+    export.write_json(record, folder / "run.json")
+    return table
+
+
+def _watched(items: Iterator[Any], stage: str, total: int | None, progress: Progress) -> Iterator[Any]:
+    for done, item in enumerate(items, start=1):
+        progress(stage, done, total)
+        yield item
+
+
+def _write_samples(crystals: Sequence[Crystal], folder: Path, form: str) -> list[str]:
+    if form == "cif":
+        return export.write_cifs(crystals, folder)
+    from ase.io import write
+
+    from invdesign.data.convert import to_ase
+
+    write(folder / "candidates.extxyz", [to_ase(crystal) for crystal in crystals], format="extxyz")
+    return [f"candidates.extxyz#{k}" for k in range(len(crystals))]
+
+
+def _sample_columns(crystal: Crystal, file: str) -> export.Row:
+    from invdesign.composition import reduced_formula
+    from invdesign.mechanics import density
+
+    gene = crystal.gene
+    return {
+        "file": file,
+        "formula": reduced_formula(crystal.numbers),
+        "space_group": None if gene is None else gene.space_group,
+        "n_sites": crystal.n_sites,
+        "density": density(crystal),
+        "failure": "",
+    }
+
+
+def predict(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
+    """Predict the properties of crystals as they are, with uncertainty, derived properties included.
+
+    Args:
+        paths: CIF, POSCAR, extxyz, JSON, a folder, a zip, …
+        out: CSV to write (None: none).
+        progress: is told how far it has come.
+
+    Returns:
+        One row per item in the input; an item that cannot be read or predicted has the reason in `failure`.
+    """
+    items = _read(paths, out, progress)
+    crystals = [item for item in items if not isinstance(item, Failure)]
+    estimates = iter(_estimates(crystals, progress))
+    return _written(
+        [
+            _failed_row(item) if isinstance(item, Failure) else _predicted_row(item, next(estimates))
+            for item in items
+        ],
+        out,
+    )  # fmt: skip
+
+
+def _estimates(crystals: Sequence[Crystal], progress: Progress, batch: int = 64) -> list[Estimate]:
+    """Surrogate estimates of crystals as they are, with the distance to the hull and derived properties."""
+    from invdesign.mechanics import derive_many
+
+    if not crystals:
+        return []
+    model, known = build.surrogate("relaxed"), build.reference()
+    out: list[Estimate] = []
+    for start in range(0, len(crystals), batch):
+        part = crystals[start : start + batch]
+        found = [_placed(e, c, known) for e, c in zip(model.predict(part), part, strict=True)]
+        out += derive_many(found, part)
+        progress("predict", len(out), len(crystals))
+    return out
+
+
+def _placed(estimate: Estimate, crystal: Crystal, known: LocalReference) -> Estimate:
+    energy = estimate.values.get("formation_energy")
+    if energy is None or "energy_above_hull" in estimate.values:
+        return estimate
+    distance = known.energy_above_hull(crystal, energy)
+    if distance is None:
+        return estimate
+    return replace(estimate, values={**estimate.values, "energy_above_hull": distance})
+
+
+def _predicted_row(crystal: Crystal, estimate: Estimate) -> export.Row:
+    about = {"file": crystal.source} | export.crystal_columns(crystal)
+    return about | {"failure": estimate.failure} | export.estimate_columns(estimate)
+
+
+def validate(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
+    """Judge crystals as they are by every validator that needs no energy.
+
+    The symmetry asked for is the one found at 0.1 Å, so that verdict says whether it stands at 0.01 Å as well.
+    Arguments and returns as in `predict`; the verdicts are columns `verdict_<name>` with their reasons.
+    """
+    items = _read(paths, out, progress)
+    known = build.reference()
+    judges = [build.validator(name, known) for name in (*build.SCREENS, "uniqueness")]
+    rows = []
+    for done, item in enumerate(items, start=1):
+        if isinstance(item, Failure):
+            rows.append(_failed_row(item))
+        else:
+            rows.append(_judged_row(Evaluation(Candidate(item.source, _with_gene(item), "", "given")), judges))
+        progress("validate", done, len(items))
+    return _written(rows, out)
+
+
+def _with_gene(crystal: Crystal) -> Crystal:
+    from invdesign.cif import gene_of
+
+    return replace(crystal, gene=gene_of(crystal, (0.1,)))
+
+
+def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:
+    """A row with every verdict; a validator that breaks down is the row's failure."""
+    about = {"file": row.candidate.id} | export.crystal_columns(row.crystal)
+    failure = ""
+    for judge in judges:
+        try:
+            verdict = judge.check(row)
+        except Exception as error:  # one crystal must not end the table of all others
+            failure = f"{judge.name}: {type(error).__name__}: {error}"
+            break
+        row = replace(row, verdicts={**row.verdicts, verdict.name: verdict})
+    return about | {"failure": failure} | export.verdict_columns(row)
+
+
+def relax(
+    paths: Paths,
+    out: Path,
+    workers: int | None = None,
+    potential: str | None = None,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """Relax crystals with a universal potential and place them above the hull.
+
+    The folder gets `relaxed.csv` and `cif/` with the relaxed crystals. Arguments and returns as in `predict`.
+
+    Raises:
+        InputError: if there is nothing to read or no such potential.
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    folder = export.new_folder(Path(out))
+    items = _read(paths, None, progress)
+    crystals = [item for item in items if not isinstance(item, Failure)]
+    results: dict[int, Any] = {}
+    with build.relaxer(potential, workers) as relaxer:
+        for index, result in relaxer.relax_iter(crystals):
+            results[index] = result
+            progress("relax", len(results), len(crystals))
+    relaxed = [results[k] for k in range(len(crystals))]
+    done = [r.crystal for r in relaxed if not isinstance(r, Failure)]
+    names = iter(export.write_cifs(done, folder, verify=True))
+    answers, known = iter(relaxed), build.reference()
+    rows = []
+    for item in items:
+        answer = item if isinstance(item, Failure) else next(answers)
+        if isinstance(item, Failure) or isinstance(answer, Failure):
+            source = item.item if isinstance(item, Failure) else item.source
+            rows.append({"source": source} | export.failure_columns(answer))
+        else:
+            rows.append({"source": item.source, "file": next(names)} | _relaxed_columns(item, answer, known))
+    return _written(rows, folder / "relaxed.csv")
+
+
+def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalReference) -> export.Row:
+    from invdesign.symmetry import space_group
+
+    columns = export.crystal_columns(relaxation.crystal) | {
+        "space_group_before": space_group(before),
+        "failure": "",
+    }
+    columns |= export.value_columns("formation_energy", relaxation.formation_energy)
+    distance = known.energy_above_hull(relaxation.crystal, relaxation.formation_energy)
+    if distance is not None:
+        columns |= export.value_columns("energy_above_hull", distance)
+    return columns | export.relaxation_columns(relaxation) | {"seconds": relaxation.seconds}
+
+
+def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: Progress = quiet) -> pd.DataFrame:
+    """Rank crystals as they are for a component and targets, into a folder like that of a design run.
+
+    Args:
+        paths: as in `predict`.
+        query: its component, targets and elements.
+        out: the folder.
+        n: length of the list (None: all that may be listed).
+        progress: is told how far it has come.
+
+    Returns:
+        The ranked table; crystals that were not ranked stand below, with the reason.
+    """
+    from invdesign.select import rank_known
+
+    _campaign_targets(query)
+    folder = export.new_folder(Path(out))
+    items = _read(paths, None, progress)
+    crystals = [item for item in items if not isinstance(item, Failure)]
+    estimates = _estimates(crystals, progress)
+    selection = rank_known(crystals, estimates, query, n=n)
+    files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=True)
+    rows = _ranked_rows(selection, _campaign_targets(query), files)
+    listed = {int(row.candidate.id) for row in selection.rows}
+    for index in sorted(set(range(len(crystals))) - listed):
+        why = rank_known([crystals[index]], [estimates[index]], query).rejected or ["ranked lower"]
+        rows.append(
+            _predicted_row(crystals[index], estimates[index]) | {"failure": f"not listed: {next(iter(why))}"}
+        )
+    table = export.frame(rows + [_failed_row(item) for item in items if isinstance(item, Failure)])
+    record = {
+        "query": query.to_dict(),
+        "query_in_words": query.in_words(),
+        "found": len(selection.ranked),
+        "component": selection.component,
+        "weights": dict(selection.weights),
+        "versions": build.versions(),
+        "parts": build.fingerprints(),
+        "warnings": ["The crystals were not relaxed; every property comes from statistical models."],
+        "selection": {
+            "entered": len(items),
+            "passed": len(selection.ranked),
+            "rejected": dict(selection.rejected),
+        },
+    }
+    _write_run(folder, table, record)
+    return table
+
+
+def _ranked_table(selection: Selection, targets: Sequence[Target], files: Sequence[str]) -> pd.DataFrame:
+    return export.frame(_ranked_rows(selection, targets, files))
+
+
+def _ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence[str]) -> list[export.Row]:
+    """The ranked list as rows, with what each candidate competes with at its composition."""
+    from invdesign.metrics import meets_targets
+
+    known = build.reference()
+    rows = []
+    for place, item in enumerate(selection.ranked):
+        row = {"file": files[place]} if files else {}
+        row |= export.ranked_columns(item, meets_targets(item.row, targets))
+        row |= _rivals(item.row.crystal, known)
+        rows.append(row)
+    return rows
+
+
+def _rivals(crystal: Crystal, known: LocalReference) -> export.Row:
+    """What the crystal would decompose into, and whether its formula is known with another structure."""
+    phases = known.decomposition(crystal.numbers)
+    return {
+        "decomposes_into": " + ".join(f"{share:.2f} {formula}" for formula, share in phases),
+        "formula_known": known.known_formula(crystal.numbers),
+    }
+
+
+def _text_table(table: pd.DataFrame, query: Query) -> str:
+    """Rank, formula, group, score, the targets' properties and the distance to the hull, in aligned columns."""
+    names = dict.fromkeys([*(t.name for t in query.targets), "energy_above_hull"])
+    shown = [name for name in names if name in table]
+    head = ["rank", "formula", "space_group", "score", *shown, "file"]
+    lines = [head]
+    for row in table.to_dict("records"):
+        values = [_with_error(row, name) for name in shown]
+        fixed = [str(row["rank"]), str(row["formula"]), str(row["space_group"]), f"{row['score']:.3f}"]
+        lines.append([*fixed, *values, str(row.get("file", ""))])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _with_error(row: Mapping[Any, Any], name: str) -> str:
+    digits = 3 if get_property(name).unit == "eV/atom" else 1
+    return f"{row[name]:.{digits}f} ± {row[name + '_std']:.{digits}f}"
+
+
+def _read(paths: Paths, out: Path | None, progress: Progress) -> list[Crystal | Failure]:
+    """Every item of the input, after a look at whether the output can be written."""
+    from invdesign.data.read import read_crystals
+
+    if out is not None:
+        export.writable_file(Path(out))
+    return list(_watched(read_crystals(paths), "read", None, progress))
+
+
+def _failed_row(failure: Failure) -> export.Row:
+    return {"file": failure.item} | export.failure_columns(failure)
+
+
+def _written(rows: Sequence[export.Row], out: Path | None) -> pd.DataFrame:
+    table = export.frame(rows)
+    if out is not None:
+        export.write_table(table, Path(out))
+    return table
+
+
+def report(folder: Path) -> Path:
+    """Write `report.html` of a run folder again."""
+    from invdesign.report import write_report
+
+    return write_report(folder)

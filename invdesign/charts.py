@@ -87,7 +87,7 @@ class _Axis:
     def ticks(self) -> list[float]:
         """Values such as 1, 2, 5, 10, 20, …: as many of the mantissas as fit."""
         decades = math.log10(self.high / self.low)
-        mantissas = (1, 2, 5) if decades < 2.5 else (1,)
+        mantissas: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
         if decades < 0.8:
             mantissas = (1, 1.5, 2, 3, 4, 5, 6, 8)
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)

@@ -204,12 +204,13 @@ def elastic(paths: Sequence[str], out: str, workers: int | None) -> None:
 @PATHS
 @DIRECTORY
 @WORKERS
-def relax(paths: Sequence[str], out: str, workers: int | None) -> None:
+@click.option("--potential", metavar="NAME", help="sevennet-0, chgnet, … or package.module:factory.")
+def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
     from invdesign import app
 
     with _progress() as progress:
-        table = app.relax(paths, Path(out), workers=workers, progress=progress)
+        table = app.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
     _summary(table, Path(out) / "relaxed.csv", "relaxed")
 
 
@@ -217,14 +218,18 @@ def relax(paths: Sequence[str], out: str, workers: int | None) -> None:
 @PATHS
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
 @click.option("--target", "targets", multiple=True, metavar="TARGET", help="A wish; may be repeated.")
+@click.option("--exclude", metavar="A,B", default="", help="Elements that must not occur.")
+@click.option("-n", "n", type=click.IntRange(1), help="Length of the list [all].")
 @DIRECTORY
-def rank(paths: Sequence[str], component: str | None, targets: Sequence[str], out: str) -> None:
+def rank(
+    paths: Sequence[str], component: str | None, targets: Sequence[str], exclude: str, n: int | None, out: str
+) -> None:
     """Rank crystals for a component."""
-    query = _query({"targets": targets, "component": component})
+    query = _query({"targets": targets, "component": component, "exclude": exclude})
     from invdesign import app
 
     with _progress() as progress:
-        table = app.rank(paths, query, Path(out), progress=progress)
+        table = app.rank(paths, query, Path(out), n=n, progress=progress)
     _summary(table, Path(out) / "candidates.csv", "ranked")
 
 

@@ -72,7 +72,7 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         table: `candidates.csv`, best first.
         run: `run.json`.
     """
-    rows: list[Row] = table.to_dict("records")
+    rows = [row for row in _rows(table) if not row.get("failure")]
     words = str(run.get("query_in_words") or "Crystals, ranked.")
     parts = [
         f'<header><h1>{escape(_title(run))}</h1><p class="query">{escape(words)}</p>',
@@ -81,7 +81,7 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         _warnings(rows, run),
         _section("Candidates", _table(rows, run)),
         _section("Charts", _charts(rows, run)),
-        _section("From proposals to candidates", _funnel(run.get("funnel") or {})),
+        _section("From proposals to candidates", _funnel(_stages(run))),
         _section("How this was made", _provenance(run)),
         "</main>",
     ]
@@ -98,6 +98,12 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
 def formula_html(formula: str) -> str:
     """A formula with its numbers as subscripts."""
     return re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula))
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    """The table's rows; an empty cell is missing."""
+    records = table.to_dict("records")
+    return [{str(k): v for k, v in row.items() if v == v and v is not None} for row in records]
 
 
 def _shipped(name: str) -> str:
@@ -387,6 +393,11 @@ def _known() -> Mapping[str, Sequence[float]]:
     """Density (g/cm³) and moduli (GPa) of a sample of known crystals, by property name."""
     table: dict[str, list[float]] = json.loads(_shipped("ashby_cloud.json"))["values"]
     return table
+
+
+def _stages(run: Mapping[str, Any]) -> dict[str, Any]:
+    last = run.get("selection")
+    return dict(run.get("funnel") or {}) | ({"select": last} if last else {})
 
 
 def _funnel(funnel: Mapping[str, Any]) -> str:

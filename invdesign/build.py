@@ -1,0 +1,186 @@
+"""Names to objects: the only module that knows which classes the parts of a campaign are."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from importlib import metadata, resources
+from typing import TYPE_CHECKING, Any
+
+from invdesign.errors import InputError
+from invdesign.query import Query
+
+if TYPE_CHECKING:
+    from invdesign.pipeline import Parts
+    from invdesign.protocols import Generator, Surrogate, Validator
+    from invdesign.reference import LocalReference
+    from invdesign.relax import PotentialRelaxer
+
+SURROGATES: dict[str, str] = {
+    "gate": "invdesign.surrogates:load_gate",
+    "relaxed": "invdesign.surrogates:load_relaxed",
+}
+"""Name to `module:function`: for proposals as they come from a generator, and for relaxed crystals."""
+
+SCREENS = ("distances", "charge_balance", "symmetry", "novelty", "disorder")
+"""Validators of proposals, cheapest first."""
+CHECKS = ("distances", "charge_balance", "symmetry", "novelty", "disorder", "stability")
+"""Validators of relaxed crystals."""
+TRAINED = ("vae.safetensors", "surrogate_gate.safetensors", "surrogate_relaxed.safetensors")
+"""Weights whose fingerprints go into a run's record where they are shipped."""
+PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
+"""Packages whose versions go into `run.json`."""
+
+
+def default_parts(query: Query, workers: int | None = None) -> Parts:
+    """Everything that a campaign for this query is handed.
+
+    Args:
+        query: names the generator (`mixture`: all) and the limit above the hull.
+        workers: processes for relaxations (None: one per core).
+
+    Raises:
+        InputError: if there is no such generator.
+        ReferenceMissingError: if weights or tables are missing.
+    """
+    from invdesign.mechanics import derive
+    from invdesign.pipeline import Parts
+
+    known, potential = reference(), relaxer(workers=workers)
+    return Parts(
+        generators=generators(query.generator),
+        gate=surrogate("gate"),
+        surrogate=surrogate("relaxed"),
+        screens=tuple(validator(name, known) for name in SCREENS),
+        relaxer=potential,
+        reference=known,
+        checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
+        unique=validator("uniqueness", known),
+        derive=derive,
+        provenance={"potential": potential.potential, **fingerprints()},
+    )
+
+
+def generator_names() -> tuple[str, ...]:
+    """Names of the generators, without `mixture`."""
+    from invdesign.generators import GENERATORS
+
+    return tuple(GENERATORS)
+
+
+def generators(name: str) -> Mapping[str, Generator]:
+    """One generator by name, or all of them for `mixture`."""
+    names = generator_names() if name == "mixture" else (name,)
+    return {each: generator(each) for each in names}
+
+
+def generator(name: str) -> Generator:
+    """A generator with its shipped weights, by its name or as `module:Class`.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    from invdesign.generators import GENERATORS
+
+    made: Generator = _made(_find("generator", name, GENERATORS))
+    return made
+
+
+def validator(name: str, known: LocalReference | None = None, limit: float = 0.1) -> Validator:
+    """A validator by its name or as `module:Class`.
+
+    Args:
+        name: a key of the validators' table, or `module:Class`.
+        known: the reference that `novelty` and `disorder` look into (None: the shipped one).
+        limit: of `stability`, eV/atom.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    from invdesign.validators import VALIDATORS
+
+    kind = _find("validator", name, VALIDATORS)
+    if name in ("novelty", "disorder"):
+        made: Validator = kind(known or reference())
+    elif name == "stability":
+        made = kind(limit=limit)
+    else:
+        made = _made(kind)
+    return made
+
+
+def surrogate(name: str) -> Surrogate:
+    """A surrogate with its shipped weights: `gate` or `relaxed`, or `module:Class`.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    made: Surrogate = _made(_find("surrogate", name, SURROGATES))
+    return made
+
+
+def relaxer(potential: str | None = None, workers: int | None = None) -> PotentialRelaxer:
+    """The relaxer, with a potential by name (None: the default)."""
+    from invdesign import potentials
+    from invdesign.relax import PotentialRelaxer
+
+    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers)
+
+
+def reference() -> LocalReference:
+    """The shipped hull and known crystals."""
+    from invdesign.reference import LocalReference
+
+    return LocalReference()
+
+
+def fingerprints() -> dict[str, str]:
+    """First digits of the SHA-256 of every file of shipped weights, by its stem."""
+    folder = resources.files("invdesign.tables")
+    files = [folder.joinpath(name) for name in TRAINED]
+    return {f.name.split(".")[0]: hashlib.sha256(f.read_bytes()).hexdigest()[:12] for f in files if f.is_file()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of invdesign and of the packages that can change a result."""
+    import platform
+
+    from invdesign import __version__
+
+    return {"invdesign": __version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in PACKAGES
+    }
+
+
+def _find(family: str, name: str, table: Mapping[str, str]) -> Any:
+    """The class or function that a name of the family's table, or `module:Class`, stands for."""
+    where = table.get(name, name)
+    module, colon, attribute = where.partition(":")
+    if not colon:
+        raise InputError(family, name, _allowed(table))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if name in table:
+            raise
+        raise InputError(family, name, f"{_allowed(table)} ({error})") from None
+
+
+def _allowed(table: Mapping[str, str]) -> str:
+    return ", ".join([*table, "or module:Class"])
+
+
+def _made(kind: Any) -> Any:
+    """An object with its shipped weights, if the class can load any, otherwise without arguments."""
+    load = getattr(kind, "load", None)
+    return load() if callable(load) else kind()
+
+
+def families(name: str) -> Sequence[str]:
+    """The families in whose tables a name stands."""
+    from invdesign.generators import GENERATORS
+    from invdesign.validators import VALIDATORS
+
+    tables = {"generator": GENERATORS, "validator": VALIDATORS, "surrogate": SURROGATES}
+    return [family for family, table in tables.items() if name in table]
