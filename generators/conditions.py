@@ -41,7 +41,7 @@ class Scaling:
         """From (n, p) values with NaN where unknown."""
         unit = cls(np.zeros(values.shape[1]), np.ones(values.shape[1])).transform(values)
         known = np.isfinite(unit).any(axis=0)
-        mean, deviation = np.zeros(len(known)), np.ones(len(known))
+        mean, deviation = np.zeros(values.shape[1]), np.ones(values.shape[1])
         mean[known] = np.nanmean(unit[:, known], axis=0)
         deviation[known] = np.clip(np.nanstd(unit[:, known], axis=0), 1e-3, None)
         return cls(mean, deviation)

@@ -108,10 +108,11 @@ def _usable(
         return None, f"more than {limit:g} eV/atom above the hull"
     try:
         gene = encode(item)
-        gene = canonical(gene) if primitive_sites(gene) <= max_sites else None
     except ValueError:
         return None, "no Wyckoff gene"
-    return gene, f"more than {max_sites} sites"
+    if primitive_sites(gene) > max_sites:
+        return None, f"more than {max_sites} sites"
+    return canonical(gene), ""
 
 
 def _densities(crystals: Sequence[Crystal]) -> FloatArray:

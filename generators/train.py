@@ -172,7 +172,7 @@ def make_training_set(
 
     columns = [np.asarray(labels.get(n, np.full(len(genes), np.nan)), dtype=float) for n in CONDITION_PROPERTIES]
     values, names = np.stack(columns, axis=1), np.asarray(split)
-    parts = {name: np.flatnonzero(names == name) for name in ("train", "valid")}
+    parts = {name: np.flatnonzero(names == name).tolist() for name in ("train", "valid")}
     for name, rows in parts.items():
         if len(rows) == 0:
             raise TrainingError(f"the {name} split holds no crystal; {len(genes)} crystals in all")
@@ -244,7 +244,9 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
     return asdict(config)
 
 
-def train_vae(data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Path, progress: bool = True) -> Path:
+def train_vae(
+    data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Path, progress: Progress | None = None
+) -> Path:
     """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
 
     Returns:

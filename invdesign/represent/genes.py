@@ -66,7 +66,7 @@ def _gene_of(
     first = int(table.group_start[number - 1])
     letters = table.letter[first : int(table.group_start[number])]
     found: list[tuple[int, int, tuple[float, ...]]] = []
-    remaining = {}
+    remaining: dict[tuple[int, str], list[int]] = {}
     for site, origin in enumerate(source):
         remaining.setdefault((orbits[origin], wyckoffs[origin]), []).append(site)
     for (_, letter), sites in remaining.items():
@@ -130,7 +130,8 @@ def lattice_from_free(space_group: int, free_lattice: Sequence[float]) -> FloatA
     family = lattice_family(space_group)
     if len(free_lattice) != len(FREE_LATTICE[family]):
         raise ValueError(f"group {space_group} has {len(FREE_LATTICE[family])} free lattice parameters")
-    return lattices_from_parameters(_full_parameters(family, free_lattice)[None])[0]
+    lattice: FloatArray = lattices_from_parameters(_full_parameters(family, free_lattice)[None])[0]
+    return lattice
 
 
 def _full_parameters(family: str, free: Sequence[float]) -> FloatArray:
