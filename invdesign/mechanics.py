@@ -181,7 +181,7 @@ BONDING_CLASSES: dict[str, BondingClass] = {
         BondingClass("metalloid", "silicide, germanide, pnictide", -0.09, 0.20, 0.20),
         BondingClass("oxide", "oxide", 0.00, 0.30, 0.20),
         BondingClass("chalcogenide", "semiconducting chalcogenide", -0.53, 0.25, 0.25),
-        BondingClass("ionic", "ionic crystal", -0.40, 0.22, 0.25, "slips easily: hardness formulas overestimate"),
+        BondingClass("ionic", "ionic crystal", -0.36, 0.22, 0.25, "slips easily: hardness formulas overestimate"),
         BondingClass("intermetallic", "intermetallic compound", -0.17, 0.26, 0.40, _DUCTILE),
         BondingClass("metal", "elemental metal", -0.89, 0.28, 0.50, _DUCTILE),
     )

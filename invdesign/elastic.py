@@ -1,0 +1,459 @@
+"""The full elastic tensor of a relaxed crystal by a universal potential, and Born's verdict on it.
+
+Relaxed-ion constants: the cell is strained, the ions follow, the stress answers. The point group says how many
+constants are independent and therefore which strains are enough: one instead of six for a cubic crystal.
+Averages and anisotropies of the tensor are in `invdesign.mechanics.summarise`.
+
+Universal potentials trained near equilibrium are too soft: mean shear moduli come out 25 to 45 % too low. Use the
+tensor for stability and anisotropy, and the surrogate for the size of K and G.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from invdesign import potentials
+from invdesign.crystal import Crystal, FloatArray
+from invdesign.errors import InputError
+from invdesign.records import Failure, Status, Verdict
+from invdesign.symmetry import primitive
+from invdesign.workers import Lost, Workers, cpu_count
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+GPA = 160.21766208
+"""GPa in one eV/Å³."""
+VERDICT = "elastic_stability"
+
+
+@dataclass(frozen=True)
+class ElasticSettings:
+    """How to compute an elastic tensor. Everything that can change a result, except the potential.
+
+    Attributes:
+        strains: signed amplitudes of every strain mode (Mandel norm); a symmetric set cancels the second order.
+        max_force: the ions have followed when no force is larger, eV/Å.
+        max_steps: force evaluations per strained cell.
+        symprec: tolerance of the symmetry search, Å.
+        max_residual: largest misfit of the stresses, relative to the largest eigenvalue, for a verdict.
+        max_constant: no crystal is stiffer, GPa: a larger constant shows that the potential has failed.
+        max_start_force: a crystal with larger forces is not relaxed, and gets no tensor, eV/Å.
+        max_start_stress: likewise for the stress, GPa.
+    """
+
+    strains: tuple[float, ...] = (-0.0075, 0.0075)
+    max_force: float = 0.003
+    max_steps: int = 60
+    symprec: float = 0.02
+    max_residual: float = 0.1
+    max_constant: float = 1500.0
+    max_start_force: float = 0.2
+    max_start_stress: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: naming the setting, its value and what is allowed.
+        """
+        strains = tuple(self.strains)
+        if not strains or any(not 0 < abs(s) <= 0.05 for s in strains) or len(set(strains)) < len(strains):
+            raise InputError("strains", strains, "different amplitudes from -0.05 to 0.05 other than 0")
+        for name, value in vars(self).items():
+            if name != "strains" and not value > 0:
+                raise InputError(name, value, "a positive number")
+
+
+@dataclass(frozen=True, eq=False)
+class Elasticity:
+    """An elastic tensor and what was found on the way.
+
+    Attributes:
+        crystal: the primitive cell that was strained; the tensor is in its Cartesian axes.
+        tensor: (6, 6) stiffness in Voigt notation (xx, yy, zz, yz, xz, xy), GPa, symmetric, with the symmetry of
+            the crystal's point group.
+        eigenvalues: (6,) eigenvalues of the tensor in Mandel's notation, ascending, GPa.
+        residual: root-mean-square misfit of the stresses over the amplitude of the strain, GPa.
+        n_independent: number of independent constants by symmetry.
+        n_modes: number of strain modes used.
+        n_evaluations: calls of the potential.
+        converged: whether the ions came to rest in every cell.
+        seconds: CPU seconds.
+        potential: name and version.
+        verdict: PASS if all eigenvalues are positive beyond the misfit, FAIL if one is negative beyond it.
+    """
+
+    crystal: Crystal
+    tensor: FloatArray
+    eigenvalues: FloatArray
+    residual: float
+    n_independent: int
+    n_modes: int
+    n_evaluations: int
+    converged: bool
+    seconds: float
+    potential: str
+    verdict: Verdict
+
+
+class ElasticTensors:
+    """Elastic tensors of many crystals in worker processes, one thread each.
+
+    Results come in the order of the crystals and do not depend on the number of workers. Use it as a context
+    manager, or call :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        potential: str = potentials.DEFAULT,
+        workers: int | None = None,
+        settings: ElasticSettings = ElasticSettings(),
+        timeout: float = 1800.0,
+    ) -> None:
+        """Check the names; processes start with the first crystals.
+
+        Args:
+            potential: a name of :mod:`invdesign.potentials`.
+            workers: number of processes, by default one per core.
+            settings: strains, convergence and limits.
+            timeout: wall seconds after which a crystal is given up.
+
+        Raises:
+            InputError, MissingDependencyError: for an unknown potential or a wrong value.
+        """
+        if workers is not None and workers < 1:
+            raise InputError("workers", workers, "a whole number from 1")
+        self.potential = potentials.find(potential).version
+        arguments = (potential, settings)
+        self._workers = Workers("invdesign.elastic:computation", arguments, workers or cpu_count(), timeout)
+
+    def compute(self, crystals: Sequence[Crystal]) -> list[Elasticity | Failure]:
+        """One tensor per crystal, in the same order; a `Failure` of stage `elastic` where there is none."""
+        answers = dict(self._workers.imap(list(crystals)))
+        return [self._named(answers[i], crystal) for i, crystal in enumerate(crystals)]
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._workers.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the processes."""
+        self.close()
+
+    def _named(self, answer: Elasticity | Failure | Lost, crystal: Crystal) -> Elasticity | Failure:
+        if isinstance(answer, Lost):
+            return Failure("elastic", answer.reason, crystal.source)
+        return answer
+
+
+def computation(arguments: tuple[str, ElasticSettings]) -> Any:
+    """Load the potential and return the function that answers one crystal (set-up of a worker process)."""
+    name, settings = arguments
+    calculator = potentials.load(name)
+    return partial(
+        elastic_tensor, calculator=calculator, settings=settings, potential=potentials.find(name).version
+    )
+
+
+def elastic_tensor(
+    crystal: Crystal,
+    calculator: Calculator,
+    settings: ElasticSettings = ElasticSettings(),
+    potential: str = "",
+) -> Elasticity | Failure:
+    """Compute the elastic tensor of a relaxed crystal.
+
+    Args:
+        crystal: relaxed with the same potential; any cell, the primitive one is used.
+        calculator: an ASE calculator with forces and stress.
+        settings: strains, convergence and limits.
+        potential: what to record as the potential's name.
+
+    Returns:
+        The tensor with its verdict, or a `Failure` with the reason; never raises for a bad crystal.
+    """
+    start = time.process_time()
+    try:
+        found = _compute(primitive(crystal), _Cell(calculator), settings)
+    except _GiveUpError as error:
+        return Failure("elastic", str(error), crystal.source)
+    except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
+        return Failure("elastic", f"{type(error).__name__}: {error}", crystal.source)
+    name = potential or type(calculator).__name__
+    return replace(found, seconds=time.process_time() - start, potential=name)
+
+
+class _GiveUpError(Exception):
+    """This crystal gets no tensor, for the reason given."""
+
+
+def _compute(crystal: Crystal, cell: _Cell, settings: ElasticSettings) -> Elasticity:
+    basis = symmetric_basis(point_group(crystal, settings.symprec))
+    modes = strain_modes(basis)
+    ions = _Ions(cell, crystal, settings)
+    rest = ions.follow(np.zeros(6), None)
+    _check_start(ions, rest, settings)
+    amplitudes = np.array(settings.strains)
+    stresses = np.stack([_response(ions, mode, settings.strains) for mode in modes]) - rest.stress
+    design = np.einsum("kab,mb,s->msak", basis, modes, amplitudes).reshape(-1, len(basis))
+    constants, *_ = np.linalg.lstsq(design, stresses.ravel(), rcond=None)
+    mandel = np.tensordot(constants, basis, axes=1)
+    misfit = _odd_misfit(design @ constants - stresses.ravel(), settings.strains) / float(
+        np.abs(amplitudes).mean()
+    )
+    eigenvalues = np.linalg.eigvalsh(mandel)
+    return Elasticity(
+        crystal=crystal,
+        tensor=mandel / np.outer(_WEIGHT, _WEIGHT),
+        eigenvalues=eigenvalues,
+        residual=misfit,
+        n_independent=len(basis),
+        n_modes=len(modes),
+        n_evaluations=cell.calls,
+        converged=ions.converged,
+        seconds=0.0,
+        potential="",
+        verdict=_verdict(eigenvalues, misfit, ions.converged, settings),
+    )
+
+
+def _response(ions: _Ions, mode: FloatArray, amplitudes: Sequence[float]) -> FloatArray:
+    """(n_amplitudes, 6) stresses along one mode; each cell starts from the displacements of the one before."""
+    stresses, shift, last = [], None, 1.0
+    for amplitude in amplitudes:
+        state = ions.follow(mode * amplitude, None if shift is None else shift * (amplitude / last))
+        shift, last = state.shift, amplitude
+        stresses.append(state.stress)
+    return np.stack(stresses)
+
+
+def _check_start(ions: _Ions, rest: _State, settings: ElasticSettings) -> None:
+    if ions.first_force > settings.max_start_force:
+        raise _GiveUpError(f"not relaxed with this potential: a force of {ions.first_force:.2g} eV/Å is left")
+    stress = float(np.abs(rest.stress).max())
+    if stress > settings.max_start_stress:
+        raise _GiveUpError(f"not relaxed with this potential: a stress of {stress:.2g} GPa is left")
+
+
+def _odd_misfit(misfit: FloatArray, strains: tuple[float, ...]) -> float:
+    """Root-mean-square misfit (GPa); the part even in the strain is left out where a symmetric set cancels it."""
+    table = misfit.reshape(-1, len(strains), 6)
+    if sorted(strains) == sorted(-s for s in strains):
+        mirrored = table[:, [strains.index(-s) for s in strains]]
+        table = 0.5 * (table - mirrored)
+    return float(np.sqrt((table**2).mean()))
+
+
+def _verdict(eigenvalues: FloatArray, misfit: float, converged: bool, settings: ElasticSettings) -> Verdict:
+    """Born's criterion: all eigenvalues positive (Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014))."""
+    least, largest = float(eigenvalues[0]), float(np.abs(eigenvalues).max())
+    if not np.isfinite(eigenvalues).all() or largest > 3.0 * settings.max_constant:
+        return Verdict(VERDICT, Status.UNKNOWN, f"implausible constants, up to {largest:.0f} GPa", least)
+    if not converged:
+        return Verdict(VERDICT, Status.UNKNOWN, "the ions did not come to rest in a strained cell", least)
+    if misfit > settings.max_residual * largest:
+        return Verdict(VERDICT, Status.UNKNOWN, f"stress is not linear in strain (misfit {misfit:.1f} GPa)", least)
+    if least < -misfit:
+        return Verdict(VERDICT, Status.FAIL, f"elastically unstable: an eigenvalue is {least:.1f} GPa", least)
+    if least <= misfit:
+        reason = f"an eigenvalue of {least:.1f} GPa is within the misfit of {misfit:.1f} GPa"
+        return Verdict(VERDICT, Status.UNKNOWN, reason, least)
+    return Verdict(VERDICT, Status.PASS, "", least)
+
+
+_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+_WEIGHT = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
+
+
+def to_mandel(matrices: FloatArray) -> FloatArray:
+    """Symmetric matrices (..., 3, 3) as Mandel vectors (..., 6), in which rotations are orthogonal."""
+    return np.asarray(np.stack([matrices[..., i, j] for i, j in _PAIRS], axis=-1) * _WEIGHT)
+
+
+def from_mandel(vectors: FloatArray) -> FloatArray:
+    """Mandel vectors (..., 6) as symmetric matrices (..., 3, 3)."""
+    matrices = np.empty((*vectors.shape[:-1], 3, 3))
+    for k, (i, j) in enumerate(_PAIRS):
+        matrices[..., i, j] = matrices[..., j, i] = vectors[..., k] / _WEIGHT[k]
+    return matrices
+
+
+def point_group(crystal: Crystal, symprec: float = 0.02) -> FloatArray:
+    """Rotations of a crystal in Cartesian axes, (n, 3, 3); the identity alone where spglib finds none."""
+    import spglib
+
+    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
+    if not found:
+        return np.eye(3)[None]
+    rotations = np.unique(found["rotations"], axis=0).astype(np.float64)
+    lattice = crystal.lattice.T
+    cartesian = lattice @ rotations @ np.linalg.inv(lattice)
+    u, _, vt = np.linalg.svd(cartesian)  # the nearest rotation, as the lattice has its symmetry to symprec only
+    return np.asarray(u @ vt)
+
+
+def symmetric_basis(rotations: FloatArray) -> FloatArray:
+    """Orthonormal basis of the stiffness tensors that a point group allows.
+
+    Args:
+        rotations: (n, 3, 3) in Cartesian axes.
+
+    Returns:
+        (n_independent, 6, 6) in Mandel's notation: 3 for a cubic crystal, 21 for a triclinic one.
+    """
+    unit_strains = from_mandel(np.eye(6))
+    rotated = rotations[:, None] @ unit_strains @ rotations.transpose(0, 2, 1)[:, None]
+    turn = to_mandel(rotated).transpose(0, 2, 1)  # (n, 6, 6), acting on Mandel vectors
+    symmetric = _symmetric_matrices()
+    averaged = np.einsum("nab,kbc,ndc->kad", turn, symmetric, turn, optimize=True) / len(rotations)
+    projector = averaged.reshape(21, 36) @ symmetric.reshape(21, 36).T
+    values, vectors = np.linalg.eigh(0.5 * (projector + projector.T))
+    return np.asarray(np.tensordot(vectors[:, values > 0.5].T, symmetric, axes=1))
+
+
+@cache
+def _symmetric_matrices() -> FloatArray:
+    """(21, 6, 6): orthonormal basis of the symmetric 6 by 6 matrices."""
+    matrices = np.zeros((21, 6, 6))
+    for k, (i, j) in enumerate(itertools.combinations_with_replacement(range(6), 2)):
+        matrices[k, i, j] = matrices[k, j, i] = 1.0 if i == j else np.sqrt(0.5)
+    return matrices
+
+
+def strain_modes(basis: FloatArray) -> FloatArray:
+    """Few strains whose stresses determine every constant well.
+
+    Chosen one by one from unit strains and sums of them, each the one that adds most to the determinant of the
+    normal equations, until the worst-determined combination of constants is at most two and a half times as
+    sensitive to noise as with all six unit strains.
+
+    Args:
+        basis: (n_independent, 6, 6), see `symmetric_basis`.
+
+    Returns:
+        (n_modes, 6) strains in Mandel's notation, each of norm one: 1 for a cubic crystal, at most 6.
+    """
+    enough = 0.4 * _sensitivity(basis, np.eye(6))
+    chosen = np.zeros((0, 6))
+    while len(chosen) < 6:
+        grown = [np.vstack([chosen, mode]) for mode in _mode_pool()]
+        chosen = max(grown, key=lambda modes: float(_information(basis, modes)))
+        if _sensitivity(basis, chosen) >= enough:
+            return chosen
+    return np.eye(6)
+
+
+def _information(basis: FloatArray, modes: FloatArray) -> float:
+    rows = np.einsum("kab,mb->kma", basis, modes).reshape(len(basis), -1)
+    return float(np.log(np.linalg.eigvalsh(rows @ rows.T).clip(0) + 1e-6).sum().round(9))
+
+
+def _sensitivity(basis: FloatArray, modes: FloatArray) -> float:
+    """Smallest singular value of the map from constants to stresses."""
+    rows = np.einsum("kab,mb->kma", basis, modes).reshape(len(basis), -1)
+    return float(np.linalg.svd(rows, compute_uv=False)[-1]) if rows.shape[1] >= len(basis) else 0.0
+
+
+@cache
+def _mode_pool() -> FloatArray:
+    """(n, 6): unit strains, sums of a stretch and a shear, sums of two stretches, and the sum of all shears."""
+    unit = np.eye(6)
+    pairs = [unit[i] + unit[j] for i, j in itertools.combinations(range(6), 2) if i < 3]
+    pool = np.array([*unit, *pairs, unit[3:].sum(axis=0)])
+    return np.asarray(pool / np.linalg.norm(pool, axis=1, keepdims=True))
+
+
+class _Cell:
+    """The potential as a function of lattice and positions; counts its calls."""
+
+    def __init__(self, calculator: Calculator) -> None:
+        self._calculator, self.calls = calculator, 0
+
+    def __call__(self, numbers: Any, lattice: FloatArray, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Forces (n, 3) in eV/Å and stress as a Mandel vector in GPa, positive in tension."""
+        from ase import Atoms
+
+        atoms = Atoms(numbers=numbers, cell=lattice, positions=positions, pbc=True)
+        atoms.calc = self._calculator
+        self.calls += 1
+        forces = np.asarray(atoms.get_forces(), dtype=np.float64)
+        stress = np.asarray(atoms.get_stress(voigt=False), dtype=np.float64)
+        if not (np.isfinite(forces).all() and np.isfinite(stress).all()):
+            raise _GiveUpError("the potential's answer is not finite")
+        return forces, to_mandel(stress) * GPA
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A strained cell at rest: displacements from the homogeneous strain (n, 3) in Å, and stress (Mandel, GPa)."""
+
+    shift: FloatArray
+    stress: FloatArray
+
+
+class _Ions:
+    """Lets the ions follow a strain; keeps what it learns of their springs from one cell to the next."""
+
+    def __init__(self, cell: _Cell, crystal: Crystal, settings: ElasticSettings) -> None:
+        self._cell, self._crystal, self._settings = cell, crystal, settings
+        self._springs = np.eye(3 * crystal.n_sites) * 15.0
+        self._origin = np.zeros((crystal.n_sites, 3))
+        self.converged, self.first_force = True, float("nan")
+
+    def follow(self, strain: FloatArray, guess: FloatArray | None) -> _State:
+        """Strain the cell (Mandel vector) and relax the ions, starting from guessed displacements.
+
+        Quasi-Newton steps on the forces with a BFGS model of the springs. The first cell relaxed is the
+        reference from which later displacements count.
+        """
+        deform = np.eye(3) + from_mandel(strain)
+        lattice = self._crystal.lattice @ deform
+        home = self._crystal.frac_coords @ lattice + self._origin @ deform
+        shift = np.zeros_like(home) if guess is None else guess
+        forces, stress = self._cell(self._crystal.numbers, lattice, home + shift)
+        if np.isnan(self.first_force):
+            self.first_force = _largest(forces)
+        for _ in range(self._settings.max_steps):
+            if _largest(forces) < self._settings.max_force:
+                break
+            step = self._step(forces)
+            there, stress = self._cell(self._crystal.numbers, lattice, home + shift + step)
+            self._learn(step, forces - there)
+            shift, forces = shift + step, there
+        else:
+            self.converged = self.converged and _largest(forces) < self._settings.max_force
+        if not strain.any():
+            self._origin = shift
+            return _State(np.zeros_like(shift), stress)
+        return _State(shift, stress)
+
+    def _step(self, forces: FloatArray) -> FloatArray:
+        """Newton step, without drift, no atom farther than 0.1 Å; soft and negative modes count as stiff ones."""
+        values, vectors = np.linalg.eigh(self._springs)
+        pulled = vectors.T @ (forces - forces.mean(axis=0)).ravel()
+        step = (vectors @ (pulled / np.maximum(np.abs(values), 0.5))).reshape(-1, 3)
+        return np.asarray(step * min(1.0, 0.1 / max(_largest(step), 1e-12)))
+
+    def _learn(self, step: FloatArray, change: FloatArray) -> None:
+        """Symmetric rank-one update: unlike BFGS it can follow negative curvature."""
+        s, y = step.ravel(), change.ravel()
+        error = y - self._springs @ s
+        overlap = float(error @ s)
+        if abs(overlap) > 1e-6 * np.linalg.norm(error) * np.linalg.norm(s):
+            self._springs = self._springs + np.outer(error, error) / overlap
+
+
+def _largest(vectors: FloatArray) -> float:
+    return float(np.linalg.norm(vectors, axis=1).max())
