@@ -39,6 +39,32 @@ _BONDED = 1.25
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How to put two potentials' formation energies of one crystal together.
+
+    Attributes:
+        weight: share of the second potential in the mean.
+        base: the first potential's standard deviation counts times this,
+        slope: and the difference of the two times this; added in squares.
+        interval: half width of the 90 % interval in standard deviations.
+        notes: the error figures.
+    """
+
+    weight: float
+    base: float
+    slope: float
+    interval: float
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def combine(self, first: Value, second: Value) -> Value:
+        """The weighted mean, with a standard deviation that grows where the potentials disagree."""
+        mean = (1.0 - self.weight) * first.mean + self.weight * second.mean
+        std = math.hypot(self.base * first.std, self.slope * (first.mean - second.mean))
+        reach = self.interval * std
+        return Value(mean, std, mean - reach, mean + reach, source=f"{first.source} with {second.source}")
+
+
+@dataclass(frozen=True)
 class EnergyScale:
     """Linear map from a potential's energy per atom to the formation energy per atom.
 
@@ -54,6 +80,7 @@ class EnergyScale:
         spread: standard deviation by element, eV/atom.
         unsure: standard deviation of each element's own coefficient, eV/atom.
         interval: half width of the 90 % interval in standard deviations, from crystals held out.
+        seconds: by short name of a second potential, the fields of an :class:`Agreement` with it.
         notes: what it was fitted on and how well it did.
     """
 
@@ -64,6 +91,7 @@ class EnergyScale:
     spread: Mapping[str, float]
     unsure: Mapping[str, float]
     interval: float
+    seconds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -110,6 +138,18 @@ class EnergyScale:
         std = math.sqrt(variance)
         reach = self.interval * std
         return Value(mean, std, mean - reach, mean + reach, source=f"potential:{self.potential}")
+
+    def agreement(self, second: EnergyScale) -> Agreement:
+        """How to put this potential's formation energies together with those of a second one.
+
+        Raises:
+            ReferenceMissingError: if that has not been fitted.
+        """
+        name = second.potential.partition(" ")[0]
+        if name not in self.seconds:
+            fitted = ", ".join(self.seconds) or "none"
+            raise ReferenceMissingError(f"{self.potential} has no agreement with {name} (fitted: {fitted})")
+        return Agreement(**self.seconds[name])
 
 
 def shipped() -> list[str]:

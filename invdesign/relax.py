@@ -1,7 +1,7 @@
 """Relaxation of crystals with their symmetry kept exactly, in worker processes.
 
 The unknowns are the free strains and displacements of the space group (:mod:`invdesign.subspace`), so that a
-crystal of high symmetry has a handful of them and a dense quasi-Newton model of the energy is cheap and exact enough: a
+crystal of high symmetry has a handful of them and a dense quasi-Newton model of the energy costs nothing: a
 trust-region method with BFGS updates, started from a diagonal guess of the elastic and force constants.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -81,6 +81,7 @@ class PotentialRelaxer:
         workers: int | None = None,
         settings: RelaxSettings | None = None,
         pre: str | None = None,
+        second: str | None = None,
         scale: EnergyScale | str | None = None,
         **limits: Any,
     ) -> None:
@@ -91,13 +92,15 @@ class PotentialRelaxer:
             workers: number of processes, by default one per core.
             settings: convergence and limits.
             pre: a cheaper potential to relax with first.
+            second: a potential that is asked for its energy of each relaxed crystal. The formation energy is then
+                the mean of both, and where they disagree its standard deviation grows.
             scale: the energy scale, or the name of the potential whose shipped scale applies; by default that of
                 `potential`.
             limits: single fields of :class:`RelaxSettings`, e.g. `max_steps=40`.
 
         Raises:
             InputError, MissingDependencyError: for an unknown potential, field or value.
-            ReferenceMissingError: if there is no energy scale for the potential.
+            ReferenceMissingError: if there is no energy scale for a potential, or none for this second one.
         """
         try:
             self.settings = replace(settings or RelaxSettings(), **limits)
@@ -105,15 +108,15 @@ class PotentialRelaxer:
             raise InputError("relaxation setting", sorted(limits), RelaxSettings.__dataclass_fields__) from None
         if workers is not None and workers < 1:
             raise InputError("workers", workers, "a whole number from 1")
-        names = [pre, potential] if pre else [potential]
-        self.potential = " after ".join(potentials.find(name).version for name in reversed(names))
+        self.potential = " after ".join(potentials.find(n).version for n in (potential, pre) if n)
         self.scale = scale if isinstance(scale, EnergyScale) else EnergyScale.load(scale or potential)
-        self._workers = Workers(
-            "invdesign.relax:relaxation",
-            (names, self.settings),
-            workers or cpu_count(),
-            3 * self.settings.max_seconds,
-        )
+        self._second = EnergyScale.load(second) if second else None
+        if self._second:
+            self.scale.agreement(self._second)
+            self.potential += f" with {self._second.potential}"
+        setup = _Setup(tuple(n for n in (pre, potential) if n), second, self.settings)
+        limit = 3 * self.settings.max_seconds
+        self._workers = Workers("invdesign.relax:relaxation", setup, workers or cpu_count(), limit)
 
     def relax(self, crystals: Sequence[Crystal]) -> list[Relaxation | Failure]:
         """Relax crystals; one result per crystal, in the same order.
@@ -148,14 +151,27 @@ class PotentialRelaxer:
             return answer
         try:
             formation = self.scale.formation_energy(answer.crystal, answer.energy_per_atom)
+            if self._second and answer.second_energy is not None:
+                other = self._second.formation_energy(answer.crystal, answer.second_energy)
+                formation = self.scale.agreement(self._second).combine(formation, other)
         except ValueError as error:
             return Failure("relax", str(error), crystal.source)
-        return Relaxation(**vars(answer), formation_energy=formation, potential=self.potential)
+        found = {name: value for name, value in vars(answer).items() if name != "second_energy"}
+        return Relaxation(**found, formation_energy=formation, potential=self.potential)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a worker needs: the potentials to relax with in turn, the one to ask at the end, the settings."""
+
+    potentials: tuple[str, ...]
+    second: str | None
+    settings: RelaxSettings
 
 
 @dataclass(frozen=True)
 class _Relaxed:
-    """What a worker finds: a `Relaxation` without the fields that the parent adds."""
+    """What a worker finds: a `Relaxation` without the fields that the parent adds, and the second energy."""
 
     crystal: Crystal
     energy_per_atom: float
@@ -165,24 +181,33 @@ class _Relaxed:
     seconds: float
     rms_displacement: float
     volume_change: float
+    second_energy: float | None = None
 
 
 class _GiveUpError(Exception):
     """This crystal cannot be relaxed, for the reason given."""
 
 
-def relaxation(settings: tuple[list[str], RelaxSettings]) -> Any:
+def relaxation(setup: _Setup) -> Callable[[Crystal], _Relaxed | Failure]:
     """Load the potentials and return the function that relaxes one crystal (set-up of a worker process)."""
-    names, limits = settings
-    calculators = [potentials.load(name) for name in names]
-    return partial(relax_one, calculators=calculators, settings=limits)
+    calculators = [potentials.load(name) for name in setup.potentials]
+    second = potentials.load(setup.second) if setup.second else None
+    return partial(relax_one, calculators=calculators, settings=setup.settings, second=second)
 
 
-def relax_one(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxSettings) -> _Relaxed | Failure:
+def relax_one(
+    crystal: Crystal,
+    calculators: Sequence[Calculator],
+    settings: RelaxSettings,
+    second: Calculator | None = None,
+) -> _Relaxed | Failure:
     """Relax one crystal in this process, with each calculator in turn; never raises for a bad crystal."""
     start = time.process_time()
     try:
         done = _relax(crystal, calculators, settings)
+        if second is not None:
+            energy, _, _ = _evaluate(second, done.crystal.numbers, done.crystal.lattice, done.crystal.frac_coords)
+            done = replace(done, second_energy=energy / done.crystal.n_sites)
     except _GiveUpError as error:
         return Failure("relax", str(error), crystal.source)
     except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
@@ -199,20 +224,20 @@ def _relax(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxS
         space = build(primitive(crystal), settings.symprec)
     except ValueError as error:
         raise _GiveUpError(str(error)) from error
-    first, steps = space.crystal, 0
+    first, steps, hessian = space.crystal, 0, _first_hessian(space)
     for calculator in calculators:
         surface = _Surface(space, calculator, settings, first.volume)
-        point, converged = _minimise(surface, settings, deadline)
-        steps += surface.calls
-        lattice, coords = space.at(point.q)
+        found = _minimise(surface, hessian, settings, deadline)
+        steps, hessian = steps + surface.calls, found.hessian
+        lattice, coords = space.at(found.point.q)
         space = replace(space, crystal=replace(space.crystal, lattice=lattice, frac_coords=coords))
     final = space.crystal
     return _Relaxed(
         crystal=_with_gene(final),
-        energy_per_atom=point.energy / final.n_sites,
-        max_force=point.max_force,
+        energy_per_atom=found.point.energy / final.n_sites,
+        max_force=found.point.max_force,
         steps=steps,
-        converged=converged,
+        converged=found.converged,
         seconds=0.0,
         rms_displacement=_rms_displacement(first, final),
         volume_change=final.volume / first.volume - 1.0,
@@ -230,6 +255,19 @@ class _Point:
     max_stress: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where a minimisation ended: the lowest point, whether it is converged, and the curvature learnt."""
+
+    point: _Point
+    converged: bool
+    hessian: FloatArray
+
+
+class _OutOfBoundsError(_GiveUpError):
+    """The cell or the distances left their bounds."""
+
+
 class _Surface:
     """The potential energy as a function of the free coordinates; counts its calls."""
 
@@ -241,7 +279,8 @@ class _Surface:
         """Evaluate.
 
         Raises:
-            _GiveUpError: if the cell left its bounds, atoms came too near, or the answer is not finite.
+            _OutOfBoundsError: if the cell left its bounds or two atoms came too near.
+            _GiveUpError: if the answer is not finite.
         """
         lattice, coords = self.space.at(q)
         self._guard(replace(self.space.crystal, lattice=lattice, frac_coords=coords))
@@ -262,9 +301,9 @@ class _Surface:
     def _guard(self, crystal: Crystal) -> None:
         ratio = crystal.volume / self._volume
         if not self._settings.min_volume <= ratio <= self._settings.max_volume:
-            raise _GiveUpError(f"the volume went to {ratio:.2f} times the starting volume")
+            raise _OutOfBoundsError(f"the volume went to {ratio:.2f} times the starting volume")
         if shortest_distance(crystal) < self._settings.min_distance:
-            raise _GiveUpError(f"two atoms came nearer than {self._settings.min_distance:g} Å")
+            raise _OutOfBoundsError(f"two atoms came nearer than {self._settings.min_distance:g} Å")
 
 
 def _evaluate(
@@ -284,24 +323,35 @@ _BULK, _SHEAR, _SPRING = 0.6, 0.4, 10.0
 """First guess of the curvature: moduli in eV/Å³ (100 and 65 GPa) and a force constant in eV/Å²."""
 _MAX_STRAIN, _MAX_SHIFT = 0.06, 0.15
 """Largest step: strain (Frobenius norm) and displacement of an atom, Å."""
+_MIN_RADIUS = 1e-3
+"""Below this share of the largest step the method gives up."""
 _NOISE = 2e-5
 """An energy that rises by less than this, eV/atom, is not held against a step: single precision."""
 
 
-def _minimise(surface: _Surface, settings: RelaxSettings, deadline: float) -> tuple[_Point, bool]:
-    """Trust-region BFGS; returns the lowest point found and whether it is converged."""
-    space = surface.space
-    hessian, unit = _first_hessian(space), _step_units(space)
-    here = surface(np.zeros(space.size))
-    radius, noise = 1.0, _NOISE * space.crystal.n_sites
-    while not (done := _converged(here, settings)):
-        if surface.calls >= settings.max_steps or time.monotonic() > deadline or radius < 1e-3:
+def _minimise(surface: _Surface, hessian: FloatArray, settings: RelaxSettings, deadline: float) -> _Found:
+    """Trust-region BFGS from q = 0, where the curvature is guessed to be `hessian`.
+
+    Raises:
+        _GiveUpError: if the potential fails, or drives the crystal out of its bounds by steps of any size.
+    """
+    unit = _step_units(surface.space)
+    here = surface(np.zeros(surface.space.size))
+    radius, noise = 1.0, _NOISE * surface.space.crystal.n_sites
+    while not _converged(here, settings) and surface.calls < settings.max_steps:
+        if time.monotonic() > deadline or radius < _MIN_RADIUS:
             break
         step = _trust_step(here.gradient, hessian, unit, radius)
+        try:
+            there = surface(here.q + step)
+        except _OutOfBoundsError:
+            if radius < _MIN_RADIUS / 0.3:
+                raise
+            radius *= 0.3
+            continue
         expected = -float(here.gradient @ step + 0.5 * step @ hessian @ step)
-        there = surface(here.q + step)
-        hessian = _bfgs(hessian, step, there.gradient - here.gradient)
         gained = here.energy - there.energy
+        hessian = _bfgs(hessian, step, there.gradient - here.gradient)
         if gained < -noise:
             radius *= 0.3
             continue
@@ -310,7 +360,7 @@ def _minimise(surface: _Surface, settings: RelaxSettings, deadline: float) -> tu
         elif gained < 0.2 * expected:
             radius *= 0.6
         here = there
-    return here, done
+    return _Found(here, _converged(here, settings), hessian)
 
 
 def _converged(point: _Point, settings: RelaxSettings) -> bool:

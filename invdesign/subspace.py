@@ -87,7 +87,7 @@ class Subspace:
         total = np.zeros_like(forces)
         for turn, image in zip(turns, self.images, strict=True):
             total[image] += forces @ turn.T
-        return total / len(turns)
+        return np.asarray(total / len(turns))
 
     def symmetric_stress(self, stress: FloatArray, lattice: FloatArray) -> FloatArray:
         """Average a (3, 3) stress over the point group at a lattice of this symmetry."""

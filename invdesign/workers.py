@@ -174,7 +174,7 @@ class _Process:
             WorkerError: if it cannot be set up.
         """
         self._popen = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND],
+            [sys.executable, "-W", "ignore", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},

@@ -1,10 +1,13 @@
-"""Fit the energy scale of a potential on known crystals and write `invdesign/tables/energy_scale_<name>.json`.
+"""Fit the energy scale of a potential and write `invdesign/tables/energy_scale_<name>.json`.
 
     python scripts/fit_energy_scale.py --data DIR --potential sevennet-0
 
-DIR holds `crystals.parquet` and `mp2020_elemental_references.json.gz`. The crystals are chosen so that every
-element is seen; the chemical systems that `invdesign.data.split` holds out for tests are not touched, so that
-`benchmarks/potentials.py` can measure on them. Energies are computed at the known geometry and kept in a cache.
+DIR holds `crystals.parquet`, `convex_hull.parquet`, `mp2020_elemental_references.json.gz` and
+`alexandria_eos.parquet`. Two kinds of crystals are used, chosen so that every element is seen: *known* ones of
+the Materials Project, on which the potentials were trained, and *new* ones of Alexandria whose composition the
+Materials Project does not hold, which show the error to expect of a design. The chemical systems that
+`invdesign.data.split` holds out for tests are not touched, so that `benchmarks/potentials.py` can measure on
+them. Energies are computed at the known geometry.
 """
 
 from __future__ import annotations
@@ -12,17 +15,20 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from invdesign import potentials
+from invdesign.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.data.split import by_chemical_system
-from invdesign.elements import SYMBOLS
+from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.energy import TERMS, EnergyScale, design_row
 from invdesign.progress import shown
 from invdesign.represent.genes import lattices_from_parameters
@@ -30,9 +36,10 @@ from invdesign.workers import Lost, Workers
 
 MP2020 = {
     "H anion": -0.179, "N anion": -0.361, "O anion": -0.687, "F anion": -0.462, "Si anion": 0.071,
-    "S anion": -0.503,    "Cl anion": -0.614, "Se anion": -0.472, "Br anion": -0.534, "Sb anion": -0.192, "Te anion": -0.422,
-    "I anion": -0.379, "O peroxide": -0.465, "O superoxide": -0.161, "V +U": -1.7, "Cr +U": -1.999, 
-    "Mn +U": -1.668,    "Fe +U": -2.256, "Co +U": -1.638, "Ni +U": -2.541, "Mo +U": -3.202, "W +U": -4.438,
+    "S anion": -0.503, "Cl anion": -0.614, "Se anion": -0.472, "Br anion": -0.534, "Sb anion": -0.192,
+    "Te anion": -0.422, "I anion": -0.379, "O peroxide": -0.465, "O superoxide": -0.161,
+    "V +U": -1.7, "Cr +U": -1.999, "Mn +U": -1.668, "Fe +U": -2.256, "Co +U": -1.638, "Ni +U": -2.541,
+    "Mo +U": -3.202, "W +U": -4.438,
 }  # fmt: skip
 """The published MP2020 corrections, eV per atom: what the terms are shrunk to where data are few."""
 ELEMENT_PRIOR, TERM_PRIOR = 0.1, 0.1
@@ -40,50 +47,94 @@ ELEMENT_PRIOR, TERM_PRIOR = 0.1, 0.1
 FOLDS = 5
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Crystals with their formation energies (eV/atom) on the reference's scale, and whether they are new."""
+
+    crystals: list[Crystal]
+    formation: FloatArray
+    is_new: NDArray[np.bool_]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--potential", default=potentials.DEFAULT)
-    parser.add_argument("--n", type=int, default=3000, help="crystals to fit on")
+    parser.add_argument("--known", type=int, default=1500, help="known crystals to fit on")
+    parser.add_argument("--new", type=int, default=1000, help="new crystals to fit on")
     parser.add_argument("--corrected", action="store_true", help="its energies contain the MP2020 corrections")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="CSV of energies already computed; extended")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    rows = choose(read(given.data), given.n)
-    crystals = [crystal_of(row) for row in rows.to_dict("records")]
-    energies = compute(crystals, given.potential, given.workers, given.cache)
-    scale = fit(
-        crystals,
-        energies,
-        rows.formation_energy_per_atom.to_numpy(),
-        rows.chemical_system.tolist(),
-        references(given.data),
-        potentials.find(given.potential).version,
-        given.corrected or given.potential == "chgnet",
-    )
+    reference = references(given.data)
+    sample = joined(known(given.data, given.known), new(given.data, given.new, reference))
+    energies = compute(sample.crystals, given.potential, given.workers, given.cache)
+    corrected = given.corrected or given.potential == "chgnet"
+    scale = fit(sample, energies, reference, potentials.find(given.potential).version, corrected)
     name = given.potential.replace(":", "_")
     out = given.out or Path(__file__).parent.parent / "invdesign" / "tables" / f"energy_scale_{name}.json"
     scale.save(out)
-    print(json.dumps(dict(scale.notes), indent=1))
+    print(json.dumps({k: v for k, v in scale.notes.items() if not k.endswith("per_element")}, indent=1))
 
 
-def read(data: Path) -> pd.DataFrame:
-    """The crystals that may be fitted on: up to 20 sites, near the hull, no test system."""
+def known(data: Path, n: int) -> Sample:
+    """Crystals of the Materials Project: up to 20 sites, near the hull, in no test system."""
     table = pd.read_parquet(data / "crystals.parquet")
     usable = (table.n_sites <= 20) & table.formation_energy_per_atom.notna() & (table.energy_above_hull <= 0.2)
     usable &= by_chemical_system(table.chemical_system, seed=0) == "train"
-    return table[usable]
+    worse = (table.geometry != "pbe") * 1.0 + (table.energy_source != "mp2020") * 1.0 + (table.n_sites > 12) * 1.0
+    rows = choose(table.assign(worse=worse)[usable], n)
+    crystals = [crystal_of(row) for row in rows.to_dict("records")]
+    return Sample(crystals, rows.formation_energy_per_atom.to_numpy(), np.zeros(n, dtype=np.bool_))
+
+
+def new(data: Path, n: int, reference: dict[str, float]) -> Sample:
+    """Crystals of Alexandria of compositions that the Materials Project does not hold, in no test system."""
+    table = pd.read_parquet(data / "alexandria_eos.parquet")
+    table = table.assign(
+        atomic_numbers=[np.array([atomic_number(s) for s in species]) for species in table.species],
+        frac_coords=[np.asarray(frac, dtype=float) for frac in table.frac],
+        lattice_parameters=table[["a", "b", "c", "alpha", "beta", "gamma"]].to_numpy().tolist(),
+        worse=0.0,
+    )
+    seen = {
+        *pd.read_parquet(data / "crystals.parquet").formula,
+        *pd.read_parquet(data / "convex_hull.parquet").formula,
+    }
+    usable = ~np.array([reduced_formula(numbers) in seen for numbers in table.atomic_numbers])
+    usable &= by_chemical_system([chemical_system(z) for z in table.atomic_numbers], seed=0) == "train"
+    rows = choose(table[usable], n)
+    crystals = [crystal_of(row) for row in rows.to_dict("records")]
+    names, prior = priors(reference, corrected=False)
+    terms = np.array([design_row(crystal, names) for crystal in crystals]) @ prior
+    return Sample(crystals, (rows.E_P000 / rows.nsites).to_numpy() + terms, np.ones(n, dtype=np.bool_))
+
+
+def joined(first: Sample, second: Sample) -> Sample:
+    """Both samples in one."""
+    return Sample(
+        first.crystals + second.crystals,
+        np.concatenate([first.formation, second.formation]),
+        np.concatenate([first.is_new, second.is_new]),
+    )
+
+
+def priors(reference: dict[str, float], corrected: bool) -> tuple[list[str], FloatArray]:
+    """The elements, and the coefficients that elements and terms have by definition of the scale."""
+    elements = [name for name in SYMBOLS if name in reference]
+    return elements, np.array(
+        [*(reference[e] for e in elements), *(0.0 if corrected else MP2020[t] for t in TERMS)]
+    )
 
 
 def choose(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Pick n crystals such that each element occurs about equally often, the best labels and small cells first.
+    """Pick n crystals such that each element occurs about equally often, those first that are less `worse`.
 
     An element's crystals are visited in turn, rarest element first, until n are picked.
     """
     rng = np.random.default_rng(0)
-    worse = (table.geometry != "pbe") * 1.0 + (table.energy_source != "mp2020") * 1.0
-    table = table.assign(order=worse + (table.n_sites > 12) * 1.0 + rng.random(len(table))).sort_values("order")
+    table = table.assign(order=table.worse + rng.random(len(table))).sort_values("order")
     queues: dict[int, list[Any]] = {}
     for index, numbers in zip(table.index, table.atomic_numbers, strict=True):
         for z in set(numbers.tolist()):
@@ -100,8 +151,8 @@ def choose(table: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def crystal_of(row: dict[str, Any]) -> Crystal:
-    """The crystal of a row of `crystals.parquet`."""
-    lattice = lattices_from_parameters(np.asarray(row["lattice_parameters"], dtype=float)[None])[0]
+    """The crystal of a row."""
+    lattice = lattices_from_parameters(np.array([row["lattice_parameters"]], dtype=float))[0]
     return Crystal(lattice, row["atomic_numbers"], row["frac_coords"].reshape(-1, 3), source=row["material_id"])
 
 
@@ -132,52 +183,62 @@ def compute(crystals: list[Crystal], potential: str, workers: int, cache: Path |
 
 
 def fit(
-    crystals: list[Crystal],
-    energies: FloatArray,
-    formation: FloatArray,
-    systems: list[str],
-    reference: dict[str, float],
-    version: str,
-    corrected: bool,
+    sample: Sample, energies: FloatArray, reference: dict[str, float], version: str, corrected: bool
 ) -> EnergyScale:
-    """Robust Bayesian ridge around the reference energies and the MP2020 terms, with held-out errors."""
-    elements = [name for name in SYMBOLS if name in reference]
-    prior = np.array([*(reference[e] for e in elements), *(0.0 if corrected else MP2020[t] for t in TERMS)])
-    width = np.array([ELEMENT_PRIOR] * len(elements) + [TERM_PRIOR] * len(TERMS))
-    regressors = np.array([design_row(c, elements) for c in crystals])
-    target = formation - energies - regressors @ prior
+    """Robust Bayesian ridge around the reference energies and the MP2020 terms, with held-out errors.
+
+    The new crystals get a constant of their own in the fit, which is not shipped: they are chosen for being stable
+    in DFT, so that a potential's random errors alone make them look less stable on average.
+    """
+    elements, prior = priors(reference, corrected)
+    width = np.array([ELEMENT_PRIOR] * len(elements) + [TERM_PRIOR] * len(TERMS) + [0.05])
+    regressors = np.array([design_row(crystal, elements) for crystal in sample.crystals])
+    target = sample.formation - energies - regressors @ prior
     keep = np.isfinite(target) & (np.abs(target) < 1.5)
-    fold = np.array([hash_fold(s) for s in systems])
-    residual = np.full(len(target), np.nan)
+    left_out = [c.source for c, kept in zip(sample.crystals, keep, strict=True) if not kept]
+    regressors, target, is_new = regressors[keep], target[keep], sample.is_new[keep]
+    with_constant = np.hstack([regressors, is_new[:, None] * 1.0])
+    fold = np.array(
+        [hash_fold(chemical_system(c.numbers)) for c, k in zip(sample.crystals, keep, strict=True) if k]
+    )
+    error = np.zeros(len(target))
     for k in range(FOLDS):
-        change, _ = ridge(regressors[keep & (fold != k)], target[keep & (fold != k)], width)
-        residual[fold == k] = (target - regressors @ change)[fold == k]
-    change, unsure = ridge(regressors[keep], target[keep], width)
+        change, _ = ridge(with_constant[fold != k], target[fold != k], width)
+        error[fold == k] = (regressors @ change[:-1] - target)[fold == k]
+    change, unsure = ridge(with_constant, target, width)
     shares = -regressors[:, : len(elements)]
-    floor, spread = spreads(shares[keep], residual[keep])
-    error = residual[keep]
-    std = np.sqrt(floor**2 + shares[keep] @ spread**2 + (shares[keep] ** 2) @ unsure[: len(elements)] ** 2)
-    coefficients = prior + change
+    floor, spread = spreads(shares, error)
+    unsure = unsure[: len(elements)]
+    std = np.sqrt(floor**2 + shares @ spread**2 + (shares**2) @ unsure**2)
+    scaled = np.abs(error[is_new]) / std[is_new]
+    wider = float(np.sqrt((np.minimum(scaled, np.quantile(scaled, 0.98)) ** 2).mean()))
     return EnergyScale(
         potential=version,
-        elements=rounded(elements, coefficients),
-        terms=rounded(TERMS, coefficients[len(elements) :]),
-        floor=round(floor, 4),
-        spread=rounded(elements, spread),
-        unsure=rounded(elements, unsure),
-        interval=round(float(np.quantile(np.abs(error) / std, 0.9)), 3),
+        elements=rounded(elements, prior + change[:-1]),
+        terms=rounded(TERMS, (prior + change[:-1])[len(elements) :]),
+        floor=round(wider * floor, 4),
+        spread=rounded(elements, wider * spread),
+        unsure=rounded(elements, wider * unsure),
+        interval=round(float(np.quantile(scaled, 0.9)) / wider, 3),
         notes={
-            "fitted_on": int(keep.sum()),
-            "left_out": [crystals[i].source for i in np.flatnonzero(~keep)],
-            "mean_absolute_error_before": round(float(np.abs(target[keep]).mean()), 4),
-            "mean_error_before": round(-float(target[keep].mean()), 4),
-            "mean_absolute_error": round(float(np.abs(error).mean()), 4),
-            "median_absolute_error": round(float(np.median(np.abs(error))), 4),
-            "root_mean_square_error": round(float(np.sqrt((error**2).mean())), 4),
-            "errors_are": f"of chemical systems left out, {FOLDS} folds",
-            "crystals_per_element": {e: int((shares[keep, i] > 0).sum()) for i, e in enumerate(elements)},
+            "errors": f"eV/atom, at the known geometry, chemical systems left out of the fit ({FOLDS} folds)",
+            "known": errors(-target[~is_new], error[~is_new]),
+            "new": errors(-target[is_new], error[is_new]),
+            "left_out": left_out,
+            "crystals_per_element": {e: int((shares[:, i] > 0).sum()) for i, e in enumerate(elements)},
         },
     )
+
+
+def errors(before: FloatArray, after: FloatArray) -> dict[str, float]:
+    """Error figures of one kind of crystals, before the fit (references and MP2020 terms only) and after."""
+    figures = {"crystals": float(len(before))}
+    for name, error in (("before", before), ("after", after)):
+        figures[f"mean_{name}"] = float(error.mean())
+        figures[f"mean_absolute_{name}"] = float(np.abs(error).mean())
+        figures[f"median_absolute_{name}"] = float(np.median(np.abs(error)))
+        figures[f"root_mean_square_{name}"] = float(np.sqrt((error**2).mean()))
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def hash_fold(system: str) -> int:
