@@ -350,8 +350,8 @@ def _take(
 ) -> None:
     caps = {
         "formula": scale * policy.per_formula,
-        "system": max(1, scale * round(policy.per_system * k)),
-        "prototype": max(1, scale * round(policy.per_prototype * k)),
+        "system": scale * max(1, round(policy.per_system * k)),
+        "prototype": scale * max(1, round(policy.per_prototype * k)),
     }
     for row in order:
         if len(chosen) >= until:

@@ -66,7 +66,7 @@ def conditioned(targets: Sequence[Target]) -> dict[str, Target]:
     for themselves: an isotropic solid of Poisson's ratio 0.2 (G = E/2.4, K = E/1.8), and G = H/0.151 (Teter,
     MRS Bulletin 23, 22 (1998)) with K/G of the same ratio.
     """
-    wishes = {t.name: t for t in targets if t.name in CONDITIONED}
+    wishes = {name: _merged(name, targets) for name in CONDITIONED if any(t.name == name for t in targets)}
     shear = [t.low / 2.4 for t in targets if t.name == "youngs_modulus" and t.low]
     shear += [t.low / 0.151 for t in targets if t.name == "vickers_hardness" and t.low]
     if shear and max(shear) > 0.0:
@@ -75,12 +75,26 @@ def conditioned(targets: Sequence[Target]) -> dict[str, Target]:
     return wishes
 
 
+def _merged(name: str, targets: Sequence[Target]) -> Target:
+    """All wishes for one property as one."""
+    mine = [t for t in targets if t.name == name]
+    low = max((t.low for t in mine if t.low is not None), default=None)
+    high = min((t.high for t in mine if t.high is not None), default=None)
+    goal = next((t.goal for t in mine if t.goal), "") if low is None and high is None else ""
+    return Target(name, low, high, goal)
+
+
 def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Conditions:
-    """What a query asks of a generator: a property where a target has an aim, the elements, symmetry and size."""
-    wanted = {t.name: t.aim for t in targets or query.targets if t.name in CONDITIONED and t.aim is not None}
-    free = not (query.elements or query.chemical_system or query.exclude)
+    """What a query asks of a generator: properties, elements, symmetry and size.
+
+    The energy above hull asked for is half the limit: a moderate value gives more stable new crystals than zero
+    does, which retrieves known ones (docs/architecture.md).
+    """
+    wishes = conditioned(query.targets if targets is None else targets)
+    wanted = {name: t.aim for name, t in wishes.items() if t.aim is not None}
+    free = not (query.elements or query.chemical_system)
     return Conditions(
-        properties={"energy_above_hull": 0.0, **wanted},
+        properties={"energy_above_hull": 0.5 * query.max_energy_above_hull, **wanted},
         space_groups=query.space_groups,
         required=atomic_numbers(query.required),
         allowed=None if free else atomic_numbers(query.allowed_elements),

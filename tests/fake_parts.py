@@ -110,7 +110,7 @@ class FakeRelaxer:
             return Failure("relax", "two atoms came near")
         energy = -1.0 + formation(crystal) + 0.1 * (noise("dft", crystal.numbers.tolist()) - 0.5)
         final = replace(crystal, lattice=crystal.lattice * 1.01 / 3.0 * 3.0)
-        return Relaxation(final, energy - 5.0, Value(energy, 0.03), 0.01, 7, True, self.delay, 0.1, 0.03, "fake 1")
+        return Relaxation(final, energy - 5.0, Value(energy, 0.03), 0.01, 7, True, 0.5, 0.1, 0.03, "fake 1")
 
 
 class FakeReference:
