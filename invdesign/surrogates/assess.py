@@ -1,0 +1,127 @@
+"""The figures of a surrogate on crystals of chemical systems that it has not seen, the tails apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from invdesign.crystal import FloatArray, IntArray
+from invdesign.records import Estimate
+from invdesign.surrogates.calibrate import coverage, miscalibration_area
+from invdesign.surrogates.dataset import Graphs
+from invdesign.surrogates.model import Model
+from invdesign.surrogates.scales import to_scale
+from invdesign.surrogates.train import TrainingData
+
+STIFF = {"bulk_modulus": 250.0, "shear_modulus": 150.0}
+"""GPa from which a crystal belongs to the stiff tail."""
+
+Figures = dict[str, float | int]
+
+
+def assess(model: Model, data: TrainingData, copy: int, part: str = "test") -> dict[str, Figures]:
+    """Figures of each property on one part of the split, with the exact crystals (copy 0) or perturbed ones."""
+    rows = data.rows(part)
+    graphs = data.copies[copy]
+    estimates = model.estimates(select(graphs, rows), None if data.extra is None else data.extra[rows])
+    return {
+        name: figures(name, estimates, data.labelled.labels[name][rows])
+        for name in model.properties
+        if np.isfinite(data.labelled.labels[name][rows]).sum() >= 10
+    }
+
+
+def select(graphs: Graphs, rows: IntArray) -> Graphs:
+    """The graphs of some crystals, in ascending order of `rows`."""
+    from dataclasses import replace
+
+    batch, near = graphs.batch, graphs.near
+    crystal = np.full(len(batch), -1)
+    crystal[rows] = np.arange(len(rows))
+    orbits = np.flatnonzero(crystal[batch.orbit_owner] >= 0)
+    new_orbit = np.full(len(batch.orbit_owner), -1)
+    new_orbit[orbits] = np.arange(len(orbits))
+    atoms = np.flatnonzero(new_orbit[batch.atom_orbit] >= 0)
+    chosen = replace(
+        batch,
+        space_group=batch.space_group[rows],
+        lattice=batch.lattice[rows],
+        n_sites=batch.n_sites[rows],
+        orbit_owner=crystal[batch.orbit_owner[orbits]],
+        orbit_number=batch.orbit_number[orbits],
+        orbit_position=batch.orbit_position[orbits],
+        orbit_count=batch.orbit_count[orbits],
+        atom_orbit=new_orbit[batch.atom_orbit[atoms]],
+        coords=batch.coords[atoms],
+    )
+    table = replace(
+        near,
+        orbit=new_orbit[near.orbit[orbits]].astype(np.int32),
+        distance=near.distance[orbits],
+        reach=near.reach[orbits],
+    )
+    return Graphs(chosen, table, graphs.features[rows])
+
+
+def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figures:
+    """Errors and calibration of one property; errors of moduli are in log10 GPa, of others in their unit."""
+    known = np.isfinite(truth)
+    truth = truth[known]
+    outside = np.array([e.outside for e in estimates])[known]
+    values = [e.values[name] for e, k in zip(estimates, known, strict=True) if k]
+    mean = np.array([v.mean for v in values])
+    std = np.array([v.std for v in values])
+    low, high = np.array([v.low for v in values]), np.array([v.high for v in values])
+    is_log = name in STIFF
+    error = to_scale(name, mean) - to_scale(name, truth) if is_log else mean - truth
+    quintiles = np.quantile(truth, [0.2, 0.4, 0.6, 0.8])
+    fifth = np.digitize(truth, quintiles)
+    found: Figures = {
+        "n": len(truth),
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "baseline_mae": float(np.abs(_scaled(name, truth) - np.median(_scaled(name, truth))).mean()),
+        "coverage_90": coverage(low, high, truth),
+        "coverage_90_least_quintile": min(
+            coverage(low[fifth == q], high[fifth == q], truth[fifth == q]) for q in np.unique(fifth)
+        ),
+        "coverage_90_farthest_tenth": _far_coverage(low, high, truth, outside),
+        "mean_interval_width": float((_scaled(name, high) - _scaled(name, np.maximum(low, 1e-9))).mean())
+        if is_log
+        else float((high - low).mean()),
+        "miscalibration_area": miscalibration_area(
+            _scaled(name, mean), std / (np.log(10.0) * mean) if is_log else std, _scaled(name, truth)
+        ),
+    }
+    if is_log:
+        found |= tail(mean, truth, STIFF[name])
+    return found
+
+
+def _scaled(name: str, values: FloatArray) -> FloatArray:
+    return to_scale(name, values) if name in STIFF else values
+
+
+def _far_coverage(low: FloatArray, high: FloatArray, truth: FloatArray, outside: FloatArray) -> float:
+    """Coverage among the tenth of the crystals that is farthest from the training data."""
+    far = outside >= np.quantile(outside, 0.9)
+    return coverage(low[far], high[far], truth[far])
+
+
+def tail(mean: FloatArray, truth: FloatArray, limit: float) -> Figures:
+    """How the stiffest are predicted and found again."""
+    from scipy.stats import spearmanr
+
+    stiff = truth > limit
+    found: Figures = {"stiff_n": int(stiff.sum())}
+    if stiff.sum() >= 5:
+        found["stiff_bias_gpa"] = float((mean - truth)[stiff].mean())
+        found["stiff_mae_gpa"] = float(np.abs(mean - truth)[stiff].mean())
+        found["stiff_spearman"] = float(spearmanr(mean[stiff], truth[stiff]).statistic)
+    best = np.argsort(-truth)[: max(1, len(truth) // 100)]
+    for share in (1, 3):
+        chosen = np.argsort(-mean)[: max(1, len(truth) * share // 100)]
+        found[f"recall_top_1_in_{share}_percent"] = float(np.isin(best, chosen).mean())
+    return found

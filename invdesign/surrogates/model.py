@@ -1,0 +1,302 @@
+"""An ensemble of networks with its scaling, calibration and memory of the training data: predict, save, load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invdesign.crystal import FloatArray
+from invdesign.element_features import element_features
+from invdesign.errors import ReferenceMissingError
+from invdesign.records import Estimate, Value
+from invdesign.represent.wyckoff import wyckoff_table
+from invdesign.surrogates.calibrate import NORMAL_90, Calibration
+from invdesign.surrogates.dataset import Graphs
+from invdesign.surrogates.features import FloatTable, feature_names
+from invdesign.surrogates.network import Inputs, Network, Shape, node_scalars
+from invdesign.surrogates.scales import from_scale, slope
+
+CLIP = 6.0
+"""Standardised features are cut at this many standard deviations."""
+
+NEAREST = 5
+OUTSIDE_PERCENTILE = 0.99
+SEEN_ELEMENT = 10
+"""An element in fewer training crystals than this counts as not seen."""
+
+MINI_BATCH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What is remembered of the training data, to say how far from it a crystal is.
+
+    Attributes:
+        axes: (n_columns, q) from the compared columns to the space in which distances are taken.
+        centre: (n_columns,) mean of the compared columns.
+        points: (r, q) training crystals.
+        distances: (s,) ascending: distances of crystals that were not trained on.
+        element_counts: (104,) training crystals that hold each element.
+    """
+
+    axes: FloatTable
+    centre: FloatTable
+    points: FloatTable
+    distances: FloatTable
+    element_counts: FloatTable
+
+    def distance(self, columns: FloatTable, chunk: int = 1024) -> FloatArray:
+        """(n,) mean distance to the `NEAREST` remembered crystals."""
+        at = (columns - self.centre) @ self.axes
+        squares = (self.points**2).sum(axis=1)
+        found = []
+        for start in range(0, len(at), chunk):
+            part = at[start : start + chunk]
+            squared = (part**2).sum(axis=1)[:, None] + squares - 2.0 * part @ self.points.T
+            near = np.partition(squared, NEAREST - 1, axis=1)[:, :NEAREST]
+            found.append(np.sqrt(np.maximum(near, 0.0)).mean(axis=1))
+        return np.concatenate(found).astype(np.float64)
+
+    def percentile(self, distance: FloatArray) -> FloatArray:
+        """(n,) share of held-out crystals that are nearer; beyond the farthest the ratio to it."""
+        rank = np.searchsorted(self.distances, distance) / len(self.distances)
+        return np.maximum(rank, distance / self.distances[-1] * (distance > self.distances[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Answers in the modelled scale, uncalibrated.
+
+    Attributes:
+        mean: (n, p) mean of the members.
+        spread: (n, p) root of mean square scale and variance between members.
+        columns: (n, n_columns) what distances to training data are taken from.
+    """
+
+    mean: FloatArray
+    spread: FloatArray
+    columns: FloatTable
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained surrogate.
+
+    Attributes:
+        stage: `gate` or `relaxed`.
+        properties: names, in the order of the outputs.
+        shape: sizes of the networks.
+        members: the networks, in evaluation mode.
+        feature_scale: (2, features + extra) mean and standard deviation.
+        target_scale: (2, p) mean and standard deviation of the modelled targets.
+        calibrations: by property.
+        memory: of the training data.
+        notes: data, split, seeds, metrics.
+    """
+
+    stage: str
+    properties: tuple[str, ...]
+    shape: Shape
+    members: Sequence[Network]
+    feature_scale: FloatTable
+    target_scale: FloatTable
+    calibrations: Mapping[str, Calibration]
+    memory: Memory
+    notes: Mapping[str, Any]
+
+    def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
+        """Run all members on all crystals."""
+        standard = standardise(graphs.features, extra, self.feature_scale)
+        return run_members(self.members, graphs, standard, self.shape, self.target_scale)
+
+    def estimates(self, graphs: Graphs, extra: FloatTable | None = None) -> list[Estimate]:
+        """One calibrated estimate per crystal."""
+        raw = self.raw(graphs, extra)
+        outside = self.memory.percentile(self.memory.distance(raw.columns))
+        unseen = self._unseen(graphs)
+        columns = {
+            name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
+            for j, name in enumerate(self.properties)
+        }
+        return [
+            Estimate(
+                {name: values[i] for name, values in columns.items()},
+                outside=float(outside[i]),
+                is_outside=bool(unseen[i] or outside[i] > OUTSIDE_PERCENTILE),
+            )
+            for i in range(len(outside))
+        ]
+
+    def _unseen(self, graphs: Graphs) -> Any:
+        """(n,) whether a crystal holds an element that training had hardly any of."""
+        batch = graphs.batch
+        rare = (self.memory.element_counts < SEEN_ELEMENT)[batch.orbit_number]
+        return np.bincount(batch.orbit_owner, weights=rare, minlength=len(batch)) > 0
+
+    def _values(self, name: str, mean: FloatArray, spread: FloatArray, outside: FloatArray) -> list[Value]:
+        """Calibrated values of one property."""
+        half = self.calibrations[name].half_width(mean, spread, outside)
+        centre, low, high = (from_scale(name, v) for v in (mean, mean - half, mean + half))
+        std = half / NORMAL_90 * slope(name, mean)
+        source = f"surrogate:{self.stage}"
+        return [
+            Value(float(c), float(s), float(a), float(b), source)
+            for c, s, a, b in zip(centre, std, low, high, strict=True)
+        ]
+
+
+def standardise(features: FloatTable, extra: FloatTable | None, scale: FloatTable) -> FloatTable:
+    """(n, features + extra) standardised and clipped; what is not known (NaN) becomes the mean."""
+    joined = features if extra is None else np.concatenate([features, extra], axis=1)
+    standard = np.clip((joined - scale[0]) / scale[1], -CLIP, CLIP)
+    return np.nan_to_num(standard, nan=0.0).astype(np.float32)
+
+
+def run_members(
+    members: Sequence[Network], graphs: Graphs, standard: FloatTable, shape: Shape, target_scale: FloatTable
+) -> Raw:
+    """Means and spreads of an ensemble, and the columns for distances (features and first member's embedding)."""
+    means, scales, embedded = [], [], []
+    with torch.inference_mode():
+        for inputs in mini_batches(graphs, standard, shape):
+            spaces = [member.embed(inputs) for member in members]
+            answers = [member.answer(space) for member, space in zip(members, spaces, strict=True)]
+            means.append(torch.stack([a[0] for a in answers]).numpy())
+            scales.append(torch.stack([a[1] for a in answers]).exp().numpy())
+            embedded.append(spaces[0].numpy())
+    mean = np.concatenate(means, axis=1).astype(np.float64)
+    scale = np.concatenate(scales, axis=1).astype(np.float64)
+    spread = np.sqrt((scale**2).mean(axis=0) + mean.var(axis=0))
+    columns = np.concatenate([standard[:, : shape.features], np.concatenate(embedded)], axis=1)
+    return Raw(mean.mean(axis=0) * target_scale[1] + target_scale[0], spread * target_scale[1], columns)
+
+
+def mini_batches(graphs: Graphs, standard: FloatTable, shape: Shape, size: int = MINI_BATCH) -> Iterator[Inputs]:
+    """The crystals in order, in batches that fit the processor's cache."""
+    picker = Picker(graphs)
+    for start in range(0, len(graphs.batch), size):
+        chosen = np.arange(start, min(start + size, len(graphs.batch)))
+        yield picker.inputs(chosen, standard[chosen], shape)
+
+
+class Picker:
+    """Makes tensors of any choice of crystals."""
+
+    def __init__(self, graphs: Graphs) -> None:
+        batch = graphs.batch
+        self._near, self._batch = graphs.near, batch
+        self._first = np.searchsorted(batch.orbit_owner, np.arange(len(batch) + 1))
+        self._weight = batch.orbit_weight.astype(np.float32)
+        self._scalars = node_scalars(batch.orbit_position, batch.orbit_count, batch.orbit_weight)
+        self._site = wyckoff_table().site_symmetry[batch.orbit_position]
+
+    def inputs(self, chosen: np.ndarray[Any, Any], standard: FloatTable, shape: Shape) -> Inputs:
+        """Inputs of the crystals `chosen`, whose standardised features are `standard`."""
+        start, stop = self._first[chosen], self._first[chosen + 1]
+        counts = stop - start
+        ends = np.cumsum(counts)
+        orbits = np.arange(ends[-1]) + np.repeat(start - (ends - counts), counts)
+        shift = np.repeat(ends - counts - start, counts)
+        return Inputs(
+            number=_tensor(self._batch.orbit_number[orbits]),
+            site=_tensor(self._site[orbits]),
+            scalars=torch.from_numpy(self._scalars[orbits]),
+            weight=torch.from_numpy(self._weight[orbits]),
+            owner=_tensor(np.repeat(np.arange(len(chosen)), counts)),
+            neighbour=_tensor(self._near.orbit[orbits] + shift[:, None]),
+            distance=torch.from_numpy(self._near.distance[orbits]),
+            reach=torch.from_numpy(self._near.reach[orbits]),
+            features=torch.from_numpy(standard[:, : shape.features]),
+            extra=torch.from_numpy(standard[:, shape.features :]),
+        )
+
+
+def _tensor(values: np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model as safetensors: half-precision weights, everything else beside them in the same file."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    for i, member in enumerate(model.members):
+        tensors |= {f"member.{i}.{k}": v.half().contiguous() for k, v in member.state_dict().items()}
+    arrays = {"feature_scale": model.feature_scale, "target_scale": model.target_scale}
+    arrays |= {f"memory.{k}": v for k, v in vars(model.memory).items()}
+    for name, calibration in model.calibrations.items():
+        arrays |= {f"calibration.{name}.{k}": v for k, v in vars(calibration).items()}
+    halved = {"memory.points", "memory.distances"}
+    for key, value in arrays.items():
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+        tensors[key] = tensor.half() if key in halved else tensor.float()
+    header = {
+        "stage": model.stage,
+        "properties": json.dumps(model.properties),
+        "shape": json.dumps(asdict(model.shape)),
+        "members": str(len(model.members)),
+        "inputs": inputs_fingerprint(),
+        "notes": json.dumps(model.notes),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(path), metadata=header)
+
+
+def load_model(path: Path) -> Model:
+    """Read a model.
+
+    Raises:
+        ReferenceMissingError: if the file is missing, damaged, or was trained on other input features.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata()
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ReferenceMissingError(f"surrogate weights {path} cannot be read: {error}") from None
+    if header["inputs"] != inputs_fingerprint():
+        raise ReferenceMissingError(
+            f"surrogate weights {path} were trained on other features; train them again with "
+            "scripts/train_surrogates.py"
+        )
+    shape = Shape(**json.loads(header["shape"]))
+    properties = tuple(json.loads(header["properties"]))
+    return Model(
+        stage=header["stage"],
+        properties=properties,
+        shape=shape,
+        members=[_member(tensors, i, shape) for i in range(int(header["members"]))],
+        feature_scale=tensors["feature_scale"].numpy(),
+        target_scale=tensors["target_scale"].numpy(),
+        calibrations={name: Calibration(**_group(tensors, f"calibration.{name}.")) for name in properties},
+        memory=Memory(**_group(tensors, "memory.")),
+        notes=json.loads(header["notes"]),
+    )
+
+
+def _member(tensors: Mapping[str, Tensor], index: int, shape: Shape) -> Network:
+    network = Network(shape)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in _group(tensors, f"member.{index}.").items()})
+    return network.eval()
+
+
+def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def inputs_fingerprint() -> str:
+    """Changes when the element table, the site symmetries or the list of features change."""
+    digest = hashlib.sha256(np.round(element_features().values, 6).tobytes())
+    digest.update("\n".join(feature_names()).encode())
+    digest.update("\n".join(wyckoff_table().site_symmetry_names).encode())
+    return digest.hexdigest()[:16]

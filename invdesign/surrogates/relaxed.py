@@ -1,0 +1,38 @@
+"""The second stage: relaxed crystals, with a pretrained potential's features beside the gate's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from invdesign.crystal import Crystal
+from invdesign.records import Estimate
+from invdesign.surrogates.gate import failed, read_graphs
+from invdesign.surrogates.model import Model
+from invdesign.surrogates.potential_features import PotentialFeatures
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxedSurrogate:
+    """Predicts from relaxed crystals.
+
+    A crystal that the potential cannot read is predicted without its features: the model was trained with them
+    hidden now and then.
+
+    Attributes:
+        model: the trained ensemble.
+        potential: computes the potential's features; its network is loaded at the first prediction.
+    """
+
+    model: Model
+    potential: PotentialFeatures = field(default_factory=PotentialFeatures)
+
+    def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
+        """One estimate per crystal, in the same order; see `invdesign.protocols.Surrogate`."""
+        graphs, reasons = read_graphs(crystals)
+        if graphs is None:
+            return [failed(reason) for reason in reasons]
+        readable = [c for c, reason in zip(crystals, reasons, strict=True) if not reason]
+        extra = self.potential.compute(readable)[0] if self.model.shape.extra else None
+        estimates = iter(self.model.estimates(graphs, extra))
+        return [failed(reason) if reason else next(estimates) for reason in reasons]

@@ -1,0 +1,40 @@
+"""The scale in which each property is modelled, and the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdesign.crystal import FloatArray
+from invdesign.properties import get_property
+
+HULL_SCALE = 0.1
+"""Energy above hull (eV/atom) up to which its modelled scale is linear, beyond which it is logarithmic."""
+
+
+def to_scale(name: str, values: FloatArray) -> FloatArray:
+    """From the property's unit: log10 of positive properties, log(1 + E / 0.1) of the energy above hull."""
+    if get_property(name).log:
+        return np.log10(values)
+    if name == "energy_above_hull":
+        return np.log1p(np.maximum(values, 0.0) / HULL_SCALE)
+    return np.asarray(values, dtype=np.float64)
+
+
+def from_scale(name: str, values: FloatArray) -> FloatArray:
+    """Back to the property's unit; energies above hull and gaps are at least zero."""
+    if get_property(name).log:
+        return np.asarray(10.0**values, dtype=np.float64)
+    if name == "energy_above_hull":
+        return HULL_SCALE * np.expm1(np.clip(values, 0.0, 8.0))
+    if name == "band_gap":
+        return np.maximum(values, 0.0)
+    return np.asarray(values, dtype=np.float64)
+
+
+def slope(name: str, values: FloatArray) -> FloatArray:
+    """Change of the property per change of its modelled scale, at modelled `values`."""
+    if get_property(name).log:
+        return np.log(10.0) * from_scale(name, values)
+    if name == "energy_above_hull":
+        return from_scale(name, values) + HULL_SCALE
+    return np.ones_like(values)

@@ -1,0 +1,58 @@
+"""The data sheet of a trained surrogate, in markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from invdesign.properties import get_property
+from invdesign.surrogates.model import Model
+
+WHAT = {
+    "gate": "Predicts properties of a gene or unrelaxed crystal, to decide what is worth a relaxation.",
+    "relaxed": "Predicts properties of a relaxed crystal, with features of the potential CHGNet 0.3.0.",
+}
+
+
+def data_sheet(model: Model) -> str:
+    """What the weights are, what they were trained on, and how good they are on unseen chemical systems."""
+    notes = model.notes
+    lines = [
+        f"# surrogate_{model.stage}.safetensors",
+        "",
+        WHAT.get(model.stage, f"Surrogate of stage {model.stage}."),
+        f"{len(model.members)} networks over symmetry orbits ({model.shape.layers} rounds of messages, width "
+        f"{model.shape.width}) with crystal features; half precision. Made by `scripts/train_surrogates.py`.",
+        "",
+        "Data: Materials Project crystals (CC BY 4.0; A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., "
+        "Sci. Data 2, 150009 (2015)). Split by chemical system (hash, seed 0, 80 / 10 / 10): trained on the first, "
+        "intervals calibrated on the second, figures from the third.",
+        "",
+        f"Crystals: {_listed(notes.get('crystals', {}))}. Training labels: "
+        f"{_listed(notes.get('training labels', {}))}. Set aside: {_listed(notes.get('dropped', {}))}.",
+        f"Settings: {_listed(notes.get('settings', {}))}.",
+    ]
+    for kind, figures in notes.get("test", {}).items():
+        lines += ["", f"## Test set, {kind} geometry", "", *_table(figures)]
+    lines += [
+        "",
+        "Errors of moduli are in log10 GPa, of the others in their unit. `stiff`: K > 250 GPa, G > 150 GPa. "
+        "`recall_top_1_in_3_percent`: share of the true top 1 % found in the predicted top 3 %.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in values.items())
+
+
+def _table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A markdown table: a row for each figure, a column for each property."""
+    names = list(figures)
+    rows = list(dict.fromkeys(key for column in figures.values() for key in column))
+    heads = [f"{n} ({'log10 ' if get_property(n).log else ''}{get_property(n).unit})" for n in names]
+    lines = ["| | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(names)]
+    for row in rows:
+        cells = [f"{figures[n][row]:.4g}" if row in figures[n] else "" for n in names]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return lines

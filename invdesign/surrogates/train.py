@@ -1,0 +1,309 @@
+"""Train the surrogates: members, calibration, memory of the training data, and the figures of an unseen test set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from invdesign.crystal import FloatArray, IntArray
+from invdesign.data.split import assert_no_leakage, by_chemical_system
+from invdesign.errors import TrainingError
+from invdesign.properties import PREDICTED
+from invdesign.surrogates.calibrate import fit_calibration
+from invdesign.surrogates.dataset import Graphs, Labelled
+from invdesign.surrogates.features import LAST_ELEMENT, FloatTable, composition
+from invdesign.surrogates.model import Memory, Model, Picker, Raw, run_members, standardise
+from invdesign.surrogates.network import Network, Shape
+from invdesign.surrogates.scales import to_scale
+
+LEAST_LABELS = 50
+"""Training labels that a property needs to be modelled."""
+
+STIFF_GPA = 100.0
+REMEMBERED, AXES = 6000, 24
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        members: networks in the ensemble.
+        epochs: passes over the data.
+        batch: crystals in a step.
+        learning_rate: its largest value (one-cycle schedule).
+        seed: of the first member; the others follow.
+        weights: weight of each property in the loss.
+        modulus_repeats: how often a crystal with moduli is seen in one pass.
+        stiff_weight: extra weight of moduli whose shear modulus is above `STIFF_GPA`.
+        drop_extra: chance that a crystal's potential features are hidden in training.
+        width, layers, hidden: sizes of a network.
+    """
+
+    members: int = 3
+    epochs: int = 12
+    batch: int = 256
+    learning_rate: float = 2e-3
+    seed: int = 0
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "bulk_modulus": 1.0,
+            "shear_modulus": 1.0,
+            "formation_energy": 1.5,
+            "energy_above_hull": 0.5,
+            "band_gap": 0.7,
+        }
+    )
+    modulus_repeats: int = 3
+    stiff_weight: float = 1.0
+    drop_extra: float = 0.1
+    width: int = 64
+    layers: int = 3
+    hidden: int = 256
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Crystals with labels as the trainer wants them.
+
+    Attributes:
+        labelled: the crystals and labels.
+        copies: the same crystals, exact first, then with a generator's errors.
+        extra: (n, n_extra) a potential's features, NaN where not computed; or None.
+        split: (n,) `train`, `valid` or `test`, by chemical system.
+    """
+
+    labelled: Labelled
+    copies: Sequence[Graphs]
+    extra: FloatTable | None
+    split: NDArray[np.str_]
+
+    def rows(self, part: str) -> IntArray:
+        """Rows of one part of the split that have a label at all."""
+        known = np.any([np.isfinite(v) for v in self.labelled.labels.values()], axis=0)
+        return np.flatnonzero((self.split == part) & known)
+
+
+def training_data(
+    labelled: Labelled, copies: Sequence[Graphs], extra: FloatTable | None = None, seed: int = 0
+) -> TrainingData:
+    """Split by chemical system (80 / 10 / 10) and prove that no system stands in two parts."""
+    split = by_chemical_system(labelled.chemical_systems, seed=seed)
+    assert_no_leakage(split, chemical_system=labelled.chemical_systems)
+    return TrainingData(labelled, copies, extra, split)
+
+
+def fit(
+    stage: str,
+    data: TrainingData,
+    settings: Settings,
+    start: Model | None = None,
+    progress: Progress = print,
+    calibrate_on: int = -1,
+) -> Model:
+    """Train an ensemble and calibrate it.
+
+    Args:
+        stage: `gate` or `relaxed`: the name that its values carry.
+        data: all parts of the split.
+        settings: how to train.
+        start: a model whose weights the members start from.
+        progress: is told one line at a time.
+        calibrate_on: which copy of the crystals the calibration looks at.
+
+    Raises:
+        TrainingError: if no property has enough labels.
+    """
+    train = data.rows("train")
+    names = tuple(
+        p for p in PREDICTED if np.count_nonzero(np.isfinite(data.labelled.labels[p][train])) >= LEAST_LABELS
+    )
+    if not names:
+        raise TrainingError(f"no property has {LEAST_LABELS} labels in the training part")
+    targets = np.stack([to_scale(p, data.labelled.labels[p]) for p in names], axis=1)
+    target_scale = np.stack([np.nanmean(targets[train], axis=0), np.nanstd(targets[train], axis=0)])
+    feature_scale = start_scale(data, train, start)
+    extras = 0 if data.extra is None else data.extra.shape[1]
+    shape = Shape(
+        data.copies[0].features.shape[1], extras, settings.width, settings.layers, settings.hidden, len(names)
+    )
+    task = _Task(data, names, (targets - target_scale[0]) / target_scale[1], feature_scale, shape, settings)
+    members = [task.member(k, start, progress) for k in range(settings.members)]
+    valid = data.rows("valid")
+    look = data.copies[calibrate_on]
+    raw = run_members(members, look, task.standard(look), shape, target_scale.astype(np.float32))
+    memory = remember(data, raw, train, valid)
+    outside = memory.percentile(memory.distance(raw.columns[valid]))
+    calibrations = {
+        name: fit_calibration(raw.mean[valid, j], raw.spread[valid, j], outside, targets[valid, j])
+        for j, name in enumerate(names)
+    }
+    notes = {
+        "settings": asdict(settings) | {"weights": dict(settings.weights)},
+        "training labels": {p: int(np.isfinite(targets[train, j]).sum()) for j, p in enumerate(names)},
+        "crystals": {part: int(np.count_nonzero(data.split == part)) for part in ("train", "valid", "test")},
+        "dropped": dict(data.labelled.dropped),
+    }
+    return Model(
+        stage,
+        names,
+        shape,
+        members,
+        feature_scale,
+        target_scale.astype(np.float32),
+        calibrations,
+        memory,
+        notes,
+    )
+
+
+def start_scale(data: TrainingData, train: IntArray, start: Model | None) -> FloatTable:
+    """(2, features + extra) mean and standard deviation; those of `start` where its columns are."""
+    tables = [data.copies[0].features[train]]
+    if data.extra is not None:
+        tables.append(data.extra[train])
+    mean = np.concatenate([np.nanmean(t, axis=0) for t in tables])
+    std = np.concatenate([np.nanstd(t, axis=0) for t in tables])
+    scale = np.stack([mean, np.where(std > 1e-6, std, 1.0)]).astype(np.float32)
+    if start is not None:
+        scale[:, : start.shape.features] = start.feature_scale[:, : start.shape.features]
+    return scale
+
+
+class _Task:
+    """One training run's fixed things, from which members are trained."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        names: tuple[str, ...],
+        targets: FloatArray,
+        feature_scale: FloatTable,
+        shape: Shape,
+        settings: Settings,
+    ) -> None:
+        self.data, self.names, self.shape, self.settings = data, names, shape, settings
+        self.feature_scale = feature_scale
+        self.targets = targets.astype(np.float32)
+        self.pickers = [Picker(copy) for copy in data.copies]
+        self.weights = torch.tensor([settings.weights.get(n, 1.0) for n in names])
+        shear = data.labelled.labels["shear_modulus"]
+        with np.errstate(invalid="ignore"):
+            stiff = (shear > STIFF_GPA) * settings.stiff_weight
+        is_modulus = np.array([n.endswith("modulus") for n in names])
+        self.row_weights = (1.0 + stiff[:, None] * is_modulus).astype(np.float32)
+
+    def standard(self, copy: Graphs, rows: IntArray | None = None) -> FloatTable:
+        """Standardised features of some rows of a copy."""
+        which = slice(None) if rows is None else rows
+        extra = None if self.data.extra is None else self.data.extra[which]
+        return standardise(copy.features[which], extra, self.feature_scale)
+
+    def member(self, index: int, start: Model | None, progress: Progress) -> Network:
+        """Train one member."""
+        seed = self.settings.seed + index
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        network = Network(self.shape)
+        if start is not None:
+            inherit(network, start.members[index % len(start.members)])
+        rows = self.data.rows("train")
+        with_moduli = rows[np.isfinite(self.data.labelled.labels["bulk_modulus"][rows])]
+        rows = np.concatenate([rows, *[with_moduli] * (self.settings.modulus_repeats - 1)])
+        steps = self.settings.epochs * max(1, len(rows) // self.settings.batch)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=self.settings.learning_rate, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.settings.learning_rate, total_steps=steps + 1, pct_start=0.15
+        )
+        began = time.monotonic()
+        for epoch in range(self.settings.epochs):
+            loss = self.epoch(network, rng.permutation(rows), rng, optimizer, schedule)
+            progress(f"member {index} epoch {epoch} loss {loss:.4f} {time.monotonic() - began:.0f} s")
+        return network.eval()
+
+    def epoch(
+        self,
+        network: Network,
+        order: IntArray,
+        rng: np.random.Generator,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> float:
+        """One pass; returns the mean loss."""
+        network.train()
+        losses = []
+        size = min(self.settings.batch, len(order))
+        for start in range(0, len(order) - size + 1, size):
+            rows = np.sort(order[start : start + size])
+            which = int(rng.integers(len(self.pickers)))
+            standard = self.standard(self.data.copies[which], rows)
+            hidden = rng.random(len(rows)) < self.settings.drop_extra
+            standard[np.ix_(hidden, np.arange(self.shape.features, standard.shape[1]))] = 0.0
+            mean, log_scale = network(self.pickers[which].inputs(rows, standard, self.shape))
+            loss = self.loss(rows, mean, log_scale)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+        return float(np.mean(losses))
+
+    def loss(self, rows: IntArray, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+        """Absolute error of the means, and the Laplace likelihood of the scales given those errors."""
+        target = torch.from_numpy(self.targets[rows])
+        known = torch.isfinite(target)
+        error = (mean - torch.nan_to_num(target)).abs() * known
+        count = known.sum(dim=0).clamp(min=1)
+        fit_mean = (error * torch.from_numpy(self.row_weights[rows])).sum(dim=0) / count
+        fit_scale = ((error.detach() / log_scale.exp() + log_scale) * known).sum(dim=0) / count
+        total: torch.Tensor = (fit_mean * self.weights).sum() + 0.1 * fit_scale.sum()
+        return total
+
+
+def inherit(network: Network, other: Network) -> None:
+    """Copy the weights of another network; inputs and outputs that it does not have start at zero and at random."""
+    own = network.state_dict()
+    for key, value in other.state_dict().items():
+        if own[key].shape == value.shape:
+            own[key] = value.clone()
+        elif own[key].dim() == 2 and own[key].shape[0] == value.shape[0] and own[key].shape[1] > value.shape[1]:
+            widened = torch.zeros_like(own[key])
+            widened[:, : value.shape[1]] = value
+            own[key] = widened
+    network.load_state_dict(own)
+
+
+def remember(data: TrainingData, raw: Raw, train: IntArray, valid: IntArray) -> Memory:
+    """The memory of the training data: principal axes, some crystals (those with moduli first), element counts."""
+    rng = np.random.default_rng(0)
+    shear = np.isfinite(data.labelled.labels["shear_modulus"][train])
+    kept = [
+        rng.permutation(train[shear])[: REMEMBERED // 2],
+        rng.permutation(train[~shear])[: REMEMBERED // 2],
+    ]
+    rows = np.concatenate(kept)
+    columns = raw.columns[rows].astype(np.float64)
+    centre = columns.mean(axis=0)
+    _, _, directions = np.linalg.svd(columns - centre, full_matrices=False)
+    axes = directions[:AXES].T
+    points = (columns - centre) @ axes
+    held = np.isin(np.arange(len(data.split)), train, assume_unique=True)
+    held_elements = composition(data.copies[0].batch)[held] > 0
+    memory = Memory(
+        axes.astype(np.float32),
+        centre.astype(np.float32),
+        points.astype(np.float32),
+        np.ones(1, dtype=np.float32),
+        held_elements.sum(axis=0).astype(np.float32)[: LAST_ELEMENT + 1],
+    )
+    return replace(memory, distances=np.sort(memory.distance(raw.columns[valid])).astype(np.float32))

@@ -1,0 +1,181 @@
+"""The shipped surrogates on textbook crystals, their invariances, failures and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from invdesign.crystal import Crystal, Gene
+from invdesign.elements import atomic_number
+from invdesign.errors import ReferenceMissingError
+from invdesign.protocols import Surrogate
+from invdesign.represent.genes import decode, encode
+from invdesign.surrogates import load_gate, load_relaxed
+from invdesign.surrogates.gate import GateSurrogate
+from invdesign.surrogates.model import OUTSIDE_PERCENTILE
+
+FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+BCC = np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]])
+MODULI = {"diamond": 435, "Si": 89, "MgO": 152, "TiC": 252, "Al": 77, "W": 304, "NaCl": 24, "GaAs": 61, "Cu": 139}
+"""Bulk moduli of PBE calculations, GPa (M. de Jong et al., Sci. Data 2, 150009 (2015) and its successors)."""
+
+
+def crystal(lattice: np.ndarray, symbols: str, coords: list[list[float]]) -> Crystal:
+    return Crystal(lattice, np.array([atomic_number(s) for s in symbols.split()]), np.array(coords))
+
+
+def textbook() -> dict[str, Crystal]:
+    zinc_blende = [[0, 0, 0], [0.25, 0.25, 0.25]]
+    rock_salt = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    return {
+        "diamond": crystal(3.57 * FCC, "C C", zinc_blende),
+        "Si": crystal(5.47 * FCC, "Si Si", zinc_blende),
+        "GaAs": crystal(5.75 * FCC, "Ga As", zinc_blende),
+        "MgO": crystal(4.25 * FCC, "Mg O", rock_salt),
+        "TiC": crystal(4.33 * FCC, "Ti C", rock_salt),
+        "NaCl": crystal(5.69 * FCC, "Na Cl", rock_salt),
+        "Al": crystal(4.04 * FCC, "Al", [[0, 0, 0]]),
+        "Cu": crystal(3.62 * FCC, "Cu", [[0, 0, 0]]),
+        "W": crystal(3.18 * BCC, "W", [[0, 0, 0]]),
+    }
+
+
+@pytest.fixture(scope="module")
+def gate() -> GateSurrogate:
+    return load_gate()
+
+
+@pytest.fixture(scope="module")
+def known(gate):
+    return dict(zip(textbook(), gate.predict(list(textbook().values())), strict=True))
+
+
+def test_is_a_surrogate(gate):
+    assert isinstance(gate, Surrogate)
+
+
+@pytest.mark.parametrize("name", MODULI)
+def test_bulk_modulus_of_textbook_crystals(known, name):
+    value = known[name].values["bulk_modulus"]
+    assert value.mean == pytest.approx(MODULI[name], rel=0.25)  # the surrogate's own 90 % interval is that wide
+    assert value.low < value.mean < value.high
+
+
+def test_stiff_and_soft_are_told_apart(known):
+    shear = {name: estimate.values["shear_modulus"].mean for name, estimate in known.items()}
+    assert shear["diamond"] > 300 > shear["TiC"] > 120 > shear["Si"] > shear["NaCl"]
+    assert shear["W"] > shear["Cu"] > shear["NaCl"]
+
+
+def test_gaps_and_energies_of_textbook_crystals(known):
+    gap = {name: estimate.values["band_gap"].mean for name, estimate in known.items()}
+    energy = {name: estimate.values["formation_energy"].mean for name, estimate in known.items()}
+    assert gap["NaCl"] > 4 and gap["MgO"] > 3.5 and gap["diamond"] > 3
+    assert max(gap["Al"], gap["Cu"], gap["W"], gap["TiC"]) < 0.3
+    assert energy["MgO"] == pytest.approx(-3.0, abs=0.25)
+    assert energy["NaCl"] == pytest.approx(-2.1, abs=0.25)
+    assert energy["Al"] == pytest.approx(0.0, abs=0.15)
+
+
+def test_values_carry_units_of_trust(known):
+    for estimate in known.values():
+        assert set(estimate.values) == {
+            "bulk_modulus", "shear_modulus", "formation_energy", "energy_above_hull", "band_gap",
+        }  # fmt: skip
+        for value in estimate.values.values():
+            assert value.source == "surrogate:gate"
+            assert value.std > 0 and value.low <= value.mean <= value.high
+        assert not estimate.is_outside and 0 <= estimate.outside <= 1
+
+
+def assert_same(first, second):
+    assert first.values.keys() == second.values.keys()
+    assert first.outside == pytest.approx(second.outside, abs=2e-3)
+    for name, value in first.values.items():
+        other = second.values[name]
+        assert (value.mean, value.std) == pytest.approx((other.mean, other.std), rel=1e-3, abs=1e-4)
+
+
+def test_one_at_a_time_is_the_same_as_all_at_once(gate, known):
+    for name, cell in textbook().items():
+        assert_same(gate.predict([cell])[0], known[name])
+
+
+def test_order_does_not_matter(gate, known):
+    backwards = dict(reversed(textbook().items()))
+    for name, estimate in zip(backwards, gate.predict(list(backwards.values())), strict=True):
+        assert_same(estimate, known[name])
+
+
+def test_supercell_and_shifted_origin_are_the_same_crystal(gate, known):
+    salt = textbook()["NaCl"]
+    double = Crystal(
+        salt.lattice * [[2], [1], [1]],
+        np.tile(salt.numbers, 2),
+        np.concatenate([salt.frac_coords * [0.5, 1, 1], salt.frac_coords * [0.5, 1, 1] + [0.5, 0, 0]]) + 0.13,
+    )
+    assert_same(gate.predict([double])[0], known["NaCl"])
+
+
+def test_a_crystal_with_its_gene_needs_no_search(gate, known):
+    genes = [encode(cell) for cell in textbook().values()]
+    for name, estimate in zip(textbook(), gate.predict(decode(genes)), strict=True):
+        assert_same(estimate, known[name])
+
+
+def test_failures_stand_in_their_rows(gate, known):
+    salt = textbook()["NaCl"]
+    squashed = replace(salt, lattice=salt.lattice * 0.3)
+    heavy = replace(salt, numbers=np.array([11, 110]))
+    wrong = decode([encode(salt)])[0]
+    wrong = replace(wrong, gene=replace(wrong.gene, free_coords=(0.1, 0.2)))
+    other = replace(salt, gene=encode(textbook()["TiC"]))
+    found = gate.predict([squashed, salt, heavy, wrong, other])
+    assert [bool(e.failure) for e in found] == [True, False, True, True, True]
+    assert all(not e.values for e in found if e.failure)
+    assert "Å³" in found[0].failure and "103" in found[2].failure
+    assert_same(found[1], known["NaCl"])
+
+
+def test_nothing_in_nothing_out(gate):
+    assert gate.predict([]) == []
+
+
+def test_what_was_never_seen_is_marked(gate):
+    astatine = replace(textbook()["NaCl"], numbers=np.array([11, 85]))
+    found = gate.predict([astatine])[0]
+    assert found.is_outside
+
+
+def test_distance_grows_away_from_known_crystals(gate, known):
+    strange = Gene(225, (0, 1, 2), (55, 9, 79), (), (4.4,))
+    found = gate.predict(decode([strange]))[0]
+    assert found.outside > max(e.outside for e in known.values())
+
+
+def test_calibration_that_is_stored(gate):
+    """The figures of the unseen test part, written when the weights were made."""
+    for figures in gate.model.notes["test"].values():
+        for name in ("bulk_modulus", "shear_modulus", "formation_energy", "band_gap"):
+            assert 0.86 <= figures[name]["coverage_90"] <= 0.94
+            assert figures[name]["mae"] < 0.6 * figures[name]["baseline_mae"]
+        assert figures["bulk_modulus"]["mae"] <= 0.085
+        assert figures["shear_modulus"]["mae"] <= 0.120
+
+
+def test_percentile_goes_beyond_one(gate):
+    memory = gate.model.memory
+    far = np.array([memory.distances[0] / 2, memory.distances[-1] * 3])
+    near, beyond = memory.percentile(far)
+    assert near == 0.0 and beyond == pytest.approx(3.0)
+    assert beyond > OUTSIDE_PERCENTILE
+
+
+def test_missing_weights_are_an_error(tmp_path):
+    with pytest.raises(ReferenceMissingError, match="cannot be read"):
+        load_gate(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights here")
+    with pytest.raises(ReferenceMissingError, match="cannot be read"):
+        load_relaxed(tmp_path / "bad.safetensors")
