@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
     from invdesign.campaign import Campaign
     from invdesign.crystal import Crystal
+    from invdesign.elastic import Elasticity
     from invdesign.metrics import Funnel
     from invdesign.protocols import Validator
     from invdesign.records import Estimate, Relaxation
     from invdesign.reference import LocalReference
     from invdesign.select import Selection
+    from invdesign.testing import Outcome
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -481,6 +483,77 @@ def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalRefere
     return columns | export.relaxation_columns(relaxation) | {"seconds": relaxation.seconds}
 
 
+def elastic(
+    paths: Paths,
+    out: Path | None = None,
+    workers: int | None = None,
+    potential: str | None = None,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """Relax crystals with a universal potential and compute their elastic tensors with it.
+
+    Such tensors are too soft; they tell stability and anisotropy. `predict` gives the size of the moduli.
+
+    Returns:
+        One row per item in the input: `c11` … `c66` in GPa (Voigt), averages, anisotropy, lowest eigenvalue and
+        the verdict on Born's criterion; an item without a tensor has the reason in `failure`. Arguments as in
+        `predict`.
+    """
+    items = _read(paths, out, progress)
+    crystals = [item for item in items if not isinstance(item, Failure)]
+    relaxed: dict[int, Relaxation | Failure] = {}
+    with build.relaxer(potential, workers) as relaxer:
+        for index, result in relaxer.relax_iter(crystals):
+            relaxed[index] = result
+            progress("relax", len(relaxed), len(crystals))
+    answers = iter(_tensors([relaxed[k] for k in range(len(crystals))], potential, workers, progress))
+    rows = []
+    for item in items:
+        answer = item if isinstance(item, Failure) else next(answers)
+        if isinstance(answer, Failure):
+            file = item.item if isinstance(item, Failure) else item.source
+            rows.append({"file": file} | export.failure_columns(answer))
+        else:
+            rows.append({"file": answer.crystal.source} | _elastic_columns(answer))
+    return _written(rows, out)
+
+
+def _tensors(
+    relaxed: Sequence[Relaxation | Failure], potential: str | None, workers: int | None, progress: Progress
+) -> list[Elasticity | Failure]:
+    """Elastic tensors of what could be relaxed, some at a time so that progress can be told."""
+    out: list[Elasticity | Failure] = []
+    with build.elastic_tensors(potential, workers) as tensors:
+        for start in range(0, len(relaxed), 8):
+            part = relaxed[start : start + 8]
+            found = iter(tensors.compute([r.crystal for r in part if not isinstance(r, Failure)]))
+            out += [r if isinstance(r, Failure) else next(found) for r in part]
+            progress("elastic tensor", len(out), len(relaxed))
+    return out
+
+
+def _elastic_columns(answer: Elasticity) -> export.Row:
+    from invdesign.mechanics import summarise
+
+    about = summarise(answer.tensor)
+    pairs = [(i, j) for i in range(6) for j in range(i, 6)]
+    return {
+        **export.crystal_columns(answer.crystal),
+        "failure": "",
+        "elastic_stability": answer.verdict.status.value,
+        "elastic_stability_reason": answer.verdict.reason,
+        "lowest_eigenvalue": about.eigenvalues[0],
+        "potential_bulk_modulus": about.bulk_hill,
+        "potential_shear_modulus": about.shear_hill,
+        "universal_anisotropy": about.universal_anisotropy,
+        "log_anisotropy": about.log_anisotropy,
+        "residual": answer.residual,
+        **{f"c{i + 1}{j + 1}": round(float(answer.tensor[i, j]), 6) + 0.0 for i, j in pairs},
+        "potential": answer.potential,
+        "seconds": answer.seconds,
+    }
+
+
 def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: Progress = quiet) -> pd.DataFrame:
     """Rank crystals as they are for a component and targets, into a folder like that of a design run.
 
@@ -502,7 +575,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     crystals = [item for item in items if not isinstance(item, Failure)]
     estimates = _estimates(crystals, progress)
     selection = rank_known(crystals, estimates, query, n=n)
-    files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=True)
+    files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
     rows = _ranked_rows(selection, _campaign_targets(query), files)
     listed = {int(row.candidate.id) for row in selection.rows}
     for index in sorted(set(range(len(crystals))) - listed):
@@ -594,6 +667,68 @@ def _written(rows: Sequence[export.Row], out: Path | None) -> pd.DataFrame:
     if out is not None:
         export.write_table(table, Path(out))
     return table
+
+
+def check(name: str, family: str | None = None) -> list[Outcome]:
+    """Run the contract tests on a generator, validator or surrogate.
+
+    Args:
+        name: as in the tables of parts, or `module:Class`.
+        family: `generator`, `validator` or `surrogate` (None: found by the name or by the verbs that it has).
+
+    Raises:
+        InputError: if there is no such part.
+    """
+    from invdesign import testing
+
+    found = [family] if family else build.families(name)
+    made = build.part(name, found[0] if found else None)
+    kind = found[0] if found else testing.family_of(made)
+    return testing.contract(kind)(made)
+
+
+def train(
+    model: str, data: Path, config: Path | None = None, out: Path | None = None, seed: int = 0,
+    progress: Progress = quiet,
+) -> Path:  # fmt: skip
+    """Train a model on crystals with labels and write its weights.
+
+    Args:
+        model: a name of the table of trainers, `vae` or `surrogate`.
+        data: anything that can be read, with columns of labels beside the structures.
+        config: YAML with the trainer's settings (None: its defaults).
+        out: file of the weights.
+        seed: of everything random.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if the data or the settings cannot be read.
+        TrainingError: if they cannot lead to a model.
+    """
+    trainer = build.trainer(model)
+    settings = read_yaml(config) if config else {}
+    target = export.writable_file(out or Path(f"{model}.safetensors"))
+    written: Path = trainer(Path(data), settings | {"seed": seed}, target, progress)
+    return written
+
+
+def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        InputError: if it cannot be read or holds something else.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(what, str(path), f"a readable YAML file ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(what, str(path), f"valid YAML ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError(what, str(path), "a mapping such as {n: 20}")
+    return {str(key): value for key, value in data.items()}
 
 
 def report(folder: Path) -> Path:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata, resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.errors import InputError
+from invdesign.progress import Progress
 from invdesign.query import Query
 
 if TYPE_CHECKING:
+    from invdesign.elastic import ElasticTensors
     from invdesign.pipeline import Parts
     from invdesign.protocols import Generator, Surrogate, Validator
     from invdesign.reference import LocalReference
     from invdesign.relax import PotentialRelaxer
+
+Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
 SURROGATES: dict[str, str] = {
     "gate": "invdesign.surrogates:load_gate",
     "relaxed": "invdesign.surrogates:load_relaxed",
 }
 """Name to `module:function`: for proposals as they come from a generator, and for relaxed crystals."""
+
+TRAINERS: dict[str, str] = {
+    "vae": "invdesign.training:train_vae",
+    "surrogate": "invdesign.training:train_surrogate",
+}
+"""Model to `module:function` that trains it."""
 
 SCREENS = ("distances", "charge_balance", "symmetry", "novelty", "disorder")
 """Validators of proposals, cheapest first."""
@@ -128,6 +139,14 @@ def relaxer(potential: str | None = None, workers: int | None = None) -> Potenti
     return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers)
 
 
+def elastic_tensors(potential: str | None = None, workers: int | None = None) -> ElasticTensors:
+    """What computes elastic tensors, with a potential by name (None: the default)."""
+    from invdesign import potentials
+    from invdesign.elastic import ElasticTensors
+
+    return ElasticTensors(potential or potentials.DEFAULT, workers=workers)
+
+
 def reference() -> LocalReference:
     """The shipped hull and known crystals."""
     from invdesign.reference import LocalReference
@@ -175,6 +194,35 @@ def _made(kind: Any) -> Any:
     """An object with its shipped weights, if the class can load any, otherwise without arguments."""
     load = getattr(kind, "load", None)
     return load() if callable(load) else kind()
+
+
+def part(name: str, family: str | None = None) -> Any:
+    """Any part by its name and family, or by `module:Class` without one.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    from invdesign.generators import GENERATORS
+    from invdesign.validators import VALIDATORS
+
+    makers: dict[str, Callable[[str], Any]] = {
+        "generator": generator,
+        "validator": validator,
+        "surrogate": surrogate,
+    }
+    if family is not None:
+        return makers[family](name)
+    return _made(_find("part", name, GENERATORS | VALIDATORS | SURROGATES))
+
+
+def trainer(name: str) -> Trainer:
+    """The function that trains a model: `(data, settings, out, progress) -> path of the weights`.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    found: Trainer = _find("model", name, TRAINERS)
+    return found
 
 
 def families(name: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from invdesign import __version__
-from invdesign.errors import InputError, InvdesignError
+from invdesign.errors import InvdesignError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 (a defect), 2 (wrong input) or 130 (interrupted)."""
+    if not os.environ.get("INVDESIGN_DEBUG"):
+        warnings.simplefilter("ignore")
     try:
         code = commands.main(args=None if args is None else list(args), standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -93,6 +96,7 @@ def _conditions(function: F) -> F:
 
 SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
+POTENTIAL = click.option("--potential", metavar="NAME", help="sevennet-0, chgnet, … or package.module:factory.")
 PATHS = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 CSV = click.option("--out", required=True, metavar="FILE.csv", help="Table to write.")
 DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to write.")
@@ -112,7 +116,7 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
 def design(query_file: str | None, **flags: Any) -> None:
     """Find crystals that meet a query: from QUERY.yaml, from flags, or both (flags win)."""
-    settings = _read_query_file(query_file) if query_file else {}
+    settings = _yaml(query_file) if query_file else {}
     settings |= {key: value for key, value in flags.items() if value not in (None, ())}
     run = {key: settings.pop(key) for key in RUN_KEYS if key in settings}
     query = _query(settings)
@@ -195,16 +199,17 @@ def validate(paths: Sequence[str], out: str) -> None:
 @PATHS
 @CSV
 @WORKERS
-def elastic(paths: Sequence[str], out: str, workers: int | None) -> None:
+@POTENTIAL
+def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Elastic tensor and Born stability with the universal potential."""
-    _table_command("elastic", paths, out, workers=workers)
+    _table_command("elastic", paths, out, workers=workers, potential=potential)
 
 
 @commands.command()
 @PATHS
 @DIRECTORY
 @WORKERS
-@click.option("--potential", metavar="NAME", help="sevennet-0, chgnet, … or package.module:factory.")
+@POTENTIAL
 def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
     from invdesign import app
@@ -260,26 +265,23 @@ def report(folder: str) -> None:
 
 @commands.command()
 @click.argument("name")
-def check(name: str) -> None:
+@click.option("--family", type=click.Choice(["generator", "validator", "surrogate"]), help="Found by itself.")
+def check(name: str, family: str | None) -> int:
     """Run the contract tests on a generator, validator or surrogate: a name, or module:Class."""
     from invdesign import app
 
-    for line in app.check(name):
-        click.echo(line)
+    outcomes = app.check(name, family)
+    for outcome in outcomes:
+        click.echo(str(outcome))
+    broken = sum(bool(outcome.problem) for outcome in outcomes)
+    click.echo(f"{name}: {len(outcomes) - broken} of {len(outcomes)} promises kept")
+    return 1 if broken else 0
 
 
-def _read_query_file(path: str) -> dict[str, Any]:
-    import yaml
+def _yaml(path: str) -> dict[str, Any]:
+    from invdesign.app import read_yaml
 
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("query file", path, f"a readable YAML file ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("query file", path, f"valid YAML ({error})") from None
-    if not isinstance(data, Mapping):
-        raise InputError("query file", path, "a mapping such as {targets: ['bulk_modulus>=250'], n: 20}")
-    return dict(data)
+    return read_yaml(Path(path), "query file")
 
 
 def _query(settings: Mapping[str, Any]) -> Query:

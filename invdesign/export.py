@@ -7,11 +7,12 @@ import math
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign.cif import TOLERANCES, cif_text, gene_of, p1_text
+from invdesign.cif import TOLERANCES, gene_of, gene_text, p1_text
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.errors import OutputError
@@ -147,7 +148,7 @@ def file_stem(crystal: Crystal) -> str:
 def plain_cif(crystal: Crystal, tolerances: Sequence[float] = TOLERANCES) -> tuple[str, int]:
     """CIF text and its space group number, not read back."""
     gene = gene_of(crystal, tolerances)
-    return cif_text(crystal, tolerances=tolerances), 1 if gene is None else gene.space_group
+    return (p1_text(crystal), 1) if gene is None else (gene_text(gene), gene.space_group)
 
 
 def verified_cif(crystal: Crystal) -> tuple[str, int]:
@@ -177,7 +178,9 @@ def reads_back(text: str, crystal: Crystal, group: int, symprec: float = 0.01) -
     from invdesign.data.convert import from_pymatgen, to_pymatgen
 
     try:
-        found = CifParser.from_str(text).parse_structures(primitive=False)[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = CifParser.from_str(text).parse_structures(primitive=False)[0]
     except (ValueError, IndexError):
         return False
     if space_group(from_pymatgen(found), symprec) != group:

@@ -1,0 +1,71 @@
+"""Training of the shipped kinds of models on anybody's crystals: `invdesign train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from invdesign.errors import InputError
+from invdesign.progress import Progress, quiet
+
+
+def train_vae(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
+    """Train the autoencoder; interrupted, the same call goes on from the last epoch.
+
+    Args:
+        data: crystals with labels, in any form that can be read.
+        settings: fields of `invdesign.generators.train.TrainConfig`; `network` holds those of its networks.
+        out: file of the weights; a data sheet and the checkpoints lie beside it.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if a setting is unknown.
+        TrainingError: if there is too little to train on.
+    """
+    from invdesign.generators.train import config_from, train_from_file
+
+    return train_from_file(data, out, config_from(settings), progress=progress)
+
+
+def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
+    """Train the surrogate of unrelaxed crystals, on the crystals as they are and with a generator's errors.
+
+    Args:
+        data: parquet with `lattice_parameters`, `atomic_numbers`, `frac_coords` and columns of labels.
+        settings: fields of `invdesign.surrogates.train.Settings`, and `copies`, the number of perturbed copies.
+        out: file of the weights.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if a setting is unknown or a column is missing.
+        TrainingError: if no property has enough labels.
+    """
+    import numpy as np
+
+    from invdesign.surrogates.dataset import graphs_of_genes, perturb, read_labelled
+    from invdesign.surrogates.model import save_model
+    from invdesign.surrogates.train import Settings, fit, training_data
+
+    values = dict(settings)
+    copies = int(values.pop("copies", 1))
+    allowed = [f.name for f in fields(Settings)]
+    for name in sorted(set(values) - set(allowed)):
+        raise InputError("training setting", name, [*allowed, "copies"])
+    progress("read", 0, None)
+    labelled = read_labelled(data)
+    genes = [labelled.genes, *(perturb(labelled.genes, np.random.default_rng(k)) for k in range(1, copies + 1))]
+    graphs = []
+    for done, part in enumerate(genes):
+        progress("features", done, len(genes))
+        graphs.append(graphs_of_genes(part))
+    lines = iter(range(1, 1_000_000))
+    model = fit(
+        "gate",
+        training_data(labelled, graphs),
+        Settings(**values),
+        progress=lambda line: progress(line, next(lines), None),
+    )
+    save_model(model, out)
+    return out
