@@ -241,7 +241,7 @@ def _judge_labels(
     label = {name: float(column[row]) for name, column in values.items() if math.isfinite(column[row])}
     done = set()
     for what, rule, reason in _broken_labels(label, crystal.volume / crystal.n_sites, rules):
-        if what not in done:
+        if what in label and what not in done:
             done.add(what)
             yield what, rule, reason
 
@@ -259,7 +259,7 @@ def _broken_labels(label: dict[str, float], per_atom: float, rules: Rules) -> It
     if (stiffness := shear * per_atom * _GPA_A3) > rules.shear_stiffest:
         reason = f"G = {shear:g} GPa is {stiffness:.0f} eV per atom, more than osmium's"
         yield "shear_modulus", "stiffer than any solid", reason
-    poisson = (3.0 * bulk - 2.0 * shear) / (6.0 * bulk + 2.0 * shear) if bulk + shear > 0 else math.nan
+    poisson = (3.0 * bulk - 2.0 * shear) / (6.0 * bulk + 2.0 * shear) if min(bulk, shear) > 0 else math.nan
     if poisson < rules.poisson[0]:
         reason = f"K = {bulk:g} and G = {shear:g} GPa make Poisson's ratio {poisson:.2f}"
         yield "bulk_modulus", "Poisson's ratio too low", reason
