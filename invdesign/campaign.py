@@ -153,6 +153,7 @@ class Campaign:
         self.query, self.seed, self.sizes = query, seed, sizes
         wanted = with_component(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
+        self._own_parts = parts is None
         self.parts = _default_parts(query) if parts is None else parts
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
@@ -196,9 +197,12 @@ class Campaign:
         return self._step(work, rows)
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the ledger, and of the worker processes of parts that nobody handed in."""
         if self.ledger is not None:
             self.ledger.close()
+        stop = getattr(self.parts.relaxer, "close", None)
+        if self._own_parts and stop is not None:
+            stop()
 
     def __enter__(self) -> Campaign:
         return self

@@ -187,6 +187,8 @@ class OptunaSearcher:
             for i, (name, share) in enumerate(_shares(self._round, n, self._per_round)):
                 first = self._round == 0 and i == 0
                 params = self._default() if first else study.ask(space).params
+                if i == 1 and "region" in space:  # one request of each round looks around the best rows
+                    params = {**params, "region": "best"}
                 requests.append(self._request(name, share, params))
         self.recall(requests)
         return requests
