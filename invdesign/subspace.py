@@ -93,7 +93,7 @@ class Subspace:
         """Average a (3, 3) stress over the point group at a lattice of this symmetry."""
         turns = cartesian(self.rotations, lattice)
         average = np.einsum("gij,jk,glk->il", turns, stress, turns) / len(turns)
-        return 0.5 * (average + average.T)
+        return np.asarray(0.5 * (average + average.T))
 
     def _strain(self, q: FloatArray) -> FloatArray:
         return np.asarray(np.tensordot(q[: self.n_strains], self.strains, axes=1))

@@ -1,0 +1,224 @@
+"""Relaxation: symmetry, energies, failures, worker processes. EMT (fast, in ASE) stands in where it can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invdesign import potentials
+from invdesign.crystal import Crystal
+from invdesign.energy import EnergyScale
+from invdesign.errors import InputError, ReferenceMissingError
+from invdesign.protocols import Relaxer
+from invdesign.records import Failure, Relaxation
+from invdesign.relax import PotentialRelaxer, RelaxSettings, relax_one
+from invdesign.symmetry import space_group
+
+EMT = "ase.calculators.emt:EMT"
+METALS = ["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]
+SCALE = EnergyScale(
+    "emt", dict.fromkeys(METALS, 0.0), {}, 0.01, dict.fromkeys(METALS, 0.0), dict.fromkeys(METALS, 0.0), 1.6
+)
+FCC = np.ones((3, 3)) - np.eye(3)
+
+
+def gold_copper(a: float, c: float, source: str = "CuAu") -> Crystal:
+    return Crystal(np.diag([a, a, c]), [29, 79], [[0, 0, 0], [0.5, 0.5, 0.5]], source=source)
+
+
+def ordered(n: int) -> list[Crystal]:
+    rng = np.random.default_rng(0)
+    return [gold_copper(2.8 + 0.3 * rng.random(), 3.6 + 0.5 * rng.random(), f"c{i}") for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def emt() -> object:
+    return potentials.load(EMT)
+
+
+def relaxed(crystal: Crystal, calculator: object, **settings: float) -> Relaxation:
+    result = relax_one(crystal, [calculator], RelaxSettings(**settings))  # type: ignore[list-item, arg-type]
+    assert not isinstance(result, Failure), result
+    return result  # type: ignore[return-value]
+
+
+def test_copper_finds_the_lattice_constant_of_emt(emt: object) -> None:
+    """3.590 Å: the minimum of ASE's EMT for copper, by ASE's own equation of state."""
+    result = relaxed(Crystal(FCC * 2.0, [29], [[0, 0, 0]]), emt, max_stress=0.01)
+    assert result.converged
+    assert 2 * result.crystal.lattice[0, 1] == pytest.approx(3.590, abs=0.002)
+    assert result.volume_change == pytest.approx((3.590 / 4.0) ** 3 - 1, abs=0.003)
+    assert result.crystal.gene is not None
+    assert result.crystal.gene.space_group == 225
+
+
+def test_agrees_with_ase_where_symmetry_does_not_matter(emt: object) -> None:
+    """A triclinic cell against ASE's own BFGS with its cell filter, in energy."""
+    from ase import Atoms
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS
+
+    crystal = Crystal(
+        [[3.9, 0, 0], [0.4, 4.0, 0], [-0.3, 0.5, 4.1]],
+        [29, 79, 29, 79],
+        [[0.01, 0, 0], [0.45, 0.52, 0.03], [0.52, 0.03, 0.53], [0.02, 0.48, 0.49]],
+    )
+    ours = relaxed(crystal, emt, max_force=0.005, max_stress=0.02, max_steps=300)
+    atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
+    atoms.calc = emt
+    assert BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=0.005, steps=500)
+    assert ours.converged
+    assert ours.energy_per_atom == pytest.approx(atoms.get_potential_energy() / 4, abs=2e-3)
+
+
+def test_energy_belongs_to_the_returned_structure(emt: object) -> None:
+    from ase import Atoms
+
+    result = relaxed(gold_copper(3.1, 3.5), emt)
+    crystal = result.crystal
+    atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
+    atoms.calc = emt
+    assert atoms.get_potential_energy() / 2 == pytest.approx(result.energy_per_atom, abs=1e-9)
+    assert np.linalg.norm(atoms.get_forces(), axis=1).max() <= result.max_force + 1e-9
+    assert np.abs(atoms.get_stress()).max() * 160.2 < 0.2
+
+
+def test_another_cell_comes_back_primitive(emt: object) -> None:
+    cubic = Crystal(np.eye(3) * 3.8, [29] * 4, [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    assert relaxed(cubic, emt).crystal.n_sites == 1
+
+
+def test_step_limit_gives_the_best_structure_unconverged(emt: object) -> None:
+    start = gold_copper(3.4, 3.0)
+    short, full = relaxed(start, emt, max_steps=3), relaxed(start, emt)
+    assert not short.converged
+    assert short.steps == 3
+    assert full.converged
+    assert short.energy_per_atom > full.energy_per_atom
+
+
+def test_failures_are_rows_and_the_others_succeed() -> None:
+    crystals = [
+        gold_copper(2.9, 3.7),
+        Crystal(np.eye(3) * 4, [29, 29], [[0, 0, 0], [0.05, 0, 0]], source="overlap"),
+        Crystal(np.eye(3) * 4, [29, 10], [[0, 0, 0], [0.5, 0.5, 0.5]], source="neon"),
+        gold_copper(2.9, 3.8),
+    ]
+    with PotentialRelaxer(EMT, workers=1, scale=SCALE) as relaxer:
+        first, overlap, neon, last = relaxer.relax(crystals)
+    assert isinstance(first, Relaxation)
+    assert isinstance(last, Relaxation)
+    assert isinstance(overlap, Failure)
+    assert (overlap.stage, overlap.item) == ("relax", "overlap")
+    assert "nearer than 0.5" in overlap.reason
+    assert isinstance(neon, Failure)
+    assert "Ne" in neon.reason or "NotImplemented" in neon.reason
+
+
+def test_an_expanding_crystal_is_stopped(emt: object) -> None:
+    start = Crystal(FCC * 1.0, [79], [[0, 0, 0]])  # a third of gold's volume at most
+    result = relax_one(start, [emt], RelaxSettings(max_volume=1.5))  # type: ignore[list-item]
+    assert isinstance(result, Failure)
+    assert "volume" in result.reason
+
+
+def test_results_do_not_depend_on_the_number_or_order_of_workers() -> None:
+    crystals = ordered(6)
+    with PotentialRelaxer(EMT, workers=1, scale=SCALE) as relaxer:
+        assert isinstance(relaxer, Relaxer)
+        one = relaxer.relax(crystals)
+    with PotentialRelaxer(EMT, workers=2, scale=SCALE) as relaxer:
+        two = relaxer.relax(crystals[::-1])[::-1]
+        indices = sorted(index for index, _ in relaxer.relax_iter(crystals))
+    assert indices == list(range(6))
+    for a, b in zip(one, two, strict=True):
+        assert isinstance(a, Relaxation)
+        assert isinstance(b, Relaxation)
+        assert a.crystal.source == b.crystal.source
+        assert a.energy_per_atom == b.energy_per_atom
+        assert (a.crystal.lattice == b.crystal.lattice).all()
+
+
+PLUGIN = """
+import os, time
+from ase.calculators.emt import EMT as Plain
+
+class Deadly(Plain):
+    def calculate(self, atoms, *args, **kwargs):
+        if 13 in atoms.numbers:
+            os._exit(9)
+        if 28 in atoms.numbers:
+            time.sleep(60)
+        super().calculate(atoms, *args, **kwargs)
+
+def broken():
+    raise RuntimeError("no weights")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "deadly_potential.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "deadly_potential"
+
+
+def test_a_dying_and_a_hanging_process_lose_one_crystal_each(plugin: str) -> None:
+    crystals = ordered(4)
+    crystals[1] = Crystal(FCC * 2.0, [13], [[0, 0, 0]], source="kills")
+    crystals[2] = Crystal(FCC * 1.8, [28], [[0, 0, 0]], source="hangs")
+    with PotentialRelaxer(f"{plugin}:Deadly", workers=2, scale=SCALE, max_seconds=1.0) as relaxer:
+        results = relaxer.relax(crystals)
+    assert [type(r) for r in results] == [Relaxation, Failure, Failure, Relaxation]
+    assert "died (exit code 9)" in results[1].reason  # type: ignore[union-attr]
+    assert "no answer within 3 s" in results[2].reason  # type: ignore[union-attr]
+
+
+def test_a_potential_that_cannot_load_ends_the_run(plugin: str) -> None:
+    from invdesign.workers import WorkerError
+
+    with (
+        PotentialRelaxer(f"{plugin}:broken", workers=1, scale=SCALE) as relaxer,
+        pytest.raises(WorkerError, match="no weights"),
+    ):
+        relaxer.relax(ordered(1))
+
+
+def test_wrong_names_are_refused_at_construction() -> None:
+    with pytest.raises(InputError, match="chgnet, sevennet-0, sevennet-l3i5"):
+        PotentialRelaxer("nosuch")
+    with pytest.raises(InputError, match="no module nosuch"):
+        PotentialRelaxer("nosuch.module:make")
+    with pytest.raises(InputError, match="max_steps"):
+        PotentialRelaxer(EMT, scale=SCALE, max_step=3)
+    with pytest.raises(InputError, match="max_force"):
+        PotentialRelaxer(EMT, scale=SCALE, max_force=0)
+    with pytest.raises(InputError, match="workers"):
+        PotentialRelaxer(EMT, scale=SCALE, workers=0)
+    with pytest.raises(ReferenceMissingError, match="fit one with"):
+        PotentialRelaxer(EMT)
+
+
+def test_chgnet_keeps_symmetry_and_lowers_the_energy() -> None:
+    """Perturbed within their symmetry: rock salt by volume, rutile in both axes and the oxygen's coordinate."""
+    nacl = Crystal(FCC * 3.0, [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    silicon = Crystal(FCC * 2.6, [14, 14], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    x = 0.32
+    rutile = Crystal(
+        np.diag([4.8, 4.8, 2.85]),
+        [22, 22, 8, 8, 8, 8],
+        [[0, 0, 0], [0.5, 0.5, 0.5], [x, x, 0], [-x, -x, 0], [0.5 - x, 0.5 + x, 0.5], [0.5 + x, 0.5 - x, 0.5]],
+    )
+    starts = [nacl, silicon, rutile]
+    with PotentialRelaxer("chgnet", workers=1) as relaxer:
+        results = relaxer.relax(starts)
+    energy = potentials.energy_function("chgnet")
+    for start, result, group in zip(starts, results, [225, 227, 136], strict=True):
+        assert isinstance(result, Relaxation)
+        assert result.converged
+        assert space_group(result.crystal, symprec=1e-4) == group
+        assert result.energy_per_atom < energy(start) - 1e-3
+        assert energy(result.crystal) == pytest.approx(result.energy_per_atom, abs=2e-5)
+        assert result.steps <= 12
