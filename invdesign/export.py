@@ -185,7 +185,7 @@ def reads_back(text: str, crystal: Crystal, group: int, symprec: float = 0.01) -
         return False
     if space_group(from_pymatgen(found), symprec) != group:
         return False
-    matcher = StructureMatcher(ltol=0.05, stol=0.05, angle_tol=1.0, primitive_cell=True, scale=False)
+    matcher = StructureMatcher(ltol=0.01, stol=0.01, angle_tol=0.5, primitive_cell=True, scale=False)
     return bool(matcher.fit(found, to_pymatgen(crystal)))
 
 
