@@ -13,6 +13,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,7 +103,9 @@ class GeneEmbedding(nn.Module):
         table = wyckoff_table()
         self.register_buffer("position_site", torch.from_numpy(table.site_symmetry), persistent=False)
         self.register_buffer("position_rank", torch.from_numpy(table.enumeration), persistent=False)
-        size = torch.tensor([table.primitive_multiplicity, table.multiplicity, table.freedom]).float().T
+        size = torch.from_numpy(
+            np.stack([table.primitive_multiplicity, table.multiplicity, table.freedom], 1)
+        ).float()
         self.register_buffer("position_size", torch.cat([size[:, :2].log(), size[:, 2:]], dim=1), persistent=False)
         self.site = nn.Embedding(len(table.site_symmetry_names), width)
         self.rank = nn.Embedding(int(table.enumeration.max()) + 1, width)

@@ -37,7 +37,7 @@ class TrainConfig:
     Attributes:
         epochs: passes over the data.
         batch: crystals per step.
-        rate: peak learning rate (one-cycle cosine with warm-up).
+        rate: peak learning rate (warm-up, then cosine decay).
         weight_decay: of AdamW.
         kl_weight: weight of the latent's divergence from its prior, as far as it exceeds `kl_floor`.
         kl_floor: nats of information that the latent carries free of charge, so that it is not ignored.
@@ -118,13 +118,18 @@ class LightningVAE(pl.LightningModule):
         """Batches are used where they are made, on the CPU."""
         return batch
 
+    def _rate(self, step: int) -> float:
+        """Share of the peak learning rate: linear warm-up, then a cosine down to a fiftieth."""
+        warm = max(1, self.steps // 12)
+        if step < warm:
+            return (step + 1) / warm
+        return 0.02 + 0.49 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, self.steps - warm))))
+
     def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle schedule."""
+        """AdamW with warm-up and cosine decay, a function of the step alone so that a longer training can resume."""
         c = self.config
         optimizer = torch.optim.AdamW(self.parameters(), lr=c.rate, weight_decay=c.weight_decay, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, c.rate, total_steps=self.steps + 1, pct_start=0.08, final_div_factor=50
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
