@@ -24,7 +24,7 @@ LAYERS = (
     "data represent hull known disorder reference cif ledger novelty",
     "surrogates relax potentials energy elastic generators validators",
     "pipeline search select campaign metrics mechanics",
-    "build app export report charts cli web testing",
+    "build app export report charts cli web testing training",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""
 PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "validators"} | dict.fromkeys(

@@ -199,7 +199,7 @@ def test_the_latent_region_moves_to_the_best_rows() -> None:
     centres = [r.conditions.latent_centre for rs in asked[1:] for r in rs if r.conditions.latent_centre]
     assert centres
     best = [row.candidate.crystal for row in searcher._best]
-    assert len(best) == 16 and all(centre[0] == pytest.approx(4.0) for centre in centres)
+    assert len(best) == 16 and all(c[0] == pytest.approx(4.0 / 2**0.5) for c in centres)
 
 
 def test_a_request_without_rows_is_told_as_a_failure() -> None:
