@@ -126,7 +126,7 @@ class LightningVAE(pl.LightningModule):
         return 0.02 + 0.49 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, self.steps - warm))))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay, a function of the step alone so that a longer training can resume."""
+        """AdamW; its rate depends on the step alone, so that a longer training can resume a shorter one."""
         c = self.config
         optimizer = torch.optim.AdamW(self.parameters(), lr=c.rate, weight_decay=c.weight_decay, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)

@@ -189,7 +189,7 @@ def test_the_loss_falls_and_a_stopped_training_goes_on(tmp_path):
     labels = {"bulk_modulus": np.linspace(20, 200, len(genes))}
     split = ["valid" if k % 6 == 0 else "train" for k in range(len(genes))]
     data = make_training_set(genes, labels, split)
-    config = TrainConfig(epochs=2, batch=32, check_every=1, check_samples=8, rate=5e-3, network=SMALL)
+    config = TrainConfig(epochs=2, batch=32, check_every=1, check_samples=8, patience=99, rate=5e-3, network=SMALL)
     out = tmp_path / "vae.safetensors"
     train_vae(data, config, out, tmp_path / "ckpt")
     assert VAEGenerator.load(out).latent_dimensions == 4
