@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from invdesign.crystal import Crystal
-from invdesign.data.clean import Cleaned, Rules, clean, neighbour_distances
+from invdesign.data.clean import Cleaned, Rules, clean, crystal_fault, label_faults, neighbour_distances
 from invdesign.data.convert import from_row
 from invdesign.data.read import read_frame
 
@@ -88,6 +88,7 @@ def test_crystals_that_stay(good: dict[str, Any]) -> None:
     [
         ({"bulk_modulus": 160.0, "shear_modulus": 130.0}, []),
         ({"bulk_modulus": -3.0}, [("bulk_modulus", "out of range")]),
+        ({"bulk_modulus": 20.0, "shear_modulus": 1.0}, [("shear_modulus", "at the floor")]),
         ({"bulk_modulus": 1e4}, [("bulk_modulus", "out of range")]),
         (
             {"bulk_modulus": 660.0, "shear_modulus": 100.0},
@@ -98,7 +99,7 @@ def test_crystals_that_stay(good: dict[str, Any]) -> None:
             {"bulk_modulus": 5.0, "shear_modulus": 115.0},
             [("bulk_modulus", "Poisson's ratio too low"), ("shear_modulus", "Poisson's ratio too low")],
         ),
-        ({"bulk_modulus": 176.0, "shear_modulus": 1.0}, [("shear_modulus", "Poisson's ratio too high")]),
+        ({"bulk_modulus": 176.0, "shear_modulus": 4.0}, [("shear_modulus", "Poisson's ratio too high")]),
         (
             {"formation_energy": 4.5, "energy_above_hull": 4.6},
             [("formation_energy", "absurd"), ("energy_above_hull", "with its formation energy")],
@@ -199,3 +200,14 @@ def test_cleaning_leaves_its_input_and_index_alone() -> None:
 def test_cleaning_twice_removes_nothing_more() -> None:
     once = clean(pd.read_parquet(SAMPLE))
     assert clean(once.frame).removals == ()
+
+
+def test_one_crystal_at_a_time() -> None:
+    """The same rules for whoever reads a table row by row."""
+    crystal = from_row(row())
+    assert crystal_fault(crystal) is None
+    assert crystal_fault(from_row(row(x=0.12)))[0] == "too close"  # type: ignore[index]
+    assert label_faults({"bulk_modulus": 160.0, "shear_modulus": 130.0, "band_gap": float("nan")}, crystal) == {}
+    faults = label_faults({"bulk_modulus": 176.0, "shear_modulus": 4.0}, crystal)
+    assert faults["shear_modulus"][1] == "K = 176 and G = 4 GPa make Poisson's ratio 0.489"
+    assert label_faults({"shear_modulus": 4.0}, crystal, Rules(softest=5.0)).keys() == {"shear_modulus"}

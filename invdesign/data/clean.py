@@ -8,7 +8,7 @@ account with the rule and the number that decided.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Rules:
         loosest: largest volume per atom in covalent spheres of the largest atom, for those above 40 Å³: chains and
             molecules in vacuum have 10 and more, molecular iodides up to 5.
         noble_gases: whether He, Ne and Ar compounds and pure noble gases are removed.
+        softest: moduli at or below it are emptied, GPa: tables that round to 1 GPa use it as their floor.
         stiffest: largest bulk modulus times volume per atom, eV: osmium has 36, and no solid is stiffer per atom.
         shear_stiffest: the same for the shear modulus: osmium has 23.
         poisson: bounds of Poisson's ratio (3K - 2G)/(6K + 2G). Stability asks for -1 to 1/2; isotropic averages of
@@ -62,6 +63,7 @@ class Rules:
     sparsest: float = 130.0
     loosest: float = 6.0
     noble_gases: bool = True
+    softest: float = 1.0
     stiffest: float = 37.0
     shear_stiffest: float = 24.0
     poisson: tuple[float, float] = (-0.36, 0.48)
@@ -139,19 +141,19 @@ def clean(frame: pd.DataFrame, rules: Rules | None = None) -> Cleaned:
     rules = rules or Rules()
     table = _renamed(frame).reset_index(drop=True)
     crystals, removals = _readable(table)
-    removals += [r for i, c in enumerate(crystals) if c for r in _judge_crystal(i, c, table, rules)]
-    gone = {r.row for r in removals}
-    removals += _duplicates(table, crystals, gone, rules)
+    for row, crystal in enumerate(crystals):
+        if crystal is not None and (fault := crystal_fault(crystal, rules)):
+            removals.append(_removal(table, row, crystal, "crystal", *fault))
+    removals += _duplicates(table, crystals, {r.row for r in removals}, rules)
     gone = {r.row for r in removals}
     properties = [name for name in PROPERTIES if name in table]
     n_labels = {name: int(table[name].notna().sum()) for name in properties}
     values = {name: table[name].to_numpy(dtype=float, copy=True) for name in properties}
-    removals += [
-        Removal(i, _material(table, i), reduced_formula(c.numbers), what, rule, reason)
-        for i, c in enumerate(crystals)
-        if c and i not in gone
-        for what, rule, reason in _judge_labels(i, c, values, rules)
-    ]
+    for row, crystal in enumerate(crystals):
+        if crystal is not None and row not in gone:
+            labels = {name: float(column[row]) for name, column in values.items()}
+            for name, fault in label_faults(labels, crystal, rules).items():
+                removals.append(_removal(table, row, crystal, name, *fault))
     for removal in removals:
         if removal.what != "crystal":
             values[removal.what][removal.row] = math.nan
@@ -172,6 +174,10 @@ def _material(table: pd.DataFrame, row: int) -> str:
     return str(table["material_id"].iat[row]) if "material_id" in table else str(row)
 
 
+def _removal(table: pd.DataFrame, row: int, crystal: Crystal, what: str, rule: str, reason: str) -> Removal:
+    return Removal(row, _material(table, row), reduced_formula(crystal.numbers), what, rule, reason)
+
+
 def _readable(table: pd.DataFrame) -> tuple[list[Crystal | None], list[Removal]]:
     crystals: list[Crystal | None] = []
     removals = []
@@ -185,25 +191,18 @@ def _readable(table: pd.DataFrame) -> tuple[list[Crystal | None], list[Removal]]
     return crystals, removals
 
 
-def _judge_crystal(row: int, crystal: Crystal, table: pd.DataFrame, rules: Rules) -> Iterator[Removal]:
-    """At most one removal: the first rule that the crystal breaks."""
-    found = _broken_rule(crystal, rules)
-    if found:
-        formula = reduced_formula(crystal.numbers)
-        yield Removal(row, _material(table, row), formula, "crystal", *found)
-
-
-def _broken_rule(crystal: Crystal, rules: Rules) -> tuple[str, str] | None:
+def crystal_fault(crystal: Crystal, rules: Rules | None = None) -> tuple[str, str] | None:
+    """The first rule that a crystal breaks, and what was found; None for a sound one."""
+    rules = rules or Rules()
     elements = set(crystal.numbers.tolist())
     if rules.noble_gases and (elements & _INERT or elements <= _NOBLE):
         return "noble gas", "holds a noble gas that forms no solid compound"
+    if crystal.volume < 1.0:
+        return "too close", f"a cell of {crystal.volume:.2g} Å³"
     per_atom = crystal.volume / crystal.n_sites
     radii = COVALENT_RADII[crystal.numbers]
-    largest = float(np.nanmax(radii, initial=0.0))
-    limit = (
-        min(rules.sparsest, max(40.0, rules.loosest * 4.0 / 3.0 * math.pi * largest**3)) if largest else math.inf
-    )
-    if per_atom > limit:
+    sphere = 4.0 / 3.0 * math.pi * float(np.nanmax(radii, initial=0.0)) ** 3
+    if per_atom > min(rules.sparsest, max(40.0, rules.loosest * sphere)):
         return "sparse", f"{per_atom:.0f} Å³ per atom: more vacuum than solid"
     ratio = _closest(crystal, radii, rules.closest)
     if ratio < rules.closest:
@@ -213,6 +212,27 @@ def _broken_rule(crystal: Crystal, rules: Rules) -> tuple[str, str] | None:
         if ratio > rules.farthest:
             return "isolated", f"no two atoms nearer than {ratio:.1f} times the sum of their covalent radii"
     return None
+
+
+def label_faults(
+    labels: Mapping[str, float], crystal: Crystal, rules: Rules | None = None
+) -> dict[str, tuple[str, str]]:
+    """The labels of a crystal that cannot be right.
+
+    Args:
+        labels: property name to value, as :func:`invdesign.data.read.read_table` gives them.
+        crystal: the crystal that they belong to.
+        rules: the bounds.
+
+    Returns:
+        Property name to the first rule that its label breaks and what was found.
+    """
+    faults: dict[str, tuple[str, str]] = {}
+    known = {name: value for name, value in labels.items() if math.isfinite(value)}
+    for name, rule, reason in _broken_labels(known, crystal.volume / crystal.n_sites, rules or Rules()):
+        if name in known:
+            faults.setdefault(name, (rule, reason))
+    return faults
 
 
 def _closest(crystal: Crystal, radii: FloatArray, limit: float) -> float:
@@ -234,23 +254,14 @@ def _closest(crystal: Crystal, radii: FloatArray, limit: float) -> float:
     return ratio if ratio < limit else math.inf
 
 
-def _judge_labels(
-    row: int, crystal: Crystal, values: dict[str, NDArray[np.float64]], rules: Rules
-) -> Iterator[tuple[str, str, str]]:
-    """The labels of one row that cannot be right: property, rule and reason; each property at most once."""
-    label = {name: float(column[row]) for name, column in values.items() if math.isfinite(column[row])}
-    done = set()
-    for what, rule, reason in _broken_labels(label, crystal.volume / crystal.n_sites, rules):
-        if what in label and what not in done:
-            done.add(what)
-            yield what, rule, reason
-
-
 def _broken_labels(label: dict[str, float], per_atom: float, rules: Rules) -> Iterator[tuple[str, str, str]]:
     for name, value in label.items():
         prop = PROPERTIES[name]
         if name not in ("energy_above_hull", "formation_energy") and not prop.low <= value <= prop.high:
             yield name, "out of range", f"{value:g} {prop.unit} is outside {prop.low:g} to {prop.high:g}"
+    for name in ("bulk_modulus", "shear_modulus"):
+        if label.get(name, math.inf) <= rules.softest:
+            yield name, "at the floor", f"{label[name]:g} GPa"
     bulk, shear = label.get("bulk_modulus", math.nan), label.get("shear_modulus", math.nan)
     if (stiffness := bulk * per_atom * _GPA_A3) > rules.stiffest:
         reason = f"K = {bulk:g} GPa is {stiffness:.0f} eV per atom, more than osmium's"
