@@ -91,16 +91,16 @@ def load(name: str) -> Calculator:
 
 def energy_function(name: str) -> Callable[[Crystal], float]:
     """Load a potential and return the function from a crystal to its energy, eV/atom (set-up of a worker)."""
+    return partial(energy_of, calculator=load(name))
+
+
+def energy_of(crystal: Crystal, calculator: Calculator) -> float:
+    """Energy of a crystal as it is, eV/atom."""
     from ase import Atoms
 
-    calculator = load(name)
-
-    def energy(crystal: Crystal) -> float:
-        atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
-        atoms.calc = calculator
-        return float(atoms.get_potential_energy()) / crystal.n_sites
-
-    return energy
+    atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
+    atoms.calc = calculator
+    return float(atoms.get_potential_energy()) / crystal.n_sites
 
 
 @contextlib.contextmanager

@@ -206,8 +206,7 @@ def relax_one(
     try:
         done = _relax(crystal, calculators, settings)
         if second is not None:
-            energy, _, _ = _evaluate(second, done.crystal.numbers, done.crystal.lattice, done.crystal.frac_coords)
-            done = replace(done, second_energy=energy / done.crystal.n_sites)
+            done = replace(done, second_energy=potentials.energy_of(done.crystal, second))
     except _GiveUpError as error:
         return Failure("relax", str(error), crystal.source)
     except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it

@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,12 @@ from invdesign.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import SYMBOLS, atomic_number
-from invdesign.energy import TERMS, EnergyScale, design_row
+from invdesign.energy import MP2020, TERMS, EnergyScale, design_row, published
 from invdesign.progress import shown
 from invdesign.represent.genes import lattices_from_parameters
 from invdesign.workers import Lost, Workers
 
-MP2020 = {
-    "H anion": -0.179, "N anion": -0.361, "O anion": -0.687, "F anion": -0.462, "Si anion": 0.071,
-    "S anion": -0.503, "Cl anion": -0.614, "Se anion": -0.472, "Br anion": -0.534, "Sb anion": -0.192,
-    "Te anion": -0.422, "I anion": -0.379, "O peroxide": -0.465, "O superoxide": -0.161,
-    "V +U": -1.7, "Cr +U": -1.999, "Mn +U": -1.668, "Fe +U": -2.256, "Co +U": -1.638, "Ni +U": -2.541,
-    "Mo +U": -3.202, "W +U": -4.438,
-}  # fmt: skip
-"""The published MP2020 corrections, eV per atom: what the terms are shrunk to where data are few."""
+TABLES = Path(__file__).parent.parent / "invdesign" / "tables"
 ELEMENT_PRIOR, TERM_PRIOR = 0.1, 0.1
 """How far an element's or a term's coefficient is expected to lie from its prior, eV."""
 FOLDS = 5
@@ -65,17 +59,23 @@ def main() -> None:
     parser.add_argument("--corrected", action="store_true", help="its energies contain the MP2020 corrections")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="CSV of energies already computed; extended")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--second", help="fit only how to put this second potential together with the first")
+    parser.add_argument("--second-cache", type=Path)
     given = parser.parse_args()
     reference = references(given.data)
-    sample = joined(known(given.data, given.known), new(given.data, given.new, reference))
-    energies = compute(sample.crystals, given.potential, given.workers, given.cache)
-    corrected = given.corrected or given.potential == "chgnet"
-    scale = fit(sample, energies, reference, potentials.find(given.potential).version, corrected)
-    name = given.potential.replace(":", "_")
-    out = given.out or Path(__file__).parent.parent / "invdesign" / "tables" / f"energy_scale_{name}.json"
+    out = TABLES / f"energy_scale_{given.potential.replace(':', '_')}.json"
+    if given.second:
+        scale = with_second(given, new(given.data, given.new, reference, ("valid", "test")))
+        figures = scale.seconds[given.second]
+    else:
+        sample = joined(known(given.data, given.known), new(given.data, given.new, reference, ("train",)))
+        energies = compute(sample.crystals, given.potential, given.workers, given.cache)
+        corrected = given.corrected or given.potential == "chgnet"
+        scale = fit(sample, energies, reference, potentials.find(given.potential).version, corrected)
+        figures = {k: v for k, v in scale.notes.items() if not k.endswith("per_element")}
     scale.save(out)
-    print(json.dumps({k: v for k, v in scale.notes.items() if not k.endswith("per_element")}, indent=1))
+    published("mp2020", reference).save(TABLES / "energy_scale_mp2020.json")
+    print(json.dumps(figures, indent=1))
 
 
 def known(data: Path, n: int) -> Sample:
@@ -89,8 +89,8 @@ def known(data: Path, n: int) -> Sample:
     return Sample(crystals, rows.formation_energy_per_atom.to_numpy(), np.zeros(n, dtype=np.bool_))
 
 
-def new(data: Path, n: int, reference: dict[str, float]) -> Sample:
-    """Crystals of Alexandria of compositions that the Materials Project does not hold, in no test system."""
+def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str]) -> Sample:
+    """Crystals of Alexandria of compositions that the Materials Project does not hold, in given splits."""
     table = pd.read_parquet(data / "alexandria_eos.parquet")
     table = table.assign(
         atomic_numbers=[np.array([atomic_number(s) for s in species]) for species in table.species],
@@ -103,7 +103,7 @@ def new(data: Path, n: int, reference: dict[str, float]) -> Sample:
         *pd.read_parquet(data / "convex_hull.parquet").formula,
     }
     usable = ~np.array([reduced_formula(numbers) in seen for numbers in table.atomic_numbers])
-    usable &= by_chemical_system([chemical_system(z) for z in table.atomic_numbers], seed=0) == "train"
+    usable &= np.isin(by_chemical_system([chemical_system(z) for z in table.atomic_numbers], seed=0), splits)
     rows = choose(table[usable], n)
     crystals = [crystal_of(row) for row in rows.to_dict("records")]
     names, prior = priors(reference, corrected=False)
@@ -228,6 +228,43 @@ def fit(
             "crystals_per_element": {e: int((shares[:, i] > 0).sum()) for i, e in enumerate(elements)},
         },
     )
+
+
+def with_second(given: argparse.Namespace, sample: Sample) -> EnergyScale:
+    """The shipped scale with the agreement of a second potential, fitted on new crystals left out of both.
+
+    Squared errors of the mean are regressed on the scale's variance and on the squared difference (non-negative).
+    """
+    scale, other = EnergyScale.load(given.potential), EnergyScale.load(given.second)
+    energies = compute(sample.crystals, given.potential, given.workers, given.cache)
+    others = compute(sample.crystals, given.second, given.workers, given.second_cache)
+    first = [scale.formation_energy(c, e) for c, e in zip(sample.crystals, energies, strict=True)]
+    second = [other.formation_energy(c, e) for c, e in zip(sample.crystals, others, strict=True)]
+    error = np.array([v.mean for v in first]) - sample.formation
+    difference = np.array([v.mean for v in second]) - sample.formation - error
+    weight = float(np.clip(-(error @ difference) / (difference @ difference), 0.0, 1.0))
+    mean = error + weight * difference
+    cut = np.minimum(np.abs(mean), np.quantile(np.abs(mean), 0.98))
+    std = np.array([v.std for v in first])
+    (base, slope), _ = nnls(np.column_stack([std**2, difference**2]), cut**2)
+    combined = np.sqrt(base * std**2 + slope * difference**2)
+    order = np.argsort(np.abs(difference))
+    agreement = {
+        "weight": round(weight, 3),
+        "base": round(float(np.sqrt(base)), 3),
+        "slope": round(float(np.sqrt(slope)), 3),
+        "interval": round(float(np.quantile(np.abs(mean) / combined, 0.9)), 3),
+        "notes": {
+            "first_and_mean": errors(error, mean),
+            "covered_by_90_percent_interval_of_first": round(
+                float((np.abs(error) <= scale.interval * std).mean()), 3
+            ),
+            "mean_absolute_error_by_third_of_agreement": [
+                round(float(np.abs(mean[part]).mean()), 4) for part in np.array_split(order, 3)
+            ],
+        },
+    }
+    return replace(scale, seconds={**scale.seconds, given.second: agreement})
 
 
 def errors(before: FloatArray, after: FloatArray) -> dict[str, float]:
