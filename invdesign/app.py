@@ -113,17 +113,17 @@ def design(
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
     """
-    from invdesign.campaign import Campaign
+    from invdesign.campaign import Campaign, with_component
 
     if relaxations is not None:
         query = replace(query, relaxations=relaxations)
-    targets = _campaign_targets(query)
+    with_component(query)
     if query.generator not in (*build.generator_names(), "mixture"):
         raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
     folder = None if out is None else export.new_folder(Path(out))
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
-    with Campaign(query, seed, parts, ledger, targets=targets, progress=progress) as campaign:
+    with Campaign(query, seed, parts, ledger, progress=progress) as campaign:
         return _finish(campaign, folder)
 
 
@@ -155,22 +155,11 @@ def resume(folder: str | Path, workers: int | None = None, progress: Progress = 
         header.seed,
         build.default_parts(query, workers),
         path,
-        targets=[Target.parse(t) for t in settings["targets"]],
         sizes=Sizes(**settings["sizes"]),
         policy=GatePolicy(**settings["policy"]),
         progress=progress,
     ) as campaign:
         return _finish(campaign, folder)
-
-
-def _campaign_targets(query: Query) -> tuple[Target, ...]:
-    """The query's targets and its component's constraints, each once."""
-    if query.component is None:
-        return query.targets
-    from invdesign.config import load_component
-
-    wanted = (*query.targets, *load_component(query.component).constraints)
-    return tuple({str(t): t for t in wanted}.values())
 
 
 def _finish(campaign: Campaign, folder: Path | None) -> Result:
@@ -567,16 +556,17 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
+    from invdesign.campaign import with_component
     from invdesign.select import rank_known
 
-    _campaign_targets(query)
+    targets = with_component(query).targets
     folder = export.new_folder(Path(out))
     items = _read(paths, None, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
     estimates = _estimates(crystals, progress)
     selection = rank_known(crystals, estimates, query, n=n)
     files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
-    rows = _ranked_rows(selection, _campaign_targets(query), files)
+    rows = _ranked_rows(selection, targets, files)
     listed = {int(row.candidate.id) for row in selection.rows}
     for index in sorted(set(range(len(crystals))) - listed):
         why = rank_known([crystals[index]], [estimates[index]], query).rejected or ["ranked lower"]

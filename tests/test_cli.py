@@ -1,0 +1,269 @@
+"""The command line: one clear line for every wrong input, good items processed, runs that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_parts import fake_parts
+
+from invdesign import build, export
+from invdesign.cli import run
+from invdesign.crystal import Crystal
+from invdesign.records import Conditions, Failure
+from invdesign.represent.genes import decode
+from invdesign.testing import good_crystals
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast parts in the place of the shipped ones."""
+    monkeypatch.setattr(build, "default_parts", lambda query, workers=None: fake_parts())
+
+
+def failing(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> str:
+    """Run a command that must fail with one line on stderr and nothing on stdout; returns the line."""
+    assert run(args) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("invdesign: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["design", "--target", "stiffness>=3"], ["'stiffness'", "bulk_modulus"]),
+        (["design", "--target", "bulk_modulus>200"], ["'bulk_modulus>200'", "name>=v"]),
+        (["design", "--target", "bulk_modulus>=9000"], ["9000", "0.1 to 700 GPa"]),
+        (["design", "--target", "density>=8", "--target", "density<=4"], ["contradict", "8", "4"]),
+        (["design", "--elements", "Ti,Xx"], ["'Xx'", "elements"]),
+        (["design", "--required", "Co", "--exclude", "Co,Pb"], ["Co", "wanted and excluded"]),
+        (["design", "--space-group", "231"], ["'231'", "1 to 230"]),
+        (["design", "--generator", "magic"], ["'magic'", "vae"]),
+        (["design", "--component", "spoon"], ["'spoon'", "cutting_tool"]),
+        (["design", "--search", "luck"], ["'luck'", "optuna, none"]),
+        (["design", "-n", "none"], ["'none'", "integer"]),
+        (["design", "missing.yaml"], ["missing.yaml", "No such file"]),
+        (["resume", "nowhere"], ["nowhere", "no run"]),
+        (["generate", "magic", "--out", "x"], ["'magic'", "vae"]),
+        (["predict", "nowhere.cif", "--out", "x.csv"], ["nowhere.cif", "exists"]),
+        (["report", "nowhere"], ["nowhere", "candidates.csv"]),
+        (["check", "nothing"], ["'nothing'", "module:Class"]),
+        (["check", "os.path:Nothing"], ["os.path:Nothing"]),
+        (["paint"], ["paint"]),
+    ],
+)
+def test_wrong_input_is_one_line_that_says_what_is_allowed(
+    args: list[str],
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = failing(capsys, *args)
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("targets: ['bulk_modulus>=1'\n", ["valid YAML"]),
+        ("- a\n- b\n", ["a mapping"]),
+        ("wishes: [diamond]\n", ["'wishes'", "targets"]),
+    ],
+)
+def test_a_wrong_query_file_is_one_line(
+    text: str, words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "query.yaml"
+    path.write_text(text)
+    line = failing(capsys, "design", str(path), "--out", str(tmp_path / "run"))
+    assert all(word in line for word in words), line
+
+
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(query: object, workers: object = None) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(build, "default_parts", broken)
+    line = failing(capsys, "design", "--out", str(tmp_path / "run"), code=1)
+    assert "ZeroDivisionError" in line
+    assert "INVDESIGN_DEBUG=1" in line
+    monkeypatch.setenv("INVDESIGN_DEBUG", "1")
+    assert run(["design", "--out", str(tmp_path / "other")]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_used_is_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.tex").touch()
+    assert "not empty" in failing(capsys, "design", "--out", str(full))
+    assert "cannot be written" in failing(capsys, "design", "--out", str(full / "thesis.tex" / "run"))
+    cif = str(export.plain_cif(good_crystals()[0])[0])
+    (tmp_path / "a.cif").write_text(cif)
+    assert "is a folder" in failing(capsys, "validate", str(tmp_path / "a.cif"), "--out", str(full))
+    assert [p.name for p in full.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write into a read-only folder")
+def test_a_read_only_folder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "cannot be written: Permission denied" in failing(capsys, "design", "--out", str(tmp_path / "run"))
+
+
+def test_design_makes_a_run_folder(fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    args = ["--target", "bulk_modulus>=150", "--exclude", "Co", "-n", "4", "--relaxations", "24", "--seed", "3"]
+    assert run(["design", *args, "--out", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    table = pd.read_csv(folder / "candidates.csv")
+    assert len(table) == 4
+    assert list(table["rank"]) == [1, 2, 3, 4]
+    assert (table["energy_above_hull"] <= 0.1).all()
+    assert set(table) >= {"bulk_modulus", "bulk_modulus_std", "energy_above_hull_std", "formula", "space_group"}
+    assert set(table) >= {"verdict_novelty", "generator", "reason", "id", "pareto", "score", "decomposes_into"}
+    assert not table["formula"].str.contains("Co(?![a-z])").any()
+    for row in table.itertuples():
+        assert (folder / row.file).exists()
+        assert row.formula in shown
+        assert str(row.file).endswith(f"_{row.formula}_{row.space_group}.cif")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["query"]["targets"] == ["bulk_modulus>=150"]
+    assert record["seed"] == 3
+    assert record["found"] == 4
+    assert record["funnel"]["propose"]["entered"] > 24
+    assert record["versions"]["invdesign"]
+    assert "<table id='candidates'>" in (folder / "report.html").read_text()
+    assert (folder / export.LEDGER).exists()
+
+
+def test_flags_and_a_query_file_are_alike_and_flags_win(fakes: None, tmp_path: Path) -> None:
+    path = tmp_path / "query.yaml"
+    path.write_text("targets: ['bulk_modulus>=150']\nexclude: [Co]\nn: 3\nrelaxations: 12\nseed: 5\n")
+    flags = ["--target", "bulk_modulus>=150", "--exclude", "Co", "--relaxations", "12", "--seed", "5"]
+    assert run(["design", *flags, "-n", "2", "--out", str(tmp_path / "a")]) == 0
+    assert run(["design", str(path), "-n", "2", "--out", str(tmp_path / "b")]) == 0
+    first, second = ((tmp_path / x / "candidates.csv").read_text() for x in "ab")
+    assert first == second
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["query"]["n"] == 2
+
+
+def test_fewer_than_asked_is_said_and_is_no_error(
+    fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["design", "-n", "500", "--relaxations", "8", "--out", str(folder)]) == 0
+    assert "of 500 wanted" in capsys.readouterr().out
+    assert "of 500 wanted" in json.loads((folder / "run.json").read_text())["shortfall"]
+
+
+def test_a_finished_run_resumes_to_the_same_list(
+    fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["design", "-n", "3", "--relaxations", "12", "--out", str(folder)]) == 0
+    before = (folder / "candidates.csv").read_text()
+    (folder / "candidates.csv").unlink()
+    assert run(["resume", str(folder)]) == 0
+    assert (folder / "candidates.csv").read_text() == before
+    capsys.readouterr()
+    assert "go on with: invdesign resume" in failing(capsys, "design", "--out", str(folder))
+
+
+def test_a_truncated_ledger_is_one_line_and_is_left_alone(
+    fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["design", "-n", "3", "--relaxations", "8", "--out", str(folder)]) == 0
+    capsys.readouterr()
+    ledger = folder / export.LEDGER
+    content = ledger.read_bytes()[:5000]
+    ledger.write_bytes(content)
+    line = failing(capsys, "resume", str(folder))
+    assert "ledger" in line
+    assert ledger.read_bytes() == content
+
+
+class Cubes:
+    """A generator for the tests: rock salts, and every fifth item fails."""
+
+    def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
+        for k in range(n):
+            gene = good_crystals()[0].gene
+            assert gene is not None
+            yield Failure("generate", "out of luck") if k % 5 == 4 else decode([gene])[0]
+
+
+def test_generate_writes_crystals_and_names_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "generator", lambda name: Cubes())
+    for form in ("cif", "extxyz"):
+        folder = tmp_path / form
+        assert run(["generate", "vae", "-n", "10", "--format", form, "--out", str(folder)]) == 0
+        assert "8 crystals, 2 failed" in capsys.readouterr().out
+        table = pd.read_csv(folder / "candidates.csv")
+        assert list(table["failure"].notna()) == [k % 5 == 4 for k in range(10)]
+        assert table["failure"][4] == "generate: out of luck"
+    assert len(list((tmp_path / "cif" / "cif").iterdir())) == 8
+    assert run(["validate", str(tmp_path / "extxyz" / "candidates.extxyz"), "--out", str(tmp_path / "v.csv")]) == 0
+    verdicts = pd.read_csv(tmp_path / "v.csv")
+    assert (verdicts["formula"] == "MgO").all()
+    assert list(verdicts["verdict_uniqueness"]) == ["pass"] + 7 * ["fail"]
+    assert (verdicts["verdict_novelty"] == "fail").all()
+
+
+def test_one_corrupt_file_among_good_ones_is_a_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    names = export.write_cifs(good_crystals(), tmp_path)
+    (tmp_path / names[2]).write_text("data_broken\n_cell_length_a oops\n")
+    out = tmp_path / "verdicts.csv"
+    assert run(["validate", str(tmp_path / "cif"), "--out", str(out)]) == 0
+    assert "5 crystals, 1 failed" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert len(table) == len(names)
+    assert list(table["failure"].notna()) == [k == 2 for k in range(len(names))]
+    assert table["failure"][2].startswith("read: ")
+
+
+def test_check_reports_each_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "distances"]) == 0
+    assert "5 of 5 promises kept" in capsys.readouterr().out
+    assert run(["check", "test_cli_parts:Moody"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL  gives the same answer twice" in out
+
+
+def test_help_is_fast_and_threads_are_one() -> None:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "invdesign", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Target properties in" in done.stdout
+    assert time.perf_counter() - start < 5.0  # on a busy machine; CPU time is held by test_imports
+    code = (
+        "import invdesign.cli as c, os; c.run = lambda args: print(os.environ['OMP_NUM_THREADS']) or 0; c.main()"
+    )
+    free = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    for given, wanted in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=free | given, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == wanted
