@@ -20,13 +20,16 @@ from invdesign import __version__, element_data
 from invdesign.config import load_component
 from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError, InvdesignError, PartError
+from invdesign.learn import learn
 from invdesign.ledger import Header, Ledger, Shard
 from invdesign.metrics import Funnel, StageCount, accepted, meets_targets
 from invdesign.pipeline import (
     LENIENT,
     POLICY,
     Asked,
+    Derive,
     GatePolicy,
+    Merit,
     Parts,
     acquire,
     check,
@@ -34,6 +37,7 @@ from invdesign.pipeline import (
     estimate,
     place,
     predict,
+    promising,
     propose,
     relax,
     relaxed,
@@ -62,12 +66,14 @@ class Sizes:
     Attributes:
         rounds: number of rounds that the relaxations are shared among.
         proposals: crystals generated for each relaxation.
+        inspections: of these, how many are looked at closely.
         requests: requests in a round.
         margin: a campaign ends early after a round with `margin * query.n` accepted on-target candidates.
     """
 
     rounds: int = 4
-    proposals: int = 60
+    proposals: int = 40
+    inspections: int = 8
     requests: int = 8
     margin: float = 2.0
 
@@ -133,6 +139,7 @@ class Campaign:
         targets: Sequence[Target] | None = None,
         sizes: Sizes = SIZES,
         policy: GatePolicy = POLICY,
+        merit: Merit | None = None,
         progress: Progress = quiet,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
@@ -145,6 +152,8 @@ class Campaign:
             targets: what to search for; None: the query's targets and its component's constraints.
             sizes: of rounds.
             policy: of the gate.
+            merit: a desirability from 0 to 1 of an estimate of a crystal, for wishes that bounds cannot say (a
+                component's material indices); multiplies the gate's priority and the score.
             progress: is told (stage, done, total).
 
         Raises:
@@ -158,10 +167,10 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.progress = policy, progress
+        self.policy, self.merit, self.progress = policy, merit, progress
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (Asked(wanted), *self.parts.screens)
-        self.derives = any(get_property(t.name).derived for t in self.targets)
+        self.derives = merit is not None or any(get_property(t.name).derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger)
 
@@ -214,6 +223,10 @@ class Campaign:
     def selected(self) -> list[Evaluation]:
         """Rows of the finished rounds on which a relaxation was spent."""
         return [row for row in self.rows if row.selected]
+
+    def correction(self) -> Derive | None:
+        """What the relaxations of earlier rounds say about the gate's errors."""
+        return learn(self.selected)
 
     @property
     def _rounds(self) -> int:
@@ -294,13 +307,13 @@ class _Round:
         """Every row of the round, as far as it came."""
         targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
         rows = self._proposals(self._requests())
-        rows = self._gate(rows)
-        rows = self._relax(rows)
+        rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.merit)
+        rows = self._relax(self._gate(rows, self._inspect(rows)))
         rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
         rows = self._stage("check", rows, _JUDGED, lambda r: check(r, self.parts.checks))
         rows = self._unique(rows)
         rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
-        return self._stage("score", rows, ("score",), lambda r: score(r, targets, limit))
+        return self._stage("score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.merit))
 
     def _requests(self) -> list[Request]:
         searcher = self.campaign.searcher
@@ -351,23 +364,38 @@ class _Round:
     def _estimate(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
         return estimate(rows, self.parts.surrogate, self.parts.derive)
 
-    def _gate(self, rows: list[Evaluation]) -> list[Evaluation]:
-        c = self.campaign
-        rows = acquire(rows, c.targets, c.query.max_energy_above_hull)
-        shard = Shard(self.number, "gate")
+    def _inspect(self, rows: list[Evaluation]) -> list[Evaluation]:
+        """The most promising rows, judged by the dearer checks."""
+        c, resumed = self.campaign, self.resumed
+        most = self.relaxations * c.sizes.inspections if self.parts.inspections else len(rows)
+        top, reasons = promising(rows, most, c.selected)
+        self._count(Shard(self.number, "rank"), StageCount(len(top) + sum(reasons.values()), len(top), reasons))
+        self.resumed = resumed
+        if not self.parts.inspections:
+            return top
+        self._tell("inspect", 0, len(top))
+        top = self._stage("inspect", top, _JUDGED, lambda r: screen(r, self.parts.inspections))
+        self._tell("inspect", len(top), len(top))
+        return top
+
+    def _gate(self, rows: list[Evaluation], top: list[Evaluation]) -> list[Evaluation]:
+        """All rows, with what was found of the inspected ones, those chosen for relaxation marked."""
+        c, shard = self.campaign, Shard(self.number, "gate")
+        judged = {row.candidate.id: row for row in top}
+        rows = [judged.get(row.candidate.id, row) for row in rows]
         if self.ledger is not None and shard in self._marks:
             self._count(shard)
             return self.ledger.load(shard, rows)
         start = time.perf_counter()
         rng = np.random.default_rng(seed_of(c.seed, "gate", self.number))
-        chosen, reasons = select(rows, self.relaxations, c.selected, rng, c.policy)
-        passed = sum(row.selected for row in chosen)
-        counts = StageCount(passed + sum(reasons.values()), passed, reasons, time.perf_counter() - start)
+        marked, reasons = select(top, self.relaxations, c.selected, rng, c.policy)
+        chosen = {row.candidate.id: row for row in marked if row.selected}
+        counts = StageCount(len(chosen) + sum(reasons.values()), len(chosen), reasons, time.perf_counter() - start)
         if self.ledger is not None:
-            changed = [row for row in chosen if row.selected]
-            self.ledger.save(shard, changed, ("selected", "acquisition"), asdict(counts), counts.seconds)
+            fields = ("selected", "acquisition")
+            self.ledger.save(shard, list(chosen.values()), fields, asdict(counts), counts.seconds)
         self._count(shard, counts)
-        return chosen
+        return [chosen.get(row.candidate.id, row) for row in rows]
 
     def _relax(self, rows: list[Evaluation]) -> list[Evaluation]:
         shard = Shard(self.number, "relax")

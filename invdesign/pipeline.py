@@ -1,6 +1,7 @@
 """The stages between a request and a scored crystal, as functions on lists of evaluations.
 
-    propose -> screen -> predict -> gate -> relax -> place -> check -> unique -> estimate -> score
+    propose -> screen -> predict -> acquire -> inspect -> select -> relax -> place -> check -> unique -> estimate
+    -> score
 
 Every stage returns as many rows as it was given, in the same order: it marks rows and never drops one.
 """
@@ -34,6 +35,7 @@ from invdesign.records import (
 from invdesign.represent.genes import canonical_skeleton
 
 Derive = Callable[[Estimate, Crystal], Estimate]
+Merit = Callable[[Estimate, Crystal], float]
 LENIENT = frozenset({"charge_balance", "disorder"})
 """Validators whose UNKNOWN does not keep a row from the final list."""
 
@@ -55,7 +57,8 @@ class Parts:
         generators: generators by name; a request names one of them.
         gate: predicts properties of unrelaxed crystals, thousands a second.
         surrogate: predicts properties of relaxed crystals.
-        screens: cheap checks of proposals, cheapest first.
+        screens: checks of every proposal that take well below a millisecond, cheapest first.
+        inspections: dearer checks, of the proposals that the gate finds most promising.
         relaxer: relaxes, and puts energies on the reference's scale; an `EachRelaxer` is used as such.
         reference: the hull and the known crystals.
         checks: checks of relaxed crystals.
@@ -74,6 +77,7 @@ class Parts:
     unique: Validator
     derive: Derive
     provenance: Mapping[str, str] = field(default_factory=dict)
+    inspections: tuple[Validator, ...] = ()
 
 
 class Asked:
@@ -249,37 +253,42 @@ def acquire(
     rows: Sequence[Evaluation],
     targets: Sequence[Target],
     limit: float,
-    correction: Callable[[Evaluation], float] | None = None,
+    correct: Derive | None = None,
+    merit: Merit | None = None,
 ) -> list[Evaluation]:
     """Fill `acquisition` of every row that has not failed.
 
     It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`, both from the gate's estimate.
+    `limit`, both from the gate's estimate, times the merit.
 
     Args:
         rows: gated rows.
         targets: what is wished for.
         limit: eV/atom.
-        correction: factor for a row, learned from earlier rounds.
+        correct: takes the gate's estimate of a crystal to what earlier rounds make of it.
+        merit: a desirability from 0 to 1 of what bounds cannot say, such as a component's indices.
     """
     return [
         row
         if row.failed or row.gate is None
-        else replace(row, acquisition=_promise(row, targets, limit, correction))
+        else replace(row, acquisition=_promise(row.gate, row.candidate.crystal, targets, limit, correct, merit))
         for row in rows
     ]
 
 
 def _promise(
-    row: Evaluation,
+    found: Estimate,
+    crystal: Crystal,
     targets: Sequence[Target],
     limit: float,
-    correction: Callable[[Evaluation], float] | None,
+    correct: Derive | None,
+    merit: Merit | None,
 ) -> float:
-    assert row.gate is not None
-    on_target = target_probability(targets, row.gate)
-    stable = below(limit, row.gate.values.get("energy_above_hull"))
-    return on_target * stable * (1.0 if correction is None else correction(row))
+    if correct is not None:
+        found = correct(found, crystal)
+    on_target = target_probability(targets, found)
+    stable = below(limit, found.values.get("energy_above_hull"))
+    return on_target * stable * (1.0 if merit is None else merit(found, crystal))
 
 
 def select(
@@ -305,6 +314,33 @@ def select(
     Returns:
         All rows, those chosen marked `selected`, and the counts of those not chosen by reason.
     """
+    order, reasons = _ranked(rows, relaxed)
+    chosen = _fill(order, k, rng, policy)
+    reasons |= {row.candidate.id: "lower priority" for row in order if row.candidate.id not in chosen}
+    out = [replace(row, selected=True) if row.candidate.id in chosen else row for row in rows]
+    return out, dict(Counter(reasons.values()))
+
+
+def promising(
+    rows: Sequence[Evaluation], most: int, relaxed: Iterable[Evaluation]
+) -> tuple[list[Evaluation], dict[str, int]]:
+    """The rows that are worth a closer look, best first: at most `most`, each gene skeleton once.
+
+    Args:
+        rows: rows with their acquisition.
+        most: how many to look at.
+        relaxed: rows selected in earlier rounds.
+
+    Returns:
+        The rows, and the counts of those left out by reason.
+    """
+    order, reasons = _ranked(rows, relaxed)
+    reasons |= {row.candidate.id: "lower priority" for row in order[most:]}
+    return order[:most], dict(Counter(reasons.values()))
+
+
+def _ranked(rows: Sequence[Evaluation], relaxed: Iterable[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
+    """Rows that may be relaxed, best first, and why the others that have not failed may not, by id."""
     seen = {_skeleton(row) for row in relaxed}
     reasons: dict[str, str] = {}
     order = []
@@ -313,15 +349,12 @@ def select(
             continue
         if not _priority(row) > 0.0:
             reasons[row.candidate.id] = "no chance of being on target and stable"
-        elif _skeleton(row) in seen:
+        elif (key := _skeleton(row)) in seen:
             reasons[row.candidate.id] = "same gene as one already chosen"
         else:
-            seen.add(_skeleton(row))
+            seen.add(key)
             order.append(row)
-    chosen = _fill(order, k, rng, policy)
-    reasons |= {row.candidate.id: "lower priority" for row in order if row.candidate.id not in chosen}
-    out = [replace(row, selected=True) if row.candidate.id in chosen else row for row in rows]
-    return out, dict(Counter(reasons.values()))
+    return order, reasons
 
 
 def _priority(row: Evaluation) -> float:
@@ -417,19 +450,24 @@ def place(rows: Sequence[Evaluation], reference: Reference) -> list[Evaluation]:
     ]
 
 
-def score(rows: Sequence[Evaluation], targets: Sequence[Target], limit: float) -> list[Evaluation]:
+def score(
+    rows: Sequence[Evaluation], targets: Sequence[Target], limit: float, merit: Merit | None = None
+) -> list[Evaluation]:
     """Fill `score` of every relaxed row.
 
     It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`; 0 for a row that failed.
+    `limit`, times the merit; 0 for a row that failed.
     """
-    return [row if row.relaxation is None else replace(row, score=_score(row, targets, limit)) for row in rows]
+    return [
+        row if row.relaxation is None else replace(row, score=_score(row, targets, limit, merit)) for row in rows
+    ]
 
 
-def _score(row: Evaluation, targets: Sequence[Target], limit: float) -> float:
-    if row.failed:
+def _score(row: Evaluation, targets: Sequence[Target], limit: float, merit: Merit | None) -> float:
+    if row.failed or row.estimate is None:
         return 0.0
-    return target_probability(targets, row.estimate) * below(limit, row.energy_above_hull)
+    chance = target_probability(targets, row.estimate) * below(limit, row.energy_above_hull)
+    return chance * (1.0 if merit is None else merit(row.estimate, row.crystal))
 
 
 def count(before: Sequence[Evaluation], after: Sequence[Evaluation], seconds: float = 0.0) -> StageCount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -66,9 +67,10 @@ def test_the_funnel_adds_up() -> None:
     stages = campaign.funnel.stages
     for count in stages.values():
         assert count.entered == count.passed + sum(count.rejected.values())
-    for earlier, later in (("propose", "screen"), ("screen", "predict"), ("predict", "gate"), ("gate", "relax")):
-        assert stages[earlier].passed == stages[later].entered
-    for earlier, later in (("relax", "place"), ("place", "check"), ("check", "unique"), ("unique", "estimate")):
+    order = ["propose", "screen", "predict", "rank", "inspect", "gate"]
+    order += ["relax", "place", "check", "unique", "estimate", "score"]
+    assert list(stages) == order
+    for earlier, later in itertools.pairwise(order):
         assert stages[earlier].passed == stages[later].entered
     assert stages["propose"].entered == 12 * 8 == len(campaign.rows) + len(campaign.failures)
     assert stages["gate"].passed == 12 == sum(step.counts["selected"] for step in steps)
@@ -111,6 +113,17 @@ def test_a_ledger_changes_nothing_and_gives_a_finished_run_back(tmp_path: Path, 
     assert fingerprint(again) == whole
     assert all(step.resumed for step in steps)
     assert not log.exists()
+
+
+def test_dear_checks_are_spent_on_the_promising_only() -> None:
+    campaign, _ = finished(sizes=replace(SIZES, proposals=30, inspections=2))
+    stages = campaign.funnel.stages
+    assert stages["inspect"].entered == 2 * 12 < stages["predict"].passed
+    looked_at = [row for row in campaign.rows if "novelty" in row.verdicts]
+    assert len(looked_at) == 24 and all(row in looked_at for row in campaign.selected)
+    plain = replace(fake_parts(), inspections=())
+    campaign, _ = finished(parts=plain)
+    assert "inspect" not in campaign.funnel.stages and campaign.accepted
 
 
 def test_it_ends_early_when_enough_are_found() -> None:
@@ -313,7 +326,7 @@ def test_progress_is_told_in_order() -> None:
     with Campaign(QUERY, 0, fake_parts(), sizes=SIZES, progress=lambda *t: told.append(t)) as campaign:
         campaign.step()
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["round 1: generate and screen", "round 1: relax"]
+    assert stages == ["round 1: generate and screen", "round 1: inspect", "round 1: relax"]
     for stage in stages:
         done = [d for s, d, _ in told if s == stage]
         assert done == sorted(done)

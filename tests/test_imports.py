@@ -23,7 +23,7 @@ LAYERS = (
     "composition symmetry distances registry config element_data element_features workers subspace matching",
     "data represent hull known disorder reference cif ledger novelty",
     "surrogates relax potentials energy elastic generators validators",
-    "pipeline search select campaign metrics mechanics",
+    "pipeline search select campaign metrics mechanics learn",
     "build app export report charts cli web testing training",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""

@@ -215,8 +215,10 @@ def test_extremes_order_rows() -> None:
 def test_acquisition_is_the_product_of_both_chances() -> None:
     (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1)
     assert out.acquisition == pytest.approx(0.25)
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, correction=lambda _: 0.5)
+    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, merit=lambda found, crystal: 0.5)
     assert out.acquisition == pytest.approx(0.125)
+    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, correct=lambda found, crystal: Estimate({}))
+    assert out.acquisition == 0.0
     failed = row(failure=Failure("screen", "x"))
     assert acquire([failed], K250, 0.1) == [failed]
 
