@@ -36,6 +36,8 @@ TRAINERS: dict[str, str] = {
 
 SCREENS = ("distances", "charge_balance", "symmetry", "novelty", "disorder")
 """Validators of proposals, cheapest first."""
+INSPECTIONS = ("symmetry", "novelty", "disorder")
+"""Those of them that take milliseconds: a campaign spends them on the most promising proposals only."""
 CHECKS = ("distances", "charge_balance", "symmetry", "novelty", "disorder", "stability")
 """Validators of relaxed crystals."""
 TRAINED = ("vae.safetensors", "surrogate_gate.safetensors", "surrogate_relaxed.safetensors")
@@ -63,7 +65,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         generators=generators(query.generator),
         gate=surrogate("gate"),
         surrogate=surrogate("relaxed"),
-        screens=tuple(validator(name, known) for name in SCREENS),
+        screens=tuple(validator(name, known) for name in SCREENS if name not in INSPECTIONS),
+        inspections=tuple(validator(name, known) for name in INSPECTIONS),
         relaxer=potential,
         reference=known,
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
