@@ -103,6 +103,7 @@ class Selection:
     Attributes:
         ranked: the list, best first.
         rejected: number of rows that were not eligible, by reason.
+        objections: the reason by candidate id, for each of these rows.
         n_rows: rows looked at.
         n_eligible: rows that could have been listed.
         weights: weight by objective.
@@ -117,6 +118,7 @@ class Selection:
     weights: Mapping[str, float]
     component: str
     n_wanted: int
+    objections: Mapping[str, str]
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -201,6 +203,7 @@ def rank(
         weights={o.name: o.weight for o in objectives},
         component=chosen_component.name,
         n_wanted=n,
+        objections={row.candidate.id: reason for row, reason in zip(rows, reasons, strict=True) if reason},
     )
 
 

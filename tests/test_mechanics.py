@@ -181,9 +181,9 @@ def test_derived_uncertainty_grows_and_is_exact_where_it_is_known():
     rough, fine = (m.derive(estimate(242, 182, r), TIC).values for r in (0.2, 0.05))
     for name in ("youngs_modulus", "poisson_ratio", "vickers_hardness", "fracture_toughness"):
         assert rough[name].std > fine[name].std
-    # ln(K/G) has the variance s² (1 + 1 - 2 * 0.7); its mean of 256 samples is good to about 9 % in std.
+    # ln(K/G) has the variance s² (1 + 1 - 2 * 0.5); its mean of 256 samples is good to about 9 % in std.
     spread = m.log_spread(fine["pugh_ratio"])
-    assert spread == pytest.approx(0.05 * np.sqrt(0.6), rel=0.15)
+    assert spread == pytest.approx(0.05, rel=0.15)
     assert m.derive(estimate(242, 182, 0.0), TIC).values["youngs_modulus"].std == 0
 
 

@@ -103,7 +103,7 @@ def test_ineligible_rows_are_counted_by_reason(bad, reason):
     query = Query(targets=HARD.targets, exclude=["Co"], n=3)
     chosen = select.rank([row("a"), bad], query)
     assert [r.row.candidate.id for r in chosen.ranked] == ["a"]
-    assert chosen.rejected == {reason: 1}
+    assert chosen.rejected == {reason: 1} and chosen.objections == {"x": reason}
     assert (chosen.n_rows, chosen.n_eligible) == (2, 1)
     assert reason in chosen.shortfall
 
