@@ -284,21 +284,15 @@ def sample_coordinates(
     """The batch with free coordinates drawn orbit by orbit."""
     coords = batch.coords.clone()
     batch = replace(batch, coords=coords)
+    real, memories = geometry.read(context, batch)
     for orbit in range(batch.number.shape[1]):
-        if not (batch.freedom[:, orbit] > 0).any():
-            continue
+        hidden = geometry.next(geometry.places(context, batch)[:, orbit], real, memories)
         rows = (batch.freedom[:, orbit] > 0).nonzero()[:, 0]
-        hidden = geometry.hidden(context[rows], _head(batch, rows, orbit))[:, orbit]
-        for axis in range(3):
-            log_weight, centre, sharp = geometry.coordinate(axis, hidden, coords[rows, orbit])
+        for axis in range(int(batch.freedom[:, orbit].max())):
+            log_weight, centre, sharp = geometry.coordinate(axis, hidden[rows], coords[rows, orbit])
             k = torch.multinomial((log_weight / temperature).softmax(-1), 1, generator=rng)
             spread = (temperature / sharp.gather(1, k)[:, 0]).sqrt() / (2 * torch.pi)
             drawn = centre.gather(1, k)[:, 0] + spread * torch.randn(len(rows), generator=rng)
             free = batch.freedom[rows, orbit] > axis
             coords[rows, orbit, axis] = torch.where(free, drawn % 1.0, 0.0)
     return batch
-
-
-def _head(batch: GeneBatch, rows: Tensor, orbit: int) -> GeneBatch:
-    """Chosen rows; all orbits stay, because the skeleton is known as a whole."""
-    return batch.take(rows) if int(batch.length[rows].max()) > orbit else batch

@@ -71,6 +71,10 @@ class ConditionTensors(NamedTuple):
     restricted: Tensor
 
 
+Memory = tuple[Tensor, Tensor]
+"""Keys and values (b, heads, m, width / heads) of tokens that a layer has seen."""
+
+
 class Block(nn.Module):
     """One pre-norm transformer layer."""
 
@@ -84,11 +88,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(b, n, width) tokens under a (b or 1, n, n) boolean mask of who may look at whom."""
+        return self.remember(x, mask)[0]
+
+    def remember(self, x: Tensor, mask: Tensor, past: Memory | None = None) -> tuple[Tensor, Memory]:
+        """The same, with the keys and values of these tokens behind those of earlier ones in `past`.
+
+        With a past of m tokens the mask is (b or 1, n, m + n).
+        """
         b, n, w = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(b, n, w)))
-        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x))))), (k, v)
 
 
 class GeneEmbedding(nn.Module):
@@ -115,11 +128,21 @@ class GeneEmbedding(nn.Module):
         self.group = nn.Embedding(230, width)
         self.coordinate = nn.Linear(12, width)
         nn.init.normal_(self.own.weight, std=0.02)
+        self._all: Tensor | None = None
 
     def position(self, index: Tensor) -> Tensor:
         """Embedding of Wyckoff positions by their index in the table."""
+        if torch.is_grad_enabled() or self.training:
+            self._all = None
+            return F.embedding(index, self._positions())
+        if self._all is None:
+            self._all = self._positions()
+        return F.embedding(index, self._all)
+
+    def _positions(self) -> Tensor:
+        """(n_positions, width) embeddings of the whole table."""
         common = self.site(self.position_site) + self.rank(self.position_rank) + self.size(self.position_size)
-        return F.embedding(index, common + self.own.weight)
+        return common + self.own.weight
 
     def coords(self, coords: Tensor, freedom: Tensor) -> Tensor:
         """Embedding of free coordinates; those beyond the freedom are ignored."""
@@ -278,26 +301,51 @@ class GeometryDecoder(nn.Module):
 
     def hidden(self, context: Tensor, batch: GeneBatch) -> Tensor:
         """(b, n, width) states from which the coordinates of orbit k follow, given the lattice and orbits < k."""
-        e, n = self.embedding[0], batch.number.shape[1]
-        mask = batch.lattice_mask.float()
-        prefix = self.prefix(context, batch) + self.kind.weight[0]
-        cell = self.lattice_in(torch.cat([batch.lattice * mask, mask], dim=-1))
-        prefix = prefix + cell[:, None]
-        skeleton = e.position(batch.position) + e.element(batch.number)
-        placed = skeleton + e.coords(batch.coords, batch.freedom)
-        before = torch.cat([torch.zeros_like(placed[:, :1]), self.previous(placed[:, :-1])], dim=1)
-        x = torch.cat([prefix, skeleton + before + context[:, None] + self.kind.weight[1]], dim=1)
+        n = batch.number.shape[1]
+        x = torch.cat([self.skeleton(context, batch), self.places(context, batch)], dim=1)
         real = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
-        top = torch.cat(
-            [real[:, None, :].expand(-1, n + 1, -1), torch.zeros_like(real[:, :n])[:, None].expand(-1, n + 1, -1)],
-            -1,
-        )
+        skeleton_view = torch.cat([real, torch.zeros_like(batch.mask)], dim=-1)
+        top = skeleton_view[:, None, :].expand(-1, n + 1, -1)
         causal = torch.ones(n, n, dtype=torch.bool).tril()[None].expand(len(real), -1, -1)
         bottom = torch.cat([real[:, None, :].expand(-1, n, -1), causal], dim=-1)
         look = torch.cat([top, bottom], dim=1)
         for block in self.blocks:
             x = block(x, look)
         return self.norm(x[:, n + 1 :])
+
+    def skeleton(self, context: Tensor, batch: GeneBatch) -> Tensor:
+        """(b, n + 1, width) inputs that describe skeleton and cell."""
+        mask = batch.lattice_mask.float()
+        cell = self.lattice_in(torch.cat([batch.lattice * mask, mask], dim=-1))
+        return self.prefix(context, batch) + self.kind.weight[0] + cell[:, None]
+
+    def places(self, context: Tensor, batch: GeneBatch) -> Tensor:
+        """(b, n, width) inputs that ask for the coordinates of each orbit and tell where the one before it is."""
+        e = self.embedding[0]
+        orbits = e.position(batch.position) + e.element(batch.number)
+        placed = orbits + e.coords(batch.coords, batch.freedom)
+        before = torch.cat([torch.zeros_like(placed[:, :1]), self.previous(placed[:, :-1])], dim=1)
+        return orbits + before + context[:, None] + self.kind.weight[1]
+
+    def read(self, context: Tensor, batch: GeneBatch) -> tuple[Tensor, list[Memory]]:
+        """What every layer remembers of skeleton and cell, and (b, n + 1) which of these tokens are real."""
+        x, memories = self.skeleton(context, batch), []
+        real = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
+        for block in self.blocks:
+            x, memory = block.remember(x, real[:, None, :])
+            memories.append(memory)
+        return real, memories
+
+    def next(self, place: Tensor, real: Tensor, memories: list[Memory]) -> Tensor:
+        """(b, width) state of the next orbit, one of `places`; `memories` grow by it.
+
+        Called for orbits 0, 1, … this gives the columns of `hidden`, each at the cost of one token.
+        """
+        x, seen = place[:, None], memories[0][0].shape[2] + 1 - real.shape[1]
+        look = torch.cat([real, torch.ones(len(real), seen, dtype=torch.bool)], dim=1)[:, None, :]
+        for layer, block in enumerate(self.blocks):
+            x, memories[layer] = block.remember(x, look, memories[layer])
+        return self.norm(x[:, 0])
 
     def coordinate(self, axis: int, hidden: Tensor, coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mixture of free coordinate `axis` given those before it: log weights, centres (turns), sharpness.

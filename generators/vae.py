@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -18,12 +18,12 @@ from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.distances import shortest_ratio
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
-from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features
+from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features, to_batch
 from invdesign.generators.model import GeneVAE, Limits, SkeletonSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import canonical_skeleton, decode
-from invdesign.symmetry import space_group
+from invdesign.represent.genes import canonical, canonical_skeleton, decode
+from invdesign.symmetry import quick_space_group
 
 WEIGHTS = "vae.safetensors"
 CHUNK = 256
@@ -49,9 +49,9 @@ class SamplingConfig:
 class VAEGenerator:
     """Samples the autoencoder's prior under conditions.
 
-    A drawn gene is yielded when its geometry has no overlapping atoms within `geometry_draws` draws, spglib finds
-    the space group that the gene names, and its skeleton has not been yielded before in the same call. `counts`
-    holds how many draws each of these steps used up.
+    A drawn gene is yielded when its geometry has no overlapping atoms within `geometry_draws` draws, its symmetry
+    is that of the space group that it names, and its skeleton has not been yielded before in the same call.
+    `counts` holds how many draws each of these steps used up.
     """
 
     name = "vae"
@@ -101,6 +101,17 @@ class VAEGenerator:
         reason = f"no new crystal under these conditions within {self.sampling.attempts * n} draws"
         for _ in range(n - given):
             yield Failure("generate", reason)
+
+    @torch.no_grad()
+    def latent(self, crystals: Sequence[Crystal]) -> FloatArray:
+        """(n_crystals, latent_dimensions) latent means of crystals; rows of NaN for those without a gene."""
+        out = np.full((len(crystals), self.latent_dimensions), np.nan)
+        genes = {i: canonical(c.gene) for i, c in enumerate(crystals) if c.gene is not None}
+        if genes:
+            unknown = np.full((len(genes), len(CONDITION_PROPERTIES)), np.nan)
+            batch = to_batch(list(genes.values()), unknown, self.element_volume)
+            out[list(genes)] = self.model.eval().encoder(batch)[0].double().numpy()
+        return out
 
     def first_draws(self, n: int, rng: np.random.Generator) -> tuple[list[Crystal], int]:
         """All complete crystals of `n` unconditional draws, nothing rejected or redrawn, and `n`."""
@@ -177,7 +188,7 @@ class VAEGenerator:
         crystals: dict[int, Crystal] = {}
         order = rows[torch.argsort(batch.length[rows], stable=True)]
         temperature = self.sampling.geometry_temperature
-        for part in order.split(64):
+        for part in order.split(128):
             piece = sample_lattice(self.model.geometry, context[part], batch.take(part), temperature, rng)
             piece = sample_coordinates(self.model.geometry, context[part], piece, temperature, rng)
             genes = self._genes(piece)
@@ -207,7 +218,7 @@ class VAEGenerator:
         return genes
 
     def _is_itself(self, crystal: Crystal) -> bool:
-        return crystal.gene is not None and space_group(crystal, symprec=0.05) == crystal.gene.space_group
+        return crystal.gene is not None and quick_space_group(crystal, 0.05) == crystal.gene.space_group
 
     def _limits(self, conditions: Conditions) -> Limits:
         groups = torch.ones(230, dtype=torch.bool)

@@ -212,3 +212,20 @@ def test_training_needs_both_splits_and_known_settings():
     with pytest.raises(InputError, match="epoch_count"):
         config_from({"epoch_count": 3})
     assert config_from({"epochs": 3, "network": {"width": 64}}).network.width == 64
+
+
+def test_stepping_through_orbits_equals_reading_them_at_once(generator):
+    genes = (
+        rutiles()
+        + rocksalts()
+        + [Gene(62, (2, 2, 2), (20, 22, 8), (0.1, 0.2, 0.5, 0.6, 0.3, 0.9), (5.0, 6.0, 7.0))]
+    )
+    batch = to_batch(genes, np.full((len(genes), P), np.nan), generator.element_volume)
+    geometry, context = generator.model.geometry, torch.randn(len(genes), SMALL.width)
+    with torch.no_grad():
+        whole, places = geometry.hidden(context, batch), geometry.places(context, batch)
+        real, memories = geometry.read(context, batch)
+        for orbit in range(batch.number.shape[1]):
+            step = geometry.next(places[:, orbit], real, memories)
+            here = batch.mask[:, orbit]
+            torch.testing.assert_close(step[here], whole[here, orbit], atol=1e-5, rtol=1e-4)
