@@ -282,9 +282,8 @@ def generate(
     table = export.frame([{"id": f"{query.generator}-{seed}-{k:05d}"} | row for k, row in enumerate(rows)])
     export.write_table(table, folder / "candidates.csv")
     record = {
-        "query": query.to_dict(),
+        "query": query.to_dict() | {"n": n},
         "seed": seed,
-        "asked": n,
         "found": len(crystals),
         "guidance": guidance,
         "temperature": temperature,
