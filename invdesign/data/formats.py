@@ -57,9 +57,9 @@ def attempt(parse: Callable[[], Crystal], source: str, columns: Mapping[str, Any
 
 def failure(error: BaseException, item: str) -> Failure:
     """The failure row of an exception, its message squeezed into one line."""
-    text = " ".join(str(error).split())
-    if not isinstance(error, InvdesignError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = " ".join(str(error).split()).removeprefix("No structure parsed for section 1 in CIF. ")
+    if not isinstance(error, (InvdesignError, OSError)):
+        text = f"cannot be parsed ({type(error).__name__}: {text})" if text else f"cannot be parsed ({error!r})"
     return Failure("read", text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…", item)
 
 
@@ -84,7 +84,7 @@ def decoded(content: bytes) -> str:
 
 def read_cif(text: str, source: str) -> Iterator[Item]:
     """Every data block with atoms; blocks without (publication data, powder patterns) are passed over."""
-    blocks = re.split(r"^[ \t]*data_", "\n" + text.replace("\r\n", "\n"), flags=re.MULTILINE | re.IGNORECASE)[1:]
+    blocks = re.split(r"^[ \t]*data_", "\n" + _plain_cif(text), flags=re.MULTILINE | re.IGNORECASE)[1:]
     if not blocks:
         raise StructureReadError("no data block: not a CIF, or cut off")
     with_atoms = [b for b in blocks if re.search(r"^\s*_atom_site_(label|type_symbol|fract_x)", b, re.M | re.I)]
@@ -116,6 +116,9 @@ def read_extxyz(text: str, source: str) -> Iterator[Item]:
         lines.pop()
     start, index = 0, 0
     while start < len(lines):
+        if not lines[start].strip():
+            start += 1
+            continue
         name = f"{source}#{index}" if index or _frame_end(lines, 0) < len(lines) else source
         end = _frame_end(lines, start)
         if end <= start:
@@ -222,6 +225,25 @@ def from_record(record: Any, source: str) -> Crystal:
     if "atomic_numbers" in record:
         return from_row(record, source)
     raise StructureReadError("no structure in this entry")
+
+
+_TEXT_FIELD = re.compile(r"^;(.*?)^;", re.MULTILINE | re.DOTALL)
+_CIF_NAMES = re.compile(
+    r"^[ \t]*(loop_|_atom_site_(?:label|type_symbol|fract_[xyz]|occupancy)|_cell_(?:length|angle)_\w+"
+    r"|_symmetry_equiv_pos_as_xyz|_space_group_symop_operation_xyz)(?=\s|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def _plain_cif(text: str) -> str:
+    """What pymatgen's parser needs: names in lower case, text fields (which may hold anything) on one line."""
+
+    def on_one_line(field: re.Match[str]) -> str:
+        words = " ".join(field.group(1).split())
+        return f'"{words}"' if words and len(words) < _REASON_LENGTH and '"' not in words else "?"
+
+    text = _TEXT_FIELD.sub(on_one_line, text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CIF_NAMES.sub(lambda name: name.group(0).lower(), text)
 
 
 def _cif_block(block: str, source: str) -> Crystal:

@@ -134,7 +134,7 @@ def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[
     found: list[tuple[Path, list[Path] | None]] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if _is_wanted(p.relative_to(path)) and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if _is_file(p, path))
             if not inside:
                 raise InputError("folder", str(path), f"a folder that holds {FORMATS}; there is none in it")
             found.append((path, inside))
@@ -143,6 +143,11 @@ def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[
         else:
             raise InputError("path", str(path), "a file or folder that exists")
     return found
+
+
+def _is_file(path: Path, folder: Path) -> bool:
+    """Whether to read it; a link that leads nowhere is tried, so that it does not vanish unsaid."""
+    return _is_wanted(path.relative_to(folder)) and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _is_wanted(path: Path | PurePosixPath) -> bool:
@@ -263,6 +268,9 @@ def _zip(content: bytes, source: str, depth: int) -> Iterator[Item]:
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str, depth: int) -> Iterator[Item]:
     if member.file_size > _LARGEST_MEMBER:
         yield Item(Failure("read", f"{member.file_size / 2**30:.1f} GiB unpacked is too large", source))
+        return
+    if member.flag_bits & 1:
+        yield Item(Failure("read", "encrypted", source))
         return
     try:
         content = archive.read(member)
