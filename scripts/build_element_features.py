@@ -58,9 +58,9 @@ CAPACITY = {"s": 2, "p": 6, "d": 10, "f": 14}
 def valence(element: Element) -> dict[str, float]:
     """Electrons and holes of the outer s, p, d and f shells (a full d or f shell under p counts as core)."""
     shells = element.full_electronic_structure
-    period = element.row if not (element.is_lanthanoid or element.is_actinoid) else element.row
+    period = element.row
     outer = {"s": period, "p": period, "d": period - 1, "f": period - 2}
-    held = {o: 0 for o in CAPACITY}
+    held = dict.fromkeys(CAPACITY, 0)
     for n, o, count in ((int(s[0]), s[1], int(s[2])) for s in shells):
         if outer[o] == n:
             held[o] = count

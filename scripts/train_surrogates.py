@@ -1,6 +1,6 @@
 """Make `invdesign/tables/surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
 
-Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed|both] [--cache DIR]
+Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
 
 `DIR` holds `crystals.parquet`. The relaxed stage starts from the gate's weights in `--out`. With `--cache`, genes,
 graphs and potential features are kept there between runs. One thread is best: OMP_NUM_THREADS=1.

@@ -13,9 +13,8 @@ from invdesign.crystal import Crystal, Gene
 from invdesign.element_features import element_features
 from invdesign.errors import InputError, TrainingError
 from invdesign.represent.genes import decode, encode
-from invdesign.surrogates.assess import select
 from invdesign.surrogates.calibrate import conformal_quantile, coverage, fit_calibration, miscalibration_area
-from invdesign.surrogates.dataset import Labelled, clean_labels, graphs_of_genes, perturb, read_labelled
+from invdesign.surrogates.dataset import Labelled, clean_labels, graphs_of_genes, perturb, read_labelled, select
 from invdesign.surrogates.features import crystal_features, feature_names
 from invdesign.surrogates.gate import GateSurrogate
 from invdesign.surrogates.graphs import REACH, batch_of_genes, neighbours
@@ -161,7 +160,9 @@ def test_conformal_intervals_cover_new_draws(seed, wrong_scale):
 def test_intervals_widen_where_errors_do():
     rng = np.random.default_rng(1)
     predicted, outside = rng.uniform(0, 1, 6000), rng.uniform(size=6000)
-    truth = predicted + np.where(predicted > 0.8, 5.0, 1.0) * np.where(outside > 0.95, 3.0, 1.0) * rng.normal(size=6000)
+    truth = predicted + np.where(predicted > 0.8, 5.0, 1.0) * np.where(outside > 0.95, 3.0, 1.0) * rng.normal(
+        size=6000
+    )
     fitted = fit_calibration(predicted, np.ones(6000), outside, truth)
     half = fitted.half_width(np.array([0.1, 0.9, 0.1]), np.ones(3), np.array([0.1, 0.1, 0.99]))
     assert half[1] > 3 * half[0] and half[2] > 2 * half[0]
@@ -184,7 +185,9 @@ def labelled_toy(n: int = 1500) -> Labelled:
     """Rock salts of many pairs of elements whose bulk modulus is a function of the volume."""
     rng = np.random.default_rng(0)
     pairs = [tuple(int(z) for z in rng.choice(np.arange(3, 80), 2, replace=False)) for _ in range(n)]
-    genes = [Gene(225, (0, 1), pair, (), (float(a),)) for pair, a in zip(pairs, rng.uniform(4, 6.5, n), strict=True)]
+    genes = [
+        Gene(225, (0, 1), pair, (), (float(a),)) for pair, a in zip(pairs, rng.uniform(4, 6.5, n), strict=True)
+    ]
     volume = np.array([c.volume / 2 for c in decode(genes)])
     unknown = np.full(n, np.nan)
     bulk = 4000.0 / volume

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from invdesign.crystal import FloatArray, IntArray
+from invdesign.crystal import FloatArray
 from invdesign.records import Estimate
 from invdesign.surrogates.calibrate import coverage, miscalibration_area
-from invdesign.surrogates.dataset import Graphs
+from invdesign.surrogates.dataset import select
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import to_scale
 from invdesign.surrogates.train import TrainingData
@@ -31,38 +30,6 @@ def assess(model: Model, data: TrainingData, copy: int, part: str = "test") -> d
         for name in model.properties
         if np.isfinite(data.labelled.labels[name][rows]).sum() >= 10
     }
-
-
-def select(graphs: Graphs, rows: IntArray) -> Graphs:
-    """The graphs of some crystals, in ascending order of `rows`."""
-    from dataclasses import replace
-
-    batch, near = graphs.batch, graphs.near
-    crystal = np.full(len(batch), -1)
-    crystal[rows] = np.arange(len(rows))
-    orbits = np.flatnonzero(crystal[batch.orbit_owner] >= 0)
-    new_orbit = np.full(len(batch.orbit_owner), -1)
-    new_orbit[orbits] = np.arange(len(orbits))
-    atoms = np.flatnonzero(new_orbit[batch.atom_orbit] >= 0)
-    chosen = replace(
-        batch,
-        space_group=batch.space_group[rows],
-        lattice=batch.lattice[rows],
-        n_sites=batch.n_sites[rows],
-        orbit_owner=crystal[batch.orbit_owner[orbits]],
-        orbit_number=batch.orbit_number[orbits],
-        orbit_position=batch.orbit_position[orbits],
-        orbit_count=batch.orbit_count[orbits],
-        atom_orbit=new_orbit[batch.atom_orbit[atoms]],
-        coords=batch.coords[atoms],
-    )
-    table = replace(
-        near,
-        orbit=new_orbit[near.orbit[orbits]].astype(np.int32),
-        distance=near.distance[orbits],
-        reach=near.reach[orbits],
-    )
-    return Graphs(chosen, table, graphs.features[rows])
 
 
 def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figures:

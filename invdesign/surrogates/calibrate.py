@@ -1,8 +1,8 @@
 """Honest intervals: conformal factors by predicted value and by distance to the training data.
 
-Split conformal prediction with a scale (Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)), in bins of the predicted
-value and then of the distance to the training data (Mondrian: Vovk et al., Algorithmic Learning in a Random World
-(2005)), on crystals of chemical systems that the model was not trained on.
+Split conformal prediction with a scale (Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)), in bins of the
+predicted value and then of the distance to the training data (Mondrian: Vovk et al., Algorithmic Learning in a
+Random World (2005)), on crystals of chemical systems that the model was not trained on.
 """
 
 from __future__ import annotations

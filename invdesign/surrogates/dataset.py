@@ -1,4 +1,4 @@
-"""Training data of the surrogates: crystals with labels, cleaned, as arrays, exact and with a generator's errors."""
+"""Training data of the surrogates: cleaned labels, and crystals as arrays, exact or with a generator's errors."""
 
 from __future__ import annotations
 
@@ -54,6 +54,36 @@ def graphs_of_genes(genes: Sequence[Gene], crystals: Sequence[Crystal] | None = 
     batch = batch_of_genes(genes, crystals)
     near = neighbours(batch)
     return Graphs(batch, near, crystal_features(batch, near))
+
+
+def select(graphs: Graphs, rows: IntArray) -> Graphs:
+    """The graphs of some crystals, in ascending order of `rows`."""
+    batch, near = graphs.batch, graphs.near
+    crystal = np.full(len(batch), -1)
+    crystal[rows] = np.arange(len(rows))
+    orbits = np.flatnonzero(crystal[batch.orbit_owner] >= 0)
+    new_orbit = np.full(len(batch.orbit_owner), -1)
+    new_orbit[orbits] = np.arange(len(orbits))
+    atoms = np.flatnonzero(new_orbit[batch.atom_orbit] >= 0)
+    chosen = replace(
+        batch,
+        space_group=batch.space_group[rows],
+        lattice=batch.lattice[rows],
+        n_sites=batch.n_sites[rows],
+        orbit_owner=crystal[batch.orbit_owner[orbits]],
+        orbit_number=batch.orbit_number[orbits],
+        orbit_position=batch.orbit_position[orbits],
+        orbit_count=batch.orbit_count[orbits],
+        atom_orbit=new_orbit[batch.atom_orbit[atoms]],
+        coords=batch.coords[atoms],
+    )
+    table = replace(
+        near,
+        orbit=new_orbit[near.orbit[orbits]].astype(np.int32),
+        distance=near.distance[orbits],
+        reach=near.reach[orbits],
+    )
+    return Graphs(chosen, table, graphs.features[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +204,9 @@ def _perturb_one(gene: Gene, rng: np.random.Generator) -> Gene:
     is_length = np.array([k < 3 for k in free])
     parameters = np.array(gene.free_lattice)
     stretch = VOLUME_ERROR / 3 * rng.standard_normal() + AXIS_ERROR * rng.standard_normal(len(free))
-    noisy = np.where(is_length, parameters * np.exp(stretch), parameters + ANGLE_ERROR * rng.standard_normal(len(free)))
+    noisy = np.where(
+        is_length, parameters * np.exp(stretch), parameters + ANGLE_ERROR * rng.standard_normal(len(free))
+    )
     size = COORDINATE_ERROR * abs(rng.standard_normal()) / float(np.mean(parameters[is_length]))
     coords = np.mod(np.array(gene.free_coords) + size * rng.standard_normal(len(gene.free_coords)), 1.0)
     other = replace(gene, free_coords=tuple(coords.tolist()), free_lattice=tuple(noisy.tolist()))

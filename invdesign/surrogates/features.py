@@ -1,4 +1,4 @@
-"""Numbers that describe a crystal as a whole: composition, volume, symmetry, and the distances around its atoms."""
+"""Numbers that describe a crystal as a whole: composition, volume, symmetry, and distances around its atoms."""
 
 from __future__ import annotations
 
@@ -115,7 +115,10 @@ def volume_features(batch: Batch, fractions: FloatArray) -> FloatArray:
 
 
 SYMMETRY_NAMES = (
-    *(f"system_{s}" for s in ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")),
+    *(
+        f"system_{s}"
+        for s in ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
+    ),
     "space_group",
     "log_operations",
     "log_sites",
@@ -157,7 +160,15 @@ def symmetry_features(batch: Batch) -> FloatArray:
     return np.concatenate([np.eye(7)[system], np.stack(columns, axis=1)], axis=1)
 
 
-_LOCAL = ("nearest_ratio", "bond_ratio", "coordination", "bond_en_gap", "bond_length", "like_neighbours", "steepness")
+_LOCAL = (
+    "nearest_ratio",
+    "bond_ratio",
+    "coordination",
+    "bond_en_gap",
+    "bond_length",
+    "like_neighbours",
+    "steepness",
+)
 DISTANCE_NAMES = tuple(f"{s}_{name}" for s in ("mean", "spread", "least", "most") for name in _LOCAL)
 
 

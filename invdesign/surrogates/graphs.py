@@ -23,7 +23,6 @@ REACH = 2.2
 """Neighbours are sought up to this many times the cube root of the volume per atom."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Batch:
     """`n` crystals in their primitive cells, with `m` orbits and `a` atoms altogether.
@@ -113,7 +112,7 @@ class Neighbours:
 
 
 def neighbours(batch: Batch, k: int = NEIGHBOURS, chunk: int = 2048) -> Neighbours:
-    """Find the `k` nearest neighbours within `REACH` cube roots of the volume per atom, periodic images included."""
+    """Find the `k` nearest neighbours within `REACH` cube roots of the volume per atom, images included."""
     m = len(batch.orbit_owner)
     orbit = np.repeat(np.arange(m, dtype=np.int32)[:, None], k, axis=1)
     distance = np.full((m, k), np.inf, dtype=np.float32)
@@ -166,9 +165,7 @@ def _by_images(lattice: FloatArray, reach: FloatArray) -> dict[tuple[int, int, i
     which = which.reshape(-1)
     order = np.argsort(which, kind="stable")
     bounds = np.searchsorted(which[order], np.arange(len(shapes) + 1))
-    return {
-        (int(s[0]), int(s[1]), int(s[2])): order[bounds[i] : bounds[i + 1]] for i, s in enumerate(shapes)
-    }
+    return {(int(s[0]), int(s[1]), int(s[2])): order[bounds[i] : bounds[i + 1]] for i, s in enumerate(shapes)}
 
 
 def _fill(

@@ -72,7 +72,9 @@ class Inputs:
     extra: Tensor
 
 
-def node_scalars(position: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float32]:
+def node_scalars(
+    position: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """(m, 4) freedom, log count, log order of the site's group and share of each orbit."""
     table = wyckoff_table()
     group = np.searchsorted(table.group_start, position, side="right") - 1
@@ -125,21 +127,30 @@ class Network(nn.Module):
         self.rounds = nn.ModuleList([Interaction(width, edge) for _ in range(shape.layers)])
         self.attention = nn.Linear(width, 1)
         self.features = nn.Sequential(
-            nn.Linear(shape.features + shape.extra, hidden), nn.SiLU(), nn.Dropout(0.1), nn.Linear(hidden, hidden // 2)
+            nn.Linear(shape.features + shape.extra, hidden),
+            nn.SiLU(),
+            nn.Dropout(0.1),
+            nn.Linear(hidden, hidden // 2),
         )
         self.readout = nn.Sequential(
-            nn.Linear(3 * width + hidden // 2, hidden), nn.SiLU(), nn.Dropout(0.1), nn.Linear(hidden, hidden // 2), nn.SiLU()
+            nn.Linear(3 * width + hidden // 2, hidden),
+            nn.SiLU(),
+            nn.Dropout(0.1),
+            nn.Linear(hidden, hidden // 2),
+            nn.SiLU(),
         )
         self.head = nn.Linear(hidden // 2, 2 * shape.properties)
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """(n, hidden / 2) what the last layer reads: also the space in which distances to training data are taken."""
+        """(n, hidden / 2) what the last layer reads; distances to training data are taken there too."""
         nodes = self.element(inputs.number) + self.described(self.elements[inputs.number])
         nodes = nodes + self.site(inputs.site) + self.scalars(inputs.scalars)
         edges, fade = self.edges(inputs)
         for interaction in self.rounds:
             nodes = interaction(nodes, edges, fade, inputs)
-        embedded: Tensor = self.readout(torch.cat([self.pooled(nodes, inputs), self.described_crystal(inputs)], dim=1))
+        embedded: Tensor = self.readout(
+            torch.cat([self.pooled(nodes, inputs), self.described_crystal(inputs)], dim=1)
+        )
         return embedded
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -153,7 +164,7 @@ class Network(nn.Module):
         return mean, log_scale.clamp(-6.0, 3.0)
 
     def edges(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """(m, k, 26) radial functions of absolute and of scaled distance, and (m, k, 1) fading to zero at `reach`."""
+        """(m, k, 26) radial functions of distance and scaled distance, and (m, k, 1) fading to zero at `reach`."""
         scaled = (inputs.distance / inputs.reach[:, None]).clamp(max=1.0)
         distance = torch.minimum(inputs.distance, inputs.reach[:, None])
         absolute = torch.linspace(1.0, 6.1, RADIAL_CENTRES, device=distance.device)

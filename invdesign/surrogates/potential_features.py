@@ -1,8 +1,8 @@
-"""What a pretrained potential knows of a crystal: CHGNet's atom features, pooled, its energies and magnetic moments.
+"""What a pretrained potential knows of a crystal: CHGNet's pooled atom features, its energies and moments.
 
 CHGNet 0.3.0 (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) carries its weights in its wheel. It was trained on
-relaxation trajectories of the Materials Project, so its features of a known crystal hold traces of that crystal's own
-energy; of moduli and gaps it was told nothing.
+relaxation trajectories of the Materials Project, so its features of a known crystal hold traces of that crystal's
+own energy; of moduli and gaps it was told nothing.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def data_sheet(model: Model) -> str:
         f"{len(model.members)} networks over symmetry orbits ({model.shape.layers} rounds of messages, width "
         f"{model.shape.width}) with crystal features; half precision. Made by `scripts/train_surrogates.py`.",
         "",
-        "Data: Materials Project crystals (CC BY 4.0; A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., "
-        "Sci. Data 2, 150009 (2015)). Split by chemical system (hash, seed 0, 80 / 10 / 10): trained on the first, "
-        "intervals calibrated on the second, figures from the third.",
+        "Data: Materials Project crystals (CC BY 4.0; A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et "
+        "al., Sci. Data 2, 150009 (2015)). Split by chemical system (hash, seed 0, 80 / 10 / 10): trained on the "
+        "first, intervals calibrated on the second, figures from the third.",
         "",
         f"Crystals: {_listed(notes.get('crystals', {}))}. Training labels: "
         f"{_listed(notes.get('training labels', {}))}. Set aside: {_listed(notes.get('dropped', {}))}.",

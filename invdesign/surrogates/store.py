@@ -45,7 +45,9 @@ def load_genes(path: Path) -> list[Gene | None]:
         strict=True,
     )
     return [
-        Gene(group, tuple(int(w) for w in wyckoffs), tuple(int(z) for z in numbers), coords, lattice) if group else None
+        Gene(group, tuple(int(w) for w in wyckoffs), tuple(int(z) for z in numbers), coords, lattice)
+        if group
+        else None
         for group, wyckoffs, numbers, coords, lattice in columns
     ]
 
@@ -87,7 +89,5 @@ def cached_graphs(path: Path | None, make: Callable[[], Graphs]) -> Graphs:
     graphs = make()
     if path is not None:
         near_arrays = {"near_orbit": graphs.near.orbit, "near_distance": graphs.near.distance}
-        np.savez(
-            path, **vars(graphs.batch), **near_arrays, near_reach=graphs.near.reach, features=graphs.features
-        )
+        np.savez(path, **vars(graphs.batch), **near_arrays, near_reach=graphs.near.reach, features=graphs.features)
     return graphs

@@ -1,12 +1,10 @@
-"""Train the surrogates: members, calibration, memory of the training data, and the figures of an unseen test set."""
+"""Train the surrogates: members of the ensemble, calibration, and memory of the training data."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,8 @@ from invdesign.data.split import assert_no_leakage, by_chemical_system
 from invdesign.errors import TrainingError
 from invdesign.properties import PREDICTED
 from invdesign.surrogates.calibrate import fit_calibration
-from invdesign.surrogates.dataset import Graphs, Labelled
-from invdesign.surrogates.features import LAST_ELEMENT, FloatTable, composition
+from invdesign.surrogates.dataset import Graphs, Labelled, select
+from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
 from invdesign.surrogates.model import Memory, Model, Picker, Raw, run_members, standardise
 from invdesign.surrogates.network import Network, Shape
 from invdesign.surrogates.scales import to_scale
@@ -138,13 +136,19 @@ def fit(
     )
     task = _Task(data, names, (targets - target_scale[0]) / target_scale[1], feature_scale, shape, settings)
     members = [task.member(k, start, progress) for k in range(settings.members)]
-    valid = data.rows("valid")
-    look = data.copies[calibrate_on]
-    raw = run_members(members, look, task.standard(look), shape, target_scale.astype(np.float32))
-    memory = remember(data, raw, train, valid)
-    outside = memory.percentile(memory.distance(raw.columns[valid]))
+    valid, kept = data.rows("valid"), memorable(data, train)
+
+    def run(rows: IntArray) -> Raw:
+        look = select(data.copies[calibrate_on], rows)
+        return run_members(
+            members, look, task.standard(look.features, rows), shape, target_scale.astype(np.float32)
+        )
+
+    raw = run(valid)
+    memory = remember(run(kept).columns, raw.columns, element_counts(data, train))
+    outside = memory.percentile(memory.distance(raw.columns))
     calibrations = {
-        name: fit_calibration(raw.mean[valid, j], raw.spread[valid, j], outside, targets[valid, j])
+        name: fit_calibration(raw.mean[:, j], raw.spread[:, j], outside, targets[valid, j])
         for j, name in enumerate(names)
     }
     notes = {
@@ -202,11 +206,10 @@ class _Task:
         is_modulus = np.array([n.endswith("modulus") for n in names])
         self.row_weights = (1.0 + stiff[:, None] * is_modulus).astype(np.float32)
 
-    def standard(self, copy: Graphs, rows: IntArray | None = None) -> FloatTable:
-        """Standardised features of some rows of a copy."""
-        which = slice(None) if rows is None else rows
-        extra = None if self.data.extra is None else self.data.extra[which]
-        return standardise(copy.features[which], extra, self.feature_scale)
+    def standard(self, features: FloatTable, rows: IntArray) -> FloatTable:
+        """Standardised features and extra features of some rows, of which `features` are given."""
+        extra = None if self.data.extra is None else self.data.extra[rows]
+        return standardise(features, extra, self.feature_scale)
 
     def member(self, index: int, start: Model | None, progress: Progress) -> Network:
         """Train one member."""
@@ -245,7 +248,7 @@ class _Task:
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])
             which = int(rng.integers(len(self.pickers)))
-            standard = self.standard(self.data.copies[which], rows)
+            standard = self.standard(self.data.copies[which].features[rows], rows)
             hidden = rng.random(len(rows)) < self.settings.drop_extra
             standard[np.ix_(hidden, np.arange(self.shape.features, standard.shape[1]))] = 0.0
             mean, log_scale = network(self.pickers[which].inputs(rows, standard, self.shape))
@@ -271,7 +274,7 @@ class _Task:
 
 
 def inherit(network: Network, other: Network) -> None:
-    """Copy the weights of another network; inputs and outputs that it does not have start at zero and at random."""
+    """Copy the weights of another network; inputs that it does not have start at zero, outputs at random."""
     own = network.state_dict()
     for key, value in other.state_dict().items():
         if own[key].shape == value.shape:
@@ -283,27 +286,37 @@ def inherit(network: Network, other: Network) -> None:
     network.load_state_dict(own)
 
 
-def remember(data: TrainingData, raw: Raw, train: IntArray, valid: IntArray) -> Memory:
-    """The memory of the training data: principal axes, some crystals (those with moduli first), element counts."""
+def memorable(data: TrainingData, train: IntArray) -> IntArray:
+    """Training crystals that the memory keeps: half of them with moduli, as far as there are."""
     rng = np.random.default_rng(0)
-    shear = np.isfinite(data.labelled.labels["shear_modulus"][train])
-    kept = [
-        rng.permutation(train[shear])[: REMEMBERED // 2],
-        rng.permutation(train[~shear])[: REMEMBERED // 2],
-    ]
-    rows = np.concatenate(kept)
-    columns = raw.columns[rows].astype(np.float64)
+    moduli = np.isfinite(data.labelled.labels["shear_modulus"][train])
+    with_moduli = rng.permutation(train[moduli])[: REMEMBERED // 2]
+    others = rng.permutation(train[~moduli])[: REMEMBERED - len(with_moduli)]
+    return np.sort(np.concatenate([with_moduli, others]))
+
+
+def element_counts(data: TrainingData, train: IntArray) -> FloatTable:
+    """(104,) training crystals that hold each element."""
+    batch = data.copies[0].batch
+    trained = np.zeros(len(batch), dtype=bool)
+    trained[train] = True
+    orbits = trained[batch.orbit_owner]
+    pairs = np.unique(batch.orbit_owner[orbits] * (LAST_ELEMENT + 1) + batch.orbit_number[orbits])
+    counts = np.bincount(pairs % (LAST_ELEMENT + 1), minlength=LAST_ELEMENT + 1)
+    return counts.astype(np.float32)
+
+
+def remember(kept: FloatTable, held_out: FloatTable, counts: FloatTable) -> Memory:
+    """The memory of the training data: principal axes of the crystals kept, and how far held-out ones are."""
+    columns = kept.astype(np.float64)
     centre = columns.mean(axis=0)
     _, _, directions = np.linalg.svd(columns - centre, full_matrices=False)
     axes = directions[:AXES].T
-    points = (columns - centre) @ axes
-    held = np.isin(np.arange(len(data.split)), train, assume_unique=True)
-    held_elements = composition(data.copies[0].batch)[held] > 0
     memory = Memory(
         axes.astype(np.float32),
         centre.astype(np.float32),
-        points.astype(np.float32),
+        ((columns - centre) @ axes).astype(np.float32),
         np.ones(1, dtype=np.float32),
-        held_elements.sum(axis=0).astype(np.float32)[: LAST_ELEMENT + 1],
+        counts,
     )
-    return replace(memory, distances=np.sort(memory.distance(raw.columns[valid])).astype(np.float32))
+    return replace(memory, distances=np.sort(memory.distance(held_out)).astype(np.float32))
