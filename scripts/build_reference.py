@@ -96,13 +96,12 @@ def check_hull(hull: Hull, crystals: pd.DataFrame) -> dict[str, Any]:
 
 def build_known(crystals: pd.DataFrame, out: Path) -> None:
     """Write the gene of every crystal; one whose gene does not return it is kept in P1."""
-    causes: Counter[str] = Counter()
-    genes = []
-    for row in crystals.itertuples():
-        crystal = crystal_of(row)
-        gene, cause = gene_of(crystal)
-        causes[cause] += 1
-        genes.append(gene)
+    finish_known(crystals, [gene_of(crystal_of(row)) for row in crystals.itertuples()], out)
+
+
+def finish_known(crystals: pd.DataFrame, found: list[tuple[Gene, str]], out: Path) -> None:
+    """Write the table and its data sheet from genes and how they were found, one for each crystal."""
+    genes, causes = [gene for gene, _ in found], Counter(cause for _, cause in found)
     order = np.lexsort([crystals.material_id.to_numpy(str), crystals.formula.to_numpy(str)])
     write_known(crystals.iloc[order], [genes[i] for i in order], out)
     matched, sampled, kept = check_known(crystals)
