@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, 
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.prepare import Predict, Progress, prepare
+
+ENOUGH_NOVELTY = 0.85
+"""Share of new skeletons beyond which more novelty is no merit: it would reward an untrained model."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class TrainConfig:
     drop_all: float = 0.15
     drop_each: float = 0.5
     check_every: int = 4
-    check_samples: int = 400
+    check_samples: int = 1000
     patience: int = 4
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -242,7 +245,7 @@ def sample_shares(generator: Any, known: frozenset[Any], n: int, seed: int) -> d
     valid = sum(far) / max(1, attempts)
     unique = len(set(keys)) / max(1, len(keys))
     novel = sum(k not in known for k in keys) / max(1, len(keys))
-    return {"valid": valid, "unique": unique, "novel": novel, "score": valid * unique * min(novel, 0.95)}
+    return {"valid": valid, "unique": unique, "novel": novel, "score": valid * unique * min(novel, ENOUGH_NOVELTY)}
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
@@ -250,9 +253,16 @@ def _plain(config: TrainConfig) -> dict[str, Any]:
 
 
 def train_vae(
-    data: TrainingSet, config: TrainConfig, out: Path, checkpoints: Path, progress: Progress | None = None
+    data: TrainingSet,
+    config: TrainConfig,
+    out: Path,
+    checkpoints: Path,
+    progress: Progress | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
+
+    With `start`, weights of the same network sizes are trained further instead of random ones (fine-tuning).
 
     Returns:
         the path of the weights.
@@ -260,6 +270,8 @@ def train_vae(
     pl.seed_everything(config.seed, verbose=False)
     loader = BucketLoader(data.train, config.batch, config.seed)
     module = LightningVAE(config, steps=len(loader) * config.epochs)
+    if start is not None:
+        data = _start_from(start, module, data)
     saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)
     trainer = pl.Trainer(
         max_epochs=config.epochs,
@@ -284,6 +296,33 @@ def train_vae(
     return out
 
 
+def _start_from(start: Path, module: LightningVAE, data: TrainingSet) -> TrainingSet:
+    """Take over weights; the data are brought to the units that these weights know."""
+    from invdesign.generators.vae import VAEGenerator
+
+    old = VAEGenerator.load(start)
+    if replace(old.model.config, dropout=0.0) != replace(module.config.network, dropout=0.0):
+        raise TrainingError(f"{start} has other network sizes than the training: {old.model.config}")
+    module.vae.load_state_dict(old.model.state_dict())
+    if not (
+        np.allclose(old.scaling.mean, data.scaling.mean) and np.allclose(old.element_volume, data.element_volume)
+    ):
+        parts = [_rescaled(batch, data, old) for batch in (data.train, data.valid)]
+        return TrainingSet(*parts, old.scaling, old.element_volume, data.known)
+    return data
+
+
+def _rescaled(batch: GeneBatch, data: TrainingSet, old: Any) -> GeneBatch:
+    """Labels and volumes in the units of older weights."""
+    labels = batch.labels.double() * torch.from_numpy(data.scaling.deviation) + torch.from_numpy(data.scaling.mean)
+    labels = (labels - torch.from_numpy(old.scaling.mean)) / torch.from_numpy(old.scaling.deviation)
+    volumes = (torch.from_numpy(np.asarray(v)) for v in (data.element_volume, old.element_volume))
+    mine, theirs = ((batch.sites * v[batch.number]).sum(1) for v in volumes)
+    lattice = batch.lattice.clone()
+    lattice[:, 0] += (mine / theirs).log().float()
+    return replace(batch, labels=labels.float(), lattice=lattice)
+
+
 def train_from_file(
     data: Path,
     out: Path,
@@ -291,6 +330,7 @@ def train_from_file(
     predict: Predict | None = None,
     checkpoints: Path | None = None,
     progress: Progress | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train the autoencoder on a file of crystals and write its weights and a data sheet.
 
@@ -303,6 +343,7 @@ def train_from_file(
         predict: supplies missing labels (see `prepare`).
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
+        start: weights to train further, as of `train_vae`.
 
     Raises:
         TrainingError: if there is too little to train on.
@@ -310,7 +351,7 @@ def train_from_file(
     config, folder = config or TrainConfig(), checkpoints or out.with_suffix(".checkpoints")
     prepared = prepare(data, predict, progress=progress)
     training = make_training_set(prepared.genes, prepared.labels, prepared.split)
-    train_vae(training, config, out, folder, progress)
+    train_vae(training, config, out, folder, progress, start)
     names, counts = np.unique(np.asarray(prepared.split), return_counts=True)
     sheet = {
         "data": data.name,
