@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -51,6 +52,7 @@ from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Failure, Request
 from invdesign.search import make_searcher, seed_of
+from invdesign.select import suitability
 
 _JUDGED = ("verdicts", "failure")
 
@@ -152,8 +154,8 @@ class Campaign:
             targets: what to search for; None: the query's targets and its component's constraints.
             sizes: of rounds.
             policy: of the gate.
-            merit: a desirability from 0 to 1 of an estimate of a crystal, for wishes that bounds cannot say (a
-                component's material indices); multiplies the gate's priority and the score.
+            merit: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority and the
+                score; None: the material indices of the query's component, if it has one.
             progress: is told (stage, done, total).
 
         Raises:
@@ -167,10 +169,11 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.merit, self.progress = policy, merit, progress
+        self.policy, self.progress = policy, progress
+        self.merit = _indices(query) if merit is None else merit
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (Asked(wanted), *self.parts.screens)
-        self.derives = merit is not None or any(get_property(t.name).derived for t in self.targets)
+        self.derives = any(get_property(t.name).derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger)
 
@@ -289,6 +292,10 @@ def with_component(query: Query) -> Query:
             forbidden[name] = None
     targets = dict.fromkeys((*query.targets, *component.constraints))
     return replace(query, targets=tuple(targets), exclude=tuple(forbidden))
+
+
+def _indices(query: Query) -> Merit | None:
+    return None if query.component is None else partial(suitability, component=query.component)
 
 
 class _Round:

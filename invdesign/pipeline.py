@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from invdesign.composition import chemical_system, reduced_formula
-from invdesign.crystal import Crystal
+from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import atomic_numbers, symbol
 from invdesign.metrics import StageCount, below, target_probability
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
@@ -35,7 +35,8 @@ from invdesign.records import (
 from invdesign.represent.genes import canonical_skeleton
 
 Derive = Callable[[Estimate, Crystal], Estimate]
-Merit = Callable[[Estimate, Crystal], float]
+Merit = Callable[[Sequence[Evaluation]], Sequence[float] | FloatArray]
+"""A desirability from 0 to 1 of each row's `estimate`, of what bounds cannot say: a component's indices."""
 LENIENT = frozenset({"charge_balance", "disorder"})
 """Validators whose UNKNOWN does not keep a row from the final list."""
 
@@ -266,29 +267,25 @@ def acquire(
         targets: what is wished for.
         limit: eV/atom.
         correct: takes the gate's estimate of a crystal to what earlier rounds make of it.
-        merit: a desirability from 0 to 1 of what bounds cannot say, such as a component's indices.
+        merit: multiplies the chances.
     """
-    return [
-        row
-        if row.failed or row.gate is None
-        else replace(row, acquisition=_promise(row.gate, row.candidate.crystal, targets, limit, correct, merit))
-        for row in rows
-    ]
+    wanted = [i for i, row in enumerate(rows) if not row.failed and row.gate is not None]
+    judged = [_believed(rows[i], correct) for i in wanted]
+    merits = [1.0] * len(wanted) if merit is None else merit(judged)
+    out = list(rows)
+    for i, row, worth in zip(wanted, judged, merits, strict=True):
+        assert row.estimate is not None
+        stable = below(limit, row.estimate.values.get("energy_above_hull"))
+        chance = target_probability(targets, row.estimate) * stable
+        out[i] = replace(rows[i], acquisition=chance * float(worth))
+    return out
 
 
-def _promise(
-    found: Estimate,
-    crystal: Crystal,
-    targets: Sequence[Target],
-    limit: float,
-    correct: Derive | None,
-    merit: Merit | None,
-) -> float:
-    if correct is not None:
-        found = correct(found, crystal)
-    on_target = target_probability(targets, found)
-    stable = below(limit, found.values.get("energy_above_hull"))
-    return on_target * stable * (1.0 if merit is None else merit(found, crystal))
+def _believed(row: Evaluation, correct: Derive | None) -> Evaluation:
+    """The row with what is believed of it before relaxation in place of its estimate."""
+    assert row.gate is not None
+    found = row.gate if correct is None else correct(row.gate, row.candidate.crystal)
+    return replace(row, estimate=found)
 
 
 def select(
@@ -458,16 +455,13 @@ def score(
     It is the probability that the targets hold times the probability that the energy above hull is at most
     `limit`, times the merit; 0 for a row that failed.
     """
-    return [
-        row if row.relaxation is None else replace(row, score=_score(row, targets, limit, merit)) for row in rows
-    ]
-
-
-def _score(row: Evaluation, targets: Sequence[Target], limit: float, merit: Merit | None) -> float:
-    if row.failed or row.estimate is None:
-        return 0.0
-    chance = target_probability(targets, row.estimate) * below(limit, row.energy_above_hull)
-    return chance * (1.0 if merit is None else merit(row.estimate, row.crystal))
+    sound = [i for i, r in enumerate(rows) if r.relaxation is not None and r.estimate is not None and not r.failed]
+    merits = [1.0] * len(sound) if merit is None else merit([rows[i] for i in sound])
+    out = [row if row.relaxation is None else replace(row, score=0.0) for row in rows]
+    for i, worth in zip(sound, merits, strict=True):
+        chance = target_probability(targets, rows[i].estimate) * below(limit, rows[i].energy_above_hull)
+        out[i] = replace(rows[i], score=chance * float(worth))
+    return out
 
 
 def count(before: Sequence[Evaluation], after: Sequence[Evaluation], seconds: float = 0.0) -> StageCount:

@@ -240,6 +240,26 @@ def rank_known(
     return rank(rows, query, component, count, require_relaxation=False, diversity=diversity)
 
 
+def suitability(rows: Sequence[Evaluation], component: str | Component) -> Array:
+    """How well the estimates of some rows serve the material indices of a component, bounds left aside.
+
+    Args:
+        rows: evaluations; only their `estimate` and crystal are looked at.
+        component: name, path or component.
+
+    Returns:
+        (n_rows,) weighted geometric mean of the indices' desirabilities, 0 to 1; 1 for a component without any.
+
+    Raises:
+        InputError: if the component cannot be loaded.
+    """
+    indices = load_component(component).indices
+    if not indices:
+        return np.ones(len(rows))
+    objectives = [_Objective(index.name, index.weight, index) for index in indices]
+    return _geometric_mean(_desirabilities(rows, objectives), np.array([index.weight for index in indices]))
+
+
 def pareto_front(table: Array) -> NDArray[np.bool_]:
     """Which rows no other row dominates; larger is better, equal rows do not dominate each other.
 

@@ -215,7 +215,7 @@ def test_extremes_order_rows() -> None:
 def test_acquisition_is_the_product_of_both_chances() -> None:
     (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1)
     assert out.acquisition == pytest.approx(0.25)
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, merit=lambda found, crystal: 0.5)
+    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, merit=lambda rows: [0.5])
     assert out.acquisition == pytest.approx(0.125)
     (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, correct=lambda found, crystal: Estimate({}))
     assert out.acquisition == 0.0
@@ -301,6 +301,8 @@ def test_score_is_a_chance_and_zero_for_rejects() -> None:
     found = Estimate({"bulk_modulus": Value(250.0, 10.0)})
     good = row(relaxation=relaxation(), estimate=found, energy_above_hull=Value(0.1, 0.03))
     bad = replace(good, verdicts={"x": Verdict("x", Status.FAIL)})
+    (halved,) = score([good], K250, 0.1, merit=lambda rows: [0.5 for r in rows if r.estimate is found])
+    assert halved.score == pytest.approx(0.125)
     out = score([good, bad, row()], K250, 0.1)
     assert out[0].score == pytest.approx(0.25) and out[1].score == 0.0 and math.isnan(out[2].score)
 
