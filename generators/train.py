@@ -307,8 +307,8 @@ def _start_from(start: Path, module: LightningVAE, data: TrainingSet) -> Trainin
     if not (
         np.allclose(old.scaling.mean, data.scaling.mean) and np.allclose(old.element_volume, data.element_volume)
     ):
-        parts = [_rescaled(batch, data, old) for batch in (data.train, data.valid)]
-        return TrainingSet(*parts, old.scaling, old.element_volume, data.known)
+        train, valid = (_rescaled(batch, data, old) for batch in (data.train, data.valid))
+        return TrainingSet(train, valid, old.scaling, old.element_volume, data.known)
     return data
 
 
