@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdesign.crystal import FloatArray
 
 LEVEL = 0.90
-NORMAL_90 = 1.6448536
+NORMAL_68 = 0.6827
+"""Share of a normal distribution within one standard deviation."""
+
 LEAST_IN_BIN = 60
 
 
@@ -25,12 +28,14 @@ class Calibration:
     Attributes:
         value_edges: (b - 1,) inner edges of the bins of the predicted value, in the modelled scale.
         value_factor: (b,) half-width of the 90 % interval over the raw spread, by bin of predicted value.
+        std_factor: (b,) standard deviation over the half-width of the 90 % interval, by bin of predicted value.
         distance_edges: (c - 1,) inner edges of the bins of the distance percentile.
         distance_factor: (c,) further factor by bin of distance.
     """
 
     value_edges: FloatArray
     value_factor: FloatArray
+    std_factor: FloatArray
     distance_edges: FloatArray
     distance_factor: FloatArray
 
@@ -40,6 +45,11 @@ class Calibration:
         by_distance = self.distance_factor[np.digitize(outside, self.distance_edges)]
         half: FloatArray = spread * by_value * by_distance
         return half
+
+    def std(self, predicted: FloatArray, half: FloatArray) -> FloatArray:
+        """(n,) standard deviations that go with the half-widths: 68.3 % of errors are smaller."""
+        deviation: FloatArray = half * self.std_factor[np.digitize(predicted, self.value_edges)]
+        return deviation
 
 
 def fit_calibration(
@@ -55,7 +65,9 @@ def fit_calibration(
     score = score / value_factor[np.digitize(predicted, value_edges)]
     distance_edges = np.array([0.5, 0.8, 0.95]) if len(score) >= 20 * LEAST_IN_BIN else np.array([0.8])
     distance_factor = _by_bin(score, np.digitize(outside, distance_edges), len(distance_edges) + 1)
-    return Calibration(value_edges, value_factor, distance_edges, distance_factor)
+    score = score / distance_factor[np.digitize(outside, distance_edges)]
+    std_factor = _by_bin(score, np.digitize(predicted, value_edges), len(value_edges) + 1, NORMAL_68)
+    return Calibration(value_edges, value_factor, std_factor, distance_edges, distance_factor)
 
 
 def conformal_quantile(scores: FloatArray, level: float = LEVEL) -> float:
@@ -64,12 +76,14 @@ def conformal_quantile(scores: FloatArray, level: float = LEVEL) -> float:
     return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
-def _by_bin(score: FloatArray, which: FloatArray, count: int) -> FloatArray:
+def _by_bin(score: FloatArray, which: NDArray[np.int64], count: int, level: float = LEVEL) -> FloatArray:
     """Conformal quantile in every bin; the overall one where a bin has too few."""
-    overall = conformal_quantile(score)
+    overall = conformal_quantile(score, level)
     return np.array(
         [
-            conformal_quantile(score[which == b]) if np.count_nonzero(which == b) >= LEAST_IN_BIN else overall
+            conformal_quantile(score[which == b], level)
+            if np.count_nonzero(which == b) >= LEAST_IN_BIN
+            else overall
             for b in range(count)
         ]
     )

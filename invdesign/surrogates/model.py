@@ -18,7 +18,7 @@ from invdesign.element_features import element_features
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Estimate, Value
 from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.surrogates.calibrate import NORMAL_90, Calibration
+from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
 from invdesign.surrogates.network import Inputs, Network, Shape, node_scalars
@@ -32,7 +32,8 @@ OUTSIDE_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
 
-MINI_BATCH = 512
+MINI_BATCH = 64
+"""Crystals that the networks take at once: what they compute then fits the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +144,10 @@ class Model:
 
     def _values(self, name: str, mean: FloatArray, spread: FloatArray, outside: FloatArray) -> list[Value]:
         """Calibrated values of one property."""
-        half = self.calibrations[name].half_width(mean, spread, outside)
+        calibration = self.calibrations[name]
+        half = calibration.half_width(mean, spread, outside)
         centre, low, high = (from_scale(name, v) for v in (mean, mean - half, mean + half))
-        std = half / NORMAL_90 * slope(name, mean)
+        std = calibration.std(mean, half) * slope(name, mean)
         source = f"surrogate:{self.stage}"
         return [
             Value(float(c), float(s), float(a), float(b), source)

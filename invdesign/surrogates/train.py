@@ -17,7 +17,7 @@ from invdesign.properties import PREDICTED
 from invdesign.surrogates.calibrate import fit_calibration
 from invdesign.surrogates.dataset import Graphs, Labelled, select
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
-from invdesign.surrogates.model import Memory, Model, Picker, Raw, run_members, standardise
+from invdesign.surrogates.model import MINI_BATCH, Memory, Model, Picker, Raw, run_members, standardise
 from invdesign.surrogates.network import Network, Shape
 from invdesign.surrogates.scales import to_scale
 
@@ -246,27 +246,40 @@ class _Task:
         losses = []
         size = min(self.settings.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
-            rows = np.sort(order[start : start + size])
+            rows = order[start : start + size]
             which = int(rng.integers(len(self.pickers)))
-            standard = self.standard(self.data.copies[which].features[rows], rows)
             hidden = rng.random(len(rows)) < self.settings.drop_extra
-            standard[np.ix_(hidden, np.arange(self.shape.features, standard.shape[1]))] = 0.0
-            mean, log_scale = network(self.pickers[which].inputs(rows, standard, self.shape))
-            loss = self.loss(rows, mean, log_scale)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(self.accumulate(network, rows, which, hidden))
             torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
             optimizer.step()
             schedule.step()
-            losses.append(float(loss.detach()))
         return float(np.mean(losses))
 
-    def loss(self, rows: IntArray, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-        """Absolute error of the means, and the Laplace likelihood of the scales given those errors."""
+    def accumulate(self, network: Network, rows: IntArray, which: int, hidden: NDArray[np.bool_]) -> float:
+        """Add up the gradients of one step over pieces that fit the processor's cache; returns the loss."""
+        count = torch.from_numpy(np.isfinite(self.targets[rows]).sum(axis=0)).clamp(min=1)
+        total = 0.0
+        for start in range(0, len(rows), MINI_BATCH):
+            piece = rows[start : start + MINI_BATCH]
+            standard = self.standard(self.data.copies[which].features[piece], piece)
+            standard[hidden[start : start + MINI_BATCH], self.shape.features :] = 0.0
+            mean, log_scale = network(self.pickers[which].inputs(piece, standard, self.shape))
+            loss = self.loss(piece, mean, log_scale, count)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def loss(
+        self, rows: IntArray, mean: torch.Tensor, log_scale: torch.Tensor, count: torch.Tensor
+    ) -> torch.Tensor:
+        """Absolute error of the means, and the Laplace likelihood of the scales given those errors.
+
+        `count` holds the labels of each property in the whole step.
+        """
         target = torch.from_numpy(self.targets[rows])
         known = torch.isfinite(target)
         error = (mean - torch.nan_to_num(target)).abs() * known
-        count = known.sum(dim=0).clamp(min=1)
         fit_mean = (error * torch.from_numpy(self.row_weights[rows])).sum(dim=0) / count
         fit_scale = ((error.detach() / log_scale.exp() + log_scale) * known).sum(dim=0) / count
         total: torch.Tensor = (fit_mean * self.weights).sum() + 0.1 * fit_scale.sum()
