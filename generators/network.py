@@ -332,6 +332,7 @@ class GeometryDecoder(nn.Module):
         x, memories = self.skeleton(context, batch), []
         real = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
         for block in self.blocks:
+            assert isinstance(block, Block)
             x, memory = block.remember(x, real[:, None, :])
             memories.append(memory)
         return real, memories
@@ -344,6 +345,7 @@ class GeometryDecoder(nn.Module):
         x, seen = place[:, None], memories[0][0].shape[2] + 1 - real.shape[1]
         look = torch.cat([real, torch.ones(len(real), seen, dtype=torch.bool)], dim=1)[:, None, :]
         for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             x, memories[layer] = block.remember(x, look, memories[layer])
         return self.norm(x[:, 0])
 
