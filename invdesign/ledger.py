@@ -91,15 +91,26 @@ class Ledger:
             return ledger
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(path.name + ".new")
+        lock = _Lock.on_file(path)
+        try:
+            cls._write_new(path, header)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(_engine(str(path), path), str(path), lock)
+
+    @classmethod
+    def _write_new(cls, path: Path, header: Header) -> None:
+        """Write a ledger beside its place and move it there: a file that is there has a whole header."""
+        draft = path.with_name(path.name + ".new")
+        with _writing(path):
             _remove(draft)
-        with cls._connect(str(draft), writing=True, name=str(path)) as ledger:
+        with cls(_engine(str(draft), draft), str(path), None) as ledger:
             ledger._write_header(header)
         with _writing(path):
             for leftover in (path, draft):
                 _remove(leftover, only_companions=True)
             draft.rename(path)
-        return cls._connect(str(path), writing=True)
 
     @classmethod
     def open(cls, where: str | Path, header: Header | None = None) -> Ledger:
@@ -334,15 +345,12 @@ class Ledger:
         return ledger
 
     @classmethod
-    def _connect(cls, where: str, writing: bool, name: str | None = None) -> Ledger:
+    def _connect(cls, where: str, writing: bool) -> Ledger:
         path = _path(where)
-        lock = None
-        if writing:
-            lock = _Lock.on_file(path, name or where) if path is not None else None
-        engine = _engine(where, path)
-        ledger = cls(engine, name or where, lock)
+        lock = _Lock.on_file(path) if writing and path is not None else None
+        ledger = cls(_engine(where, path), where, lock)
         if writing and path is None:
-            ledger._lock = _Lock.on_server(engine, ledger.where)
+            ledger._lock = _Lock.on_server(ledger._engine, where)
         return ledger
 
     def _check_health(self) -> None:
@@ -539,18 +547,19 @@ class _Lock:
         self._held = held
 
     @classmethod
-    def on_file(cls, path: Path | None, name: str) -> _Lock:
-        """Lock `<path>.lock`, a database of SQLite's own, whose locks work on every system and filesystem
-        that SQLite works on and are not inherited by worker processes.
+    def on_file(cls, path: Path) -> _Lock:
+        """Lock `.<name>.lock` beside a file: a database of SQLite's own, whose locks work on every system and
+        filesystem that SQLite works on and are not inherited by worker processes.
         """
         connection = None
         try:
-            connection = sqlite3.connect(f"{path}.lock", timeout=0.0, isolation_level=None)
+            beside = path.with_name(f".{path.name}.lock")
+            connection = sqlite3.connect(beside, timeout=0.0, isolation_level=None)
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
-            raise _error(name, error) from None
+            raise _error(str(path), error) from None
         return cls(connection)
 
     @classmethod

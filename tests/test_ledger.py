@@ -167,6 +167,7 @@ def test_a_killed_creation_leaves_nothing_that_looks_like_a_ledger(path: Path) -
     with Ledger.create(path, HEADER) as ledger:
         assert ledger.header == HEADER
     assert Ledger.exists(path)
+    assert sorted(p.name for p in path.parent.iterdir()) == [".ledger.sqlite.lock", "ledger.sqlite"]
 
 
 @pytest.mark.parametrize(
