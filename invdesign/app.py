@@ -218,10 +218,13 @@ def _run_record(result: Result, campaign: Campaign) -> dict[str, Any]:
 
 
 def _selection_counts(selection: Selection) -> dict[str, Any]:
-    """The last step of the funnel: from all rows to the list."""
-    not_listed = selection.n_eligible - len(selection.ranked)
-    rejected = dict(selection.rejected) | ({"ranked lower": not_listed} if not_listed else {})
-    return {"entered": selection.n_rows, "passed": len(selection.ranked), "rejected": rejected}
+    """The last step of the funnel: from the rows that no earlier stage has rejected to the list."""
+    earlier = [reason for reason in selection.rejected if reason == "not relaxed" or reason.endswith(" failed")]
+    rejected = {reason: count for reason, count in selection.rejected.items() if reason not in earlier}
+    if selection.n_eligible > len(selection.ranked):
+        rejected["ranked lower"] = selection.n_eligible - len(selection.ranked)
+    listed = len(selection.ranked)
+    return {"entered": listed + sum(rejected.values()), "passed": listed, "rejected": rejected}
 
 
 def _limits(result: Result) -> list[str]:

@@ -33,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it writes notes about cells to stderr
     sys.exit(run(args))
 
 

@@ -29,6 +29,8 @@ STAGES = {
     "propose": "generated",
     "screen": "screened",
     "predict": "predicted from the gene",
+    "rank": "most promising",
+    "inspect": "new and sound on inspection",
     "gate": "chosen for relaxation",
     "relax": "relaxed",
     "place": "placed above the hull",
@@ -141,7 +143,7 @@ def _duration(seconds: float) -> str:
 
 def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     """What a reader must know before using a number."""
-    lines = [str(w) for w in run.get("warnings") or []]
+    lines = [_reason(str(w)) for w in run.get("warnings") or []]
     outside = sum(_true(row.get("is_outside")) for row in rows)
     if outside:
         lines.append(
