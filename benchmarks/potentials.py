@@ -4,10 +4,10 @@
         [--out FILE.json]
 
 DIR holds `crystals.parquet` and `mp2020_elemental_references.json.gz`. The crystals have up to 20 sites, lie
-within 0.1 eV/atom of the hull and belong to chemical systems on which neither the energy scale nor any model of the
-package was fitted (the potentials themselves were trained on the Materials Project). A quarter as many from 0.1 to
-0.5 eV/atom are added for the classification at 0.1. Each start is strained by up to 10 % in volume and its free
-coordinates are moved by about 0.05 Å, as those of a generated crystal are off.
+within 0.1 eV/atom of the hull and belong to chemical systems on which neither the energy scale nor any model of
+the package was fitted (the potentials themselves were trained on the Materials Project). A quarter as many from
+0.1 to 0.5 eV/atom are added for the classification at 0.1. Each start is strained by up to 10 % in volume and its
+free coordinates are moved by about 0.05 Å, as those of a generated crystal are off.
 """
 
 from __future__ import annotations

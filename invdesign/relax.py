@@ -220,7 +220,7 @@ def _relax(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxS
     if shortest_distance(crystal) < settings.min_distance:
         raise _GiveUpError(f"two atoms are nearer than {settings.min_distance:g} Å")
     try:
-        space = build(primitive(crystal), settings.symprec)
+        space = build(primitive(crystal, settings.symprec), settings.symprec)
     except ValueError as error:
         raise _GiveUpError(str(error)) from error
     first, steps, hessian = space.crystal, 0, _first_hessian(space)

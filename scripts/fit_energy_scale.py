@@ -36,7 +36,7 @@ from invdesign.represent.genes import lattices_from_parameters
 from invdesign.workers import Lost, Workers
 
 TABLES = Path(__file__).parent.parent / "invdesign" / "tables"
-ELEMENT_PRIOR, TERM_PRIOR = 0.1, 0.1
+ELEMENT_PRIOR, TERM_PRIOR = 0.02, 0.05
 """How far an element's or a term's coefficient is expected to lie from its prior, eV."""
 FOLDS = 5
 

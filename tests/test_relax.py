@@ -220,3 +220,21 @@ def test_chgnet_keeps_symmetry_and_lowers_the_energy() -> None:
         assert result.energy_per_atom < potentials.energy_of(start, chgnet) - 1e-3
         assert potentials.energy_of(result.crystal, chgnet) == pytest.approx(result.energy_per_atom, abs=2e-5)
         assert result.steps <= 12
+
+
+@pytest.mark.slow
+def test_sevennet_gives_the_same_bits_in_any_order_and_a_second_opinion() -> None:
+    starts = [
+        Crystal(FCC * 2.2, [12, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], source="MgO"),
+        Crystal(FCC * 2.1, [22, 7], [[0, 0, 0], [0.5, 0.5, 0.5]], source="TiN"),
+        Crystal(FCC * 2.7, [11, 17], [[0, 0, 0], [0.5, 0.5, 0.5]], source="NaCl"),
+    ]
+    with PotentialRelaxer("sevennet-0", workers=1, second="chgnet") as relaxer:
+        forward, backward = relaxer.relax(starts), relaxer.relax(starts[::-1])[::-1]
+    for one, other, expected in zip(forward, backward, [-3.04, -1.90, -2.11], strict=True):
+        assert isinstance(one, Relaxation)
+        assert isinstance(other, Relaxation)
+        assert one.energy_per_atom == other.energy_per_atom
+        assert one.formation_energy == other.formation_energy
+        assert one.formation_energy.mean == pytest.approx(expected, abs=0.06)
+        assert "chgnet" in one.formation_energy.source
