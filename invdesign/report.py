@@ -153,9 +153,8 @@ def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     for name in _verdict_names(rows):
         unknown = sum(row.get(f"verdict_{name}") == "unknown" for row in rows)
         if unknown:
-            lines.append(
-                f"{name.replace('_', ' ').capitalize()} could not be decided for {unknown} candidates (?)."
-            )
+            noun = "candidate" if unknown == 1 else "candidates"
+            lines.append(f"{_reason(name).capitalize()} could not be decided for {unknown} {noun} (?).")
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
