@@ -102,3 +102,13 @@ def test_a_part_is_known_by_its_verb() -> None:
     assert [family_of(p) for p in (Deaf(), Moody(), Lucky())] == ["generator", "validator", "surrogate"]
     with pytest.raises(InputError, match="propose, check or predict"):
         family_of(object())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["generator", "surrogate"])
+def test_shipped_models_keep_every_promise(family: str) -> None:
+    from invdesign.app import check
+
+    names = build.generator_names() if family == "generator" else tuple(build.SURROGATES)
+    for name in names:
+        assert [str(o) for o in check(name) if o.problem] == [], name
