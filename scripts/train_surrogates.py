@@ -2,8 +2,9 @@
 
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
 
-`DIR` holds `crystals.parquet`. The relaxed stage starts from the gate's weights in `--out`. With `--cache`, genes,
-graphs and potential features are kept there between runs. One thread is best: OMP_NUM_THREADS=1.
+`DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights
+must lie in `--out`. With `--cache`, genes, graphs and potential features are kept there between runs. One thread is
+best: OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from invdesign.represent.genes import decode, primitive_sites
 from invdesign.surrogates.assess import assess
 from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, perturb, read_labelled
 from invdesign.surrogates.features import FloatTable
@@ -26,8 +28,8 @@ from invdesign.surrogates.train import Settings, TrainingData, fit, training_dat
 
 NOISY_COPIES = 2
 CHUNK = 4000
-POTENTIAL_CRYSTALS = 12000
-"""Crystals without moduli whose potential features are computed, for the gap and the energies."""
+POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
+"""Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
 
 
 def labelled_data(folder: Path, cache: Path | None) -> Labelled:
@@ -52,23 +54,22 @@ def graphs(labelled: Labelled, copy: int, cache: Path | None) -> Graphs:
 
 
 def potential_rows(labelled: Labelled) -> np.ndarray:
-    """Crystals whose potential features are computed: all with moduli, and a random choice of those with gaps."""
+    """Crystals whose potential features are computed: all with moduli, then a random choice of those with gaps."""
     moduli = np.isfinite(labelled.labels["bulk_modulus"])
     gaps = np.isfinite(labelled.labels["band_gap"]) & np.isfinite(labelled.labels["formation_energy"]) & ~moduli
-    chosen = np.random.default_rng(0).permutation(np.flatnonzero(gaps))[:POTENTIAL_CRYSTALS]
-    return np.sort(np.concatenate([np.flatnonzero(moduli), chosen]))
+    small = np.array([primitive_sites(gene) <= POTENTIAL_SITES for gene in labelled.genes])
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))[:POTENTIAL_CRYSTALS]
+    return np.concatenate([np.flatnonzero(moduli), np.sort(chosen)])
 
 
 def potential_table(labelled: Labelled, rows: np.ndarray, cache: Path | None) -> FloatTable:
-    """(len(rows), N_FEATURES) potential features of some crystals, written every thousand."""
-    from invdesign.represent.genes import decode
-
+    """(len(rows), N_FEATURES) potential features of some crystals, written every five hundred."""
     kept = cache / "potential.npz" if cache else None
     done = np.load(kept)["values"] if kept is not None and kept.exists() else None
     parts = [] if done is None else [done]
     potential = PotentialFeatures()
-    for start in range(0 if done is None else len(done), len(rows), 1000):
-        crystals = decode([labelled.genes[i] for i in rows[start : start + 1000]])
+    for start in range(0 if done is None else len(done), len(rows), 500):
+        crystals = decode([labelled.genes[i] for i in rows[start : start + 500]])
         parts.append(potential.compute(crystals)[0])
         print(f"potential features {start + len(crystals)} of {len(rows)}", flush=True)
         if kept is not None:
@@ -83,15 +84,15 @@ def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, T
     return fit("gate", data, settings, progress=tell), data
 
 
-def relaxed(folder: Path, cache: Path | None, settings: Settings, start: Model) -> tuple[Model, TrainingData]:
-    """Train the second stage on exact crystals with potential features, from the gate's weights."""
+def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -> tuple[Model, TrainingData]:
+    """Train the second stage on exact crystals with potential features; the gate's answers are mixed in."""
     labelled = labelled_data(folder, cache)
     rows = potential_rows(labelled)
     extra = potential_table(labelled, rows, cache)
     part = labelled.subset(rows)
     exact = join([graphs_of_genes(part.genes[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
     data = training_data(part, [exact], extra)
-    return fit("relaxed", data, settings, start=start, progress=tell), data
+    return fit("relaxed", data, settings, base=base, progress=tell), data
 
 
 def tell(line: str) -> None:
@@ -126,11 +127,11 @@ def main() -> None:
     if args.stage in ("gate", "both"):
         finish(*gate(args.data, args.cache, replace(Settings(), **chosen)), args.out)
     if args.stage in ("relaxed", "both"):
-        start = load_model(args.out / "surrogate_gate.safetensors")
-        finish(*relaxed(args.data, args.cache, replace(RELAXED, **chosen), start), args.out)
+        base = load_model(args.out / "surrogate_gate.safetensors")
+        finish(*relaxed(args.data, args.cache, replace(RELAXED, **chosen), base), args.out)
 
 
-RELAXED = Settings(epochs=12, learning_rate=6e-4, modulus_repeats=2, drop_extra=0.15)
+RELAXED = Settings(members=4, epochs=25, batch=128, modulus_repeats=1, width=48, layers=2)
 
 if __name__ == "__main__":
     main()

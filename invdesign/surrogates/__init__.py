@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,24 @@ def load_gate(path: Path | str | None = None) -> GateSurrogate:
     return GateSurrogate(_model("gate", path))
 
 
-def load_relaxed(path: Path | str | None = None) -> RelaxedSurrogate:
-    """The surrogate for relaxed crystals; arguments and errors as in `load_gate`."""
+def load_relaxed(path: Path | str | None = None, gate: Path | str | None = None) -> RelaxedSurrogate:
+    """The surrogate for relaxed crystals, which mixes the gate's answers with its own.
+
+    Args:
+        path: weights of your own; None for those of the package.
+        gate: the gate that they were trained with; None for that of the package.
+
+    Raises:
+        ReferenceMissingError: if the weights cannot be read, or belong to another gate.
+    """
     from invdesign.surrogates.relaxed import RelaxedSurrogate
 
-    return RelaxedSurrogate(_model("relaxed", path))
+    if path is None and gate is None:
+        return RelaxedSurrogate(_shipped("relaxed"))
+    from invdesign.surrogates.model import load_model
+
+    base = load_gate(gate).model
+    return RelaxedSurrogate(load_model(Path(path) if path else _table("relaxed"), base))
 
 
 def _model(stage: str, path: Path | str | None) -> Model:
@@ -46,5 +59,8 @@ def _model(stage: str, path: Path | str | None) -> Model:
 def _shipped(stage: str) -> Model:
     from invdesign.surrogates.model import load_model
 
-    with as_file(files("invdesign.tables").joinpath(f"surrogate_{stage}.safetensors")) as path:
-        return load_model(path)
+    return load_model(_table(stage), _shipped("gate") if stage == "relaxed" else None)
+
+
+def _table(stage: str) -> Path:
+    return Path(str(files("invdesign.tables").joinpath(f"surrogate_{stage}.safetensors")))

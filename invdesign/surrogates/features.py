@@ -23,7 +23,7 @@ FloatTable = NDArray[np.float32]
 def crystal_features(batch: Batch, near: Neighbours) -> FloatTable:
     """(n, `len(feature_names())`) features of every crystal of a batch."""
     fractions = composition(batch)
-    parts = [
+    parts: list[FloatTable | FloatArray] = [
         fractions[:, 1:],
         element_statistics(batch, fractions),
         volume_features(batch, fractions),
@@ -57,7 +57,8 @@ def composition(batch: Batch) -> FloatArray:
         raise ValueError(f"no features for elements beyond number {LAST_ELEMENT}")
     flat = batch.orbit_owner * (LAST_ELEMENT + 1) + batch.orbit_number
     size = len(batch) * (LAST_ELEMENT + 1)
-    return np.bincount(flat, weights=batch.orbit_weight, minlength=size).reshape(len(batch), -1)
+    fractions: FloatArray = np.bincount(flat, weights=batch.orbit_weight, minlength=size).astype(np.float64)
+    return fractions.reshape(len(batch), -1)
 
 
 def element_statistics(batch: Batch, fractions: FloatArray) -> FloatTable:

@@ -101,6 +101,8 @@ class Model:
         calibrations: by property.
         memory: of the training data.
         notes: data, split, seeds, metrics.
+        base: another model whose answers are mixed in, or None.
+        shares: (p,) weight of the own members; the rest is the base's.
     """
 
     stage: str
@@ -112,11 +114,25 @@ class Model:
     calibrations: Mapping[str, Calibration]
     memory: Memory
     notes: Mapping[str, Any]
+    base: Model | None = None
+    shares: FloatTable | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
-        """Run all members on all crystals."""
+        """Run all members, and those of the base, on all crystals."""
         standard = standardise(graphs.features, extra, self.feature_scale)
-        return run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        own = run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        if self.base is None or self.shares is None:
+            return own
+        return mix(own, base_answers(self.base, graphs, self.properties), self.shares)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the weights change."""
+        digest = hashlib.sha256()
+        for member in self.members:
+            for value in member.state_dict().values():
+                digest.update(value.half().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def estimates(self, graphs: Graphs, extra: FloatTable | None = None) -> list[Estimate]:
         """One calibrated estimate per crystal."""
@@ -181,6 +197,28 @@ def run_members(
     return Raw(mean.mean(axis=0) * target_scale[1] + target_scale[0], spread * target_scale[1], columns)
 
 
+def base_answers(base: Model, graphs: Graphs, properties: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    """Means and spreads of a base model for some properties; NaN for those that it does not know."""
+    raw = base.raw(graphs)
+    mean = np.full((len(raw.mean), len(properties)), np.nan)
+    spread = mean.copy()
+    for j, name in enumerate(properties):
+        if name in base.properties:
+            k = base.properties.index(name)
+            mean[:, j], spread[:, j] = raw.mean[:, k], raw.spread[:, k]
+    return mean, spread
+
+
+def mix(own: Raw, other: tuple[FloatArray, FloatArray], shares: FloatTable) -> Raw:
+    """Weighted answers of two models, as of a mixture of two distributions; unknown (NaN) ones are left out."""
+    share = np.where(np.isnan(other[0]), 1.0, shares)
+    mean_2, spread_2 = np.nan_to_num(other[0]), np.nan_to_num(other[1])
+    mean = share * own.mean + (1.0 - share) * mean_2
+    variance = share * own.spread**2 + (1.0 - share) * spread_2**2
+    between = share * (1.0 - share) * (own.mean - mean_2) ** 2
+    return Raw(mean, np.sqrt(variance + between), own.columns)
+
+
 def mini_batches(graphs: Graphs, standard: FloatTable, shape: Shape, size: int = MINI_BATCH) -> Iterator[Inputs]:
     """The crystals in order, in batches that fit the processor's cache."""
     picker = Picker(graphs)
@@ -233,6 +271,8 @@ def save_model(model: Model, path: Path) -> None:
     for i, member in enumerate(model.members):
         tensors |= {f"member.{i}.{k}": v.half().contiguous() for k, v in member.state_dict().items()}
     arrays = {"feature_scale": model.feature_scale, "target_scale": model.target_scale}
+    if model.shares is not None:
+        arrays["shares"] = model.shares
     arrays |= {f"memory.{k}": v for k, v in vars(model.memory).items()}
     for name, calibration in model.calibrations.items():
         arrays |= {f"calibration.{name}.{k}": v for k, v in vars(calibration).items()}
@@ -246,17 +286,23 @@ def save_model(model: Model, path: Path) -> None:
         "shape": json.dumps(asdict(model.shape)),
         "members": str(len(model.members)),
         "inputs": inputs_fingerprint(),
+        "base": model.base.fingerprint if model.base is not None else "",
         "notes": json.dumps(model.notes),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata=header)
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path, base: Model | None = None) -> Model:
     """Read a model.
 
+    Args:
+        path: the file.
+        base: the model whose answers it mixes in, if it was trained with one.
+
     Raises:
-        ReferenceMissingError: if the file is missing, damaged, or was trained on other input features.
+        ReferenceMissingError: if the file is missing, damaged, or was trained on other input features or with
+            another base.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -271,6 +317,11 @@ def load_model(path: Path) -> Model:
             f"surrogate weights {path} were trained on other features; train them again with "
             "scripts/train_surrogates.py"
         )
+    wanted = header.get("base", "")
+    if wanted and (base is None or base.fingerprint != wanted):
+        raise ReferenceMissingError(
+            f"surrogate weights {path} belong to another gate; train them again with scripts/train_surrogates.py"
+        )
     shape = Shape(**json.loads(header["shape"]))
     properties = tuple(json.loads(header["properties"]))
     return Model(
@@ -283,6 +334,8 @@ def load_model(path: Path) -> Model:
         calibrations={name: Calibration(**_group(tensors, f"calibration.{name}.")) for name in properties},
         memory=Memory(**_group(tensors, "memory.")),
         notes=json.loads(header["notes"]),
+        base=base if wanted else None,
+        shares=tensors["shares"].numpy() if wanted else None,
     )
 
 

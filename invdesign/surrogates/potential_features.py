@@ -61,8 +61,8 @@ class PotentialFeatures:
             part = graphs[start : start + BATCH]
             for (i, _), row in zip(part, self._rows([g for _, g in part]), strict=True):
                 values[i] = row
-        for i in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            reasons[i] = reasons[i] or "CHGNet: features are not finite"
+        for k in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+            reasons[k] = reasons[k] or "CHGNet: features are not finite"
         return values, reasons
 
     def _graph(self, crystal: Crystal) -> Any:

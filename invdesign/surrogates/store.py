@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,7 @@ def cached_graphs(path: Path | None, make: Callable[[], Graphs]) -> Graphs:
         return Graphs(Batch(**raw), near, features)
     graphs = make()
     if path is not None:
-        near_arrays = {"near_orbit": graphs.near.orbit, "near_distance": graphs.near.distance}
-        np.savez(path, **vars(graphs.batch), **near_arrays, near_reach=graphs.near.reach, features=graphs.features)
+        arrays: dict[str, Any] = {f"near_{key}": value for key, value in vars(graphs.near).items()}
+        arrays |= vars(graphs.batch)
+        np.savez(path, features=graphs.features, **arrays)
     return graphs

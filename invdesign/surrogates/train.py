@@ -17,7 +17,17 @@ from invdesign.properties import PREDICTED
 from invdesign.surrogates.calibrate import fit_calibration
 from invdesign.surrogates.dataset import Graphs, Labelled, select
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
-from invdesign.surrogates.model import MINI_BATCH, Memory, Model, Picker, Raw, run_members, standardise
+from invdesign.surrogates.model import (
+    MINI_BATCH,
+    Memory,
+    Model,
+    Picker,
+    Raw,
+    base_answers,
+    mix,
+    run_members,
+    standardise,
+)
 from invdesign.surrogates.network import Network, Shape
 from invdesign.surrogates.scales import to_scale
 
@@ -105,6 +115,7 @@ def fit(
     data: TrainingData,
     settings: Settings,
     start: Model | None = None,
+    base: Model | None = None,
     progress: Progress = print,
     calibrate_on: int = -1,
 ) -> Model:
@@ -115,6 +126,7 @@ def fit(
         data: all parts of the split.
         settings: how to train.
         start: a model whose weights the members start from.
+        base: a model whose answers are mixed in, with the shares that suit the validation part best.
         progress: is told one line at a time.
         calibrate_on: which copy of the crystals the calibration looks at.
 
@@ -145,6 +157,12 @@ def fit(
         )
 
     raw = run(valid)
+    shares = None
+    if base is not None:
+        other = base_answers(base, select(data.copies[calibrate_on], valid), names)
+        shares = best_shares(raw, other, targets[valid])
+        raw = mix(raw, other, shares)
+        progress(f"shares of the own members: {dict(zip(names, shares.tolist(), strict=True))}")
     memory = remember(run(kept).columns, raw.columns, element_counts(data, train))
     outside = memory.percentile(memory.distance(raw.columns))
     calibrations = {
@@ -167,7 +185,21 @@ def fit(
         calibrations,
         memory,
         notes,
+        base,
+        shares,
     )
+
+
+def best_shares(own: Raw, other: tuple[FloatArray, FloatArray], targets: FloatArray) -> FloatTable:
+    """(p,) weight of the own answers, in tenths, with the least mean absolute error."""
+    tenths = np.arange(11) / 10.0
+    found = np.ones(targets.shape[1], dtype=np.float32)
+    for j in range(len(found)):
+        known = np.isfinite(targets[:, j]) & np.isfinite(other[0][:, j])
+        if known.any():
+            mixed = tenths[:, None] * own.mean[known, j] + (1.0 - tenths[:, None]) * other[0][known, j]
+            found[j] = tenths[np.argmin(np.abs(mixed - targets[known, j]).mean(axis=1))]
+    return found
 
 
 def start_scale(data: TrainingData, train: IntArray, start: Model | None) -> FloatTable:
