@@ -39,6 +39,7 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the data.
+        schedule_epochs: epochs over which the learning rate falls, if other than `epochs`.
         batch: crystals per step.
         rate: peak learning rate (warm-up, then cosine decay).
         weight_decay: of AdamW.
@@ -55,6 +56,7 @@ class TrainConfig:
     """
 
     epochs: int = 36
+    schedule_epochs: int | None = None
     batch: int = 256
     rate: float = 2e-3
     weight_decay: float = 0.01
@@ -208,11 +210,12 @@ class GeneratorCheck(pl.Callback):
             self.progress("epochs", epoch, trainer.max_epochs)
         if trainer.sanity_checking or (epoch % self.config.check_every and epoch != trainer.max_epochs):
             return
-        from invdesign.generators.vae import VAEGenerator
+        from invdesign.generators.vae import VAEGenerator, fingerprint
 
         assert isinstance(module, LightningVAE)
         module.vae.eval()
-        generator = VAEGenerator(module.vae, self.data.scaling, self.data.element_volume)
+        trained_on = frozenset(fingerprint(key) for key in self.data.known)
+        generator = VAEGenerator(module.vae, self.data.scaling, self.data.element_volume, trained_on=trained_on)
         shares = sample_shares(generator, self.data.known, self.config.check_samples, self.config.seed)
         module.vae.train()
         for name, value in shares.items():
@@ -269,7 +272,7 @@ def train_vae(
     """
     pl.seed_everything(config.seed, verbose=False)
     loader = BucketLoader(data.train, config.batch, config.seed)
-    module = LightningVAE(config, steps=len(loader) * config.epochs)
+    module = LightningVAE(config, steps=len(loader) * (config.schedule_epochs or config.epochs))
     if start is not None:
         data = _start_from(start, module, data)
     saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,18 +40,21 @@ class SamplingConfig:
         geometry_temperature: temperature of lattice and coordinates; 1 is the model's own density.
         geometry_draws: most draws of lattice and coordinates for one skeleton, until no atoms overlap.
         attempts: most skeletons drawn per crystal asked for, before the rest is reported as failed.
+        skip_known: do not yield genes of the training set: they are retrieved, not designed.
     """
 
     geometry_temperature: float = 0.5
     geometry_draws: int = 6
     attempts: int = 40
+    skip_known: bool = True
 
 
 class VAEGenerator:
     """Samples the autoencoder's prior under conditions.
 
     A drawn gene is yielded when its geometry has no overlapping atoms within `geometry_draws` draws, its symmetry
-    is that of the space group that it names, and its skeleton has not been yielded before in the same call.
+    is that of the space group that it names, its skeleton has not been yielded before in the same call, and (unless
+    `skip_known` is off) it is none of those that the model was trained on.
     `counts` holds how many draws each of these steps used up.
     """
 
@@ -62,9 +66,10 @@ class VAEGenerator:
         scaling: Scaling,
         element_volume: FloatArray,
         sampling: SamplingConfig | None = None,
+        trained_on: frozenset[int] = frozenset(),
     ) -> None:
         self.model, self.scaling, self.element_volume = model, scaling, element_volume
-        self.sampling = sampling or SamplingConfig()
+        self.sampling, self.trained_on = sampling or SamplingConfig(), trained_on
         self.counts: dict[str, int] = {}
 
     @property
@@ -81,7 +86,7 @@ class VAEGenerator:
         limits, tensors = self._limits(conditions), self._tensors(conditions)
         seen: set[Any] = set()
         given, left = 0, self.sampling.attempts * n
-        self.counts = {"drawn": 0, "incomplete": 0, "overlapping": 0, "other_group": 0, "repeated": 0}
+        self.counts = {"drawn": 0, "incomplete": 0, "overlapping": 0, "other_group": 0, "repeated": 0, "known": 0}
         while given < n and left > 0:
             size = min(CHUNK, max(32, 2 * (n - given)), left)
             left -= size
@@ -89,6 +94,9 @@ class VAEGenerator:
                 key = canonical_skeleton(crystal.gene) if crystal.gene else None
                 if key in seen:
                     self.counts["repeated"] += 1
+                    continue
+                if self.sampling.skip_known and fingerprint(key) in self.trained_on:
+                    self.counts["known"] += 1
                     continue
                 if not self._is_itself(crystal):
                     self.counts["other_group"] += 1
@@ -141,7 +149,8 @@ class VAEGenerator:
         z = self._latent(embedded, conditions, torch_rng)
         none = self._tensors(Conditions())
         nothing = ConditionTensors(*(t.expand(size, *t.shape[1:]) for t in none))
-        sampler = SkeletonSampler(self.model.skeleton, limits, conditions.temperature, conditions.guidance)
+        guidance = conditions.guidance if _asks(here) else 1.0
+        sampler = SkeletonSampler(self.model.skeleton, limits, conditions.temperature, guidance)
         rows, complete = sampler.draw(z, embedded, self.model.condition(nothing), torch_rng)
         index = complete.nonzero()[:, 0]
         self._count("drawn", size)
@@ -261,6 +270,7 @@ class VAEGenerator:
         tensors = {f"model.{k}": v.detach().contiguous().clone() for k, v in self.model.state_dict().items()}
         tensors["element_volume"] = torch.from_numpy(np.asarray(self.element_volume))
         tensors["scaling"] = torch.from_numpy(np.stack([self.scaling.mean, self.scaling.deviation]))
+        tensors["trained_on"] = torch.tensor(sorted(self.trained_on), dtype=torch.int64)
         meta = {"network": json.dumps(self.model.config.to_dict()), "sheet": json.dumps(dict(sheet), default=str)}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
@@ -277,7 +287,7 @@ class VAEGenerator:
         if path is not None:
             return _read(path, sampling)
         shipped = _shipped()
-        return cls(shipped.model, shipped.scaling, shipped.element_volume, sampling)
+        return cls(shipped.model, shipped.scaling, shipped.element_volume, sampling, shipped.trained_on)
 
 
 @cache
@@ -299,7 +309,18 @@ def _read(path: Path, sampling: SamplingConfig | None) -> VAEGenerator:
     state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     model.load_state_dict(state)
     mean, deviation = tensors["scaling"].numpy()
-    return VAEGenerator(model, Scaling(mean, deviation), tensors["element_volume"].numpy(), sampling)
+    trained_on = frozenset(tensors["trained_on"].tolist()) if "trained_on" in tensors else frozenset()
+    return VAEGenerator(model, Scaling(mean, deviation), tensors["element_volume"].numpy(), sampling, trained_on)
+
+
+def fingerprint(skeleton: object) -> int:
+    """64 bits that stand for a canonical skeleton."""
+    return int.from_bytes(hashlib.blake2b(repr(skeleton).encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _asks(conditions: ConditionTensors) -> bool:
+    """Whether there is any condition that guidance could strengthen."""
+    return bool(conditions.present.any() or conditions.required.any() or conditions.restricted.any())
 
 
 def _element_set(numbers: frozenset[int]) -> Tensor:

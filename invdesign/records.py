@@ -122,7 +122,8 @@ class Conditions:
         forbidden: atomic numbers that must not be present.
         max_sites: largest number of atoms in the primitive cell.
         n_sites: wanted number of atoms in the primitive cell.
-        guidance: classifier-free guidance weight; 1 is plain conditional sampling.
+        guidance: classifier-free guidance weight; 1 is plain conditional sampling, more follows the
+            conditions more closely at some cost of variety.
         temperature: sampling temperature of the discrete choices; 1 is the model's own.
         latent_centre: centre of the latent region to sample from (None: the prior).
         latent_scale: spread of the latent region, in units of the prior's.
@@ -135,7 +136,7 @@ class Conditions:
     forbidden: frozenset[int] = frozenset()
     max_sites: int = 20
     n_sites: int | None = None
-    guidance: float = 1.0
+    guidance: float = 2.0
     temperature: float = 1.0
     latent_centre: tuple[float, ...] | None = None
     latent_scale: float = 1.0

@@ -253,7 +253,7 @@ class OptunaSearcher:
 
     def _default(self) -> dict[str, Any]:
         names = sorted(self._generators)
-        return {"guidance": 1.0, "temperature": 1.0, "latent_scale": 1.0, "generator": names[0]} | {
+        return {"guidance": 2.0, "temperature": 1.0, "latent_scale": 1.0, "generator": names[0]} | {
             f"aim:{name}": min(max(self._start.properties.get(name, low), low), high)
             for name, (low, high) in self._ranges().items()
         }

@@ -26,7 +26,7 @@ from invdesign.generators.train import (
     random_conditions,
     train_vae,
 )
-from invdesign.generators.vae import VAEGenerator
+from invdesign.generators.vae import SamplingConfig, VAEGenerator, fingerprint
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import canonical_skeleton, primitive_sites
 
@@ -127,6 +127,16 @@ def test_samples_of_one_call_are_distinct(generator):
     assert len({canonical_skeleton(c.gene) for c in found if c.gene}) == len(found)
 
 
+def test_genes_of_the_training_set_are_not_yielded(generator):
+    free = crystals(generator, 6, Conditions(max_sites=4))
+    seen = frozenset(fingerprint(canonical_skeleton(c.gene)) for c in free[:3] if c.gene)
+    trained = VAEGenerator(generator.model, generator.scaling, generator.element_volume, trained_on=seen)
+    assert [c.gene for c in crystals(trained, 3, Conditions(max_sites=4))] == [c.gene for c in free[3:]]
+    assert trained.counts["known"] == 3
+    trained.sampling = SamplingConfig(skip_known=False)
+    assert [c.gene for c in crystals(trained, 6, Conditions(max_sites=4))] == [c.gene for c in free]
+
+
 def test_hard_conditions_hold(generator):
     conditions = Conditions(
         space_groups=frozenset([225, 221]), allowed=frozenset([22, 5, 7]), required=frozenset([22]), max_sites=10
@@ -154,7 +164,7 @@ def test_impossible_conditions_are_refused(generator):
 
 def test_conditions_and_guidance_change_the_outcome(generator):
     plain = [c.gene for c in crystals(generator, 5, Conditions())]
-    wanted = Conditions(properties={"bulk_modulus": 300.0})
+    wanted = Conditions(properties={"bulk_modulus": 300.0}, guidance=1.0)
     assert [c.gene for c in crystals(generator, 5, wanted)] != plain
     assert [c.gene for c in crystals(generator, 5, replace(wanted, guidance=4.0))] != [
         c.gene for c in crystals(generator, 5, wanted)
