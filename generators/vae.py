@@ -53,9 +53,9 @@ class VAEGenerator:
     """Samples the autoencoder's prior under conditions.
 
     A drawn gene is yielded when its geometry has no overlapping atoms within `geometry_draws` draws, its symmetry
-    is that of the space group that it names, its skeleton has not been yielded before in the same call, and (unless
-    `skip_known` is off) it is none of those that the model was trained on.
-    `counts` holds how many draws each of these steps used up.
+    is that of the space group that it names, its skeleton has not been yielded before in the same call, and
+    (unless `skip_known` is off) it is none of those that the model was trained on. `counts` holds how many draws
+    each of these steps used up.
     """
 
     name = "vae"

@@ -13,6 +13,7 @@ import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, Gene, IntArray
 from invdesign.represent.wyckoff import FREE_LATTICE, WyckoffTable, lattice_family, wyckoff_table
+from invdesign.symmetry import moyo_dataset
 
 SYMPREC = 0.1
 """Tolerance (Å) at which crystals are symmetrised, as in the Materials Project labels."""
@@ -28,13 +29,7 @@ def encode(crystal: Crystal, symprec: float = SYMPREC) -> Gene:
     Raises:
         ValueError: if no symmetry can be found or the orbits do not fit their Wyckoff positions.
     """
-    import moyopy
-
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.numbers.tolist())
-    try:
-        data = moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())
-    except Exception as error:  # moyopy raises bare exceptions of its own
-        raise ValueError(f"no symmetry found at {symprec} Å: {error}") from None
+    data = moyo_dataset(crystal, symprec)
     lattice = np.asarray(data.std_cell.basis, dtype=np.float64).reshape(3, 3)
     primitive = np.asarray(data.prim_std_cell.basis, dtype=np.float64).reshape(3, 3)
     coords = np.asarray(data.prim_std_cell.positions) @ primitive @ np.linalg.inv(lattice)
