@@ -103,7 +103,7 @@ def _free_coordinates(
 
 
 def free_from_lattice(space_group: int, lattice: FloatArray) -> tuple[float, ...]:
-    """The free lattice parameters of a conventional lattice (rows, Å), averaged over those that symmetry equates."""
+    """The free lattice parameters of a conventional lattice (rows, Å), averaged where symmetry equates them."""
     lengths = np.linalg.norm(lattice, axis=1)
     cosines = [lattice[i] @ lattice[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
     angles = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))

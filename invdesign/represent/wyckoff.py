@@ -7,6 +7,7 @@ orbit are `R u + t` in the conventional cell of the standard setting, with the f
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -96,7 +97,7 @@ def wyckoff_table() -> WyckoffTable:
         raw = dict(np.load(stream))
     start, site = raw["group_start"].astype(np.int64), raw["site_symmetry"].astype(np.int64)
     enumeration = np.zeros(len(site), dtype=np.int64)
-    for first, last in zip(start[:-1], start[1:], strict=True):
+    for first, last in itertools.pairwise(start):
         for k in range(first, last):
             enumeration[k] = np.count_nonzero(site[first:k] == site[k])
     return WyckoffTable(
