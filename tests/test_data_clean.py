@@ -53,7 +53,7 @@ def test_a_sound_crystal_and_its_labels_stay() -> None:
     ("bad", "rule"),
     [
         (row(x=0.12), "too close"),
-        (row(a=9.0), "sparse"),
+        (row(a=9.9), "sparse"),
         (row(a=12.0, numbers=(55, 53)), "sparse"),
         (row(a=5.3, numbers=(18, 18)), "noble gas"),
         (row(a=6.0, numbers=(36, 36)), "noble gas"),
@@ -147,6 +147,23 @@ def test_polymorphs_of_one_volume_are_no_duplicates() -> None:
     assert broken(row(), row(a=4.3)) == []
 
 
+def test_polytypes_are_no_duplicates() -> None:
+    """Close-packed planes stacked abc and abac have nearly the same distances but are other crystals."""
+
+    def stacked(order: str) -> dict[str, Any]:
+        corner = {"a": 0.0, "b": 1 / 3, "c": 2 / 3}
+        planes = [[corner[p], 2 * corner[p] % 1.0, k / len(order)] for k, p in enumerate(order)]
+        height = len(order) * 2.5 * np.sqrt(2 / 3)
+        return {
+            "lattice_parameters": [2.5, 2.5, height, 90.0, 90.0, 120.0],
+            "atomic_numbers": [27] * len(order),
+            "frac_coords": np.concatenate(planes),
+        }
+
+    assert broken(stacked("abc"), stacked("abac"), duplicate_distance=0.2) == []
+    assert broken(stacked("abc"), stacked("abcabc")) == [("crystal", "duplicate")]
+
+
 def test_neighbour_distances_do_not_depend_on_the_cell() -> None:
     frame = pd.read_parquet(SAMPLE)
     rng = np.random.default_rng(0)
@@ -191,7 +208,7 @@ def test_columns_under_other_names_are_the_same_labels() -> None:
 
 
 def test_cleaning_leaves_its_input_and_index_alone() -> None:
-    frame = pd.DataFrame([row(a=9.0), row(energy_above_hull=-1e-3)], index=[7, 9])
+    frame = pd.DataFrame([row(a=9.9), row(energy_above_hull=-1e-3)], index=[7, 9])
     before = frame.copy(deep=True)
     assert clean(frame).frame.index.tolist() == [9]
     pd.testing.assert_frame_equal(frame, before)

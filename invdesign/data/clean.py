@@ -8,6 +8,7 @@ account with the rule and the number that decided.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.data.convert import from_row
+from invdesign.data.convert import from_row, to_pymatgen
 from invdesign.data.labels import property_of
 from invdesign.distances import COVALENT_RADII, covalent_volume_ratio, reduce_lattice, shortest_ratio
 from invdesign.elements import atomic_numbers
@@ -42,8 +43,8 @@ class Rules:
             crystals known from experiment is 0.57.
         farthest: the same ratio beyond which nothing touches anything (bulk hydrogen at 7.3, noble solids at 1.7).
         sparsest: largest volume per atom, Å³: caesium, the loosest solid, has 115.
-        loosest: largest volume per atom in covalent spheres of the largest atom, for those above 40 Å³: chains and
-            molecules in vacuum have 10 and more, molecular iodides up to 5.
+        loosest: largest volume per atom in covalent spheres of the largest atom, for those above 60 Å³: chains and
+            molecules in vacuum have 10 and more, molecular bromides and iodides up to 7 (at 46 to 53 Å³).
         noble_gases: whether He, Ne and Ar compounds and pure noble gases are removed.
         softest: moduli at or below it are emptied, GPa: tables that round to 1 GPa use it as their floor.
         stiffest: largest bulk modulus times volume per atom, eV: osmium has 36, and no solid is stiffer per atom.
@@ -55,7 +56,8 @@ class Rules:
         below_hull: how far below the hull of its own reference a crystal may be said to lie, eV/atom; up to there
             the energy above the hull is set to 0.
         duplicate_volume: relative difference of volume per atom within which equal formulas are compared.
-        duplicate_distance: relative difference of all mean neighbour distances below which two are the same.
+        duplicate_distance: relative difference of all mean neighbour distances below which a structure matcher
+            decides whether two are the same.
     """
 
     closest: float = 0.5
@@ -202,7 +204,7 @@ def crystal_fault(crystal: Crystal, rules: Rules | None = None) -> tuple[str, st
     per_atom = crystal.volume / crystal.n_sites
     radii = COVALENT_RADII[crystal.numbers]
     sphere = 4.0 / 3.0 * math.pi * float(np.nanmax(radii, initial=0.0)) ** 3
-    if per_atom > min(rules.sparsest, max(40.0, rules.loosest * sphere)):
+    if per_atom > min(rules.sparsest, max(60.0, rules.loosest * sphere)):
         return "sparse", f"{per_atom:.0f} Å³ per atom: more vacuum than solid"
     ratio = _closest(crystal, radii, rules.closest)
     if ratio < rules.closest:
@@ -294,8 +296,9 @@ def _duplicates(
 ) -> list[Removal]:
     """Rows that are another row's crystal again; of each set the one with the most labels stays.
 
-    Equal formula, space group and volume do not make two crystals the same (of such pairs in the Materials Project
-    one in fifty is), so the mean distances from each element to its neighbours are compared as well.
+    Equal formula, space group and volume do not make two crystals the same: of such pairs in the Materials Project
+    one in fifty is. The mean distances from each element to its neighbours tell most others apart, and pymatgen's
+    `StructureMatcher` decides on the rest (polytypes, and elements that have changed places).
     """
     groups: dict[str, list[tuple[float, int]]] = {}
     for row, crystal in enumerate(crystals):
@@ -326,10 +329,19 @@ def _same(
             for r in (row, other):
                 if r not in seen:
                     seen[r] = neighbour_distances(crystals[r])  # type: ignore[arg-type]
-            if np.abs(seen[row] / seen[other] - 1.0).max() < rules.duplicate_distance:
+            is_near = np.abs(seen[row] / seen[other] - 1.0).max() < rules.duplicate_distance
+            if is_near and _match(crystals[row], crystals[other]):  # type: ignore[arg-type]
                 out, stays = (row, other) if rank[other] > rank[row] else (other, row)
                 removed.add(out)
                 yield out, stays
+
+
+def _match(first: Crystal, second: Crystal) -> bool:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(StructureMatcher().fit(to_pymatgen(first), to_pymatgen(second)))
 
 
 def neighbour_distances(crystal: Crystal, n_neighbours: int = 24) -> FloatArray:
