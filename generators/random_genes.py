@@ -61,7 +61,8 @@ class RandomGenerator:
         self,
         statistics: Statistics,
         uniform_elements: bool = False,
-        geometry_draws: int = 10,
+        skeleton_draws: int = 6,
+        geometry_draws: int = 6,
         attempts: int = 60,
     ) -> None:
         """Make a generator.
@@ -69,11 +70,12 @@ class RandomGenerator:
         Args:
             statistics: frequencies.
             uniform_elements: draw every known element equally often.
+            skeleton_draws: most skeletons drawn for one choice of space group and size.
             geometry_draws: most draws of lattice and coordinates for one skeleton, until no atoms overlap.
-            attempts: most skeletons drawn per crystal asked for, before the rest is reported as failed.
+            attempts: most such choices per crystal asked for, before the rest is reported as failed.
         """
         self.statistics, self.uniform_elements = statistics, uniform_elements
-        self.geometry_draws, self.attempts = geometry_draws, attempts
+        self.skeleton_draws, self.geometry_draws, self.attempts = skeleton_draws, geometry_draws, attempts
 
     @classmethod
     def load(cls) -> RandomGenerator:
@@ -94,7 +96,7 @@ class RandomGenerator:
         weights = self._cells(conditions)
 
         def draw(size: int) -> list[tuple[Gene, str]]:
-            found = (self._gene(rng, weights, palette, conditions) for _ in range(size))
+            found = (self._gene(rng, weights, palette) for _ in range(size))
             return [(gene, self.name) for gene in found if gene is not None]
 
         return propose_distinct(draw, n, self.attempts * n)
@@ -111,21 +113,24 @@ class RandomGenerator:
             weights = wanted.astype(float)
         return weights / max(weights.sum(), 1.0)
 
-    def _gene(
-        self, rng: np.random.Generator, weights: FloatArray, palette: Palette, conditions: Conditions
-    ) -> Gene | None:
-        """One gene whose atoms do not overlap, or None."""
+    def _gene(self, rng: np.random.Generator, weights: FloatArray, palette: Palette) -> Gene | None:
+        """One gene whose atoms do not overlap, or None.
+
+        Several skeletons are tried for one choice of group and size, so that crowded cells are not left out.
+        """
         if weights.sum() == 0.0:
             return None
         group, sites = divmod(int(rng.choice(weights.size, p=weights.ravel())), weights.shape[1])
-        wyckoffs = fill(rng, group, sites)
-        if wyckoffs is None:
-            return None
-        numbers = self._elements(rng, len(wyckoffs), palette)
-        if numbers is None:
-            return None
-        order = np.lexsort((numbers, wyckoffs))
-        return self._geometry(rng, group, [wyckoffs[i] for i in order], [numbers[i] for i in order])
+        for _ in range(self.skeleton_draws):
+            wyckoffs = fill(rng, group, sites)
+            numbers = None if wyckoffs is None else self._elements(rng, len(wyckoffs), palette)
+            if wyckoffs is None or numbers is None:
+                continue
+            order = np.lexsort((numbers, wyckoffs))
+            gene = self._geometry(rng, group, [wyckoffs[i] for i in order], [numbers[i] for i in order])
+            if gene is not None:
+                return gene
+        return None
 
     def _elements(self, rng: np.random.Generator, orbits: int, palette: Palette) -> list[int] | None:
         """One element for each orbit, the required ones among them; None if there are too few orbits."""

@@ -1,8 +1,8 @@
 """Ionic substitution: known crystals with one or two elements exchanged for like ones.
 
-Which element takes whose place is mined from the known crystals themselves, in the spirit of Hautier et al. (Inorg.
-Chem. 50, 656 (2011)): crystals that have the same positions occupied by the same elements but for one count as an
-observed exchange. `scripts/build_substitution.py` counts them.
+Which element takes whose place is mined from the known crystals themselves, in the spirit of Hautier et al.
+(Inorg. Chem. 50, 656 (2011)): crystals that have the same positions occupied by the same elements but for one count
+as an observed exchange. `scripts/build_substitution.py` counts them.
 """
 
 from __future__ import annotations

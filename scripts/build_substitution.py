@@ -1,0 +1,144 @@
+"""Build the tables of the generators `substitution` and `random`: exchanges and frequencies.
+
+    python scripts/build_substitution.py [--data DIR]
+
+DIR holds `known_crystals.parquet` as `scripts/build_reference.py` writes it (default: the package's own). Writes
+`substitution.npz`, `random_genes.npz` and a data sheet beside each. Deterministic; under a minute on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from invdesign.crystal import FloatArray, Gene
+from invdesign.elements import symbol
+from invdesign.generators.geneset import MAX_Z, fit_element_volumes, lattice_features
+from invdesign.generators.random_genes import FAMILIES
+from invdesign.generators.random_genes import TABLE as RANDOM_TABLE
+from invdesign.generators.substitution import TABLE as SUBSTITUTION_TABLE
+from invdesign.generators.substitution import Exchanges, is_stable
+from invdesign.known import TABLE, KnownCrystals
+from invdesign.represent.genes import canonical_skeleton, primitive_sites
+from invdesign.represent.wyckoff import lattice_family
+
+TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
+MAX_SITES = 40
+ANY = 0
+"""Stands for the one element in which two crystals may differ."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=TABLES, help="folder of known_crystals.parquet")
+    parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
+    options = parser.parse_args()
+    known = KnownCrystals.load(options.data / TABLE)
+    genes = [k.gene for k in known if is_stable(k) and max(k.gene.numbers) < MAX_Z]
+    genes = [gene for gene in genes if primitive_sites(gene) <= MAX_SITES]
+    volume = np.round(element_volumes(genes), 4)
+    write_substitution(options.out, genes, volume)
+    write_random(options.out, genes, volume)
+
+
+def element_volumes(genes: list[Gene]) -> FloatArray:
+    """(MAX_Z,) volume per element; 0 for those of no crystal."""
+    volume = fit_element_volumes(genes)
+    return np.where(np.isin(np.arange(MAX_Z), sorted({z for gene in genes for z in gene.numbers})), volume, 0.0)
+
+
+def exchanges(genes: list[Gene]) -> tuple[FloatArray, int]:
+    """(MAX_Z, MAX_Z) symmetric weights of exchanges, and the number of families they were counted in.
+
+    A family is a skeleton with one element left open. Each of its `m` members is paired with the `m - 1` others at
+    a weight of 1/(m - 1), so a family counts as often as it has members and large ones do not drown the rest.
+    """
+    families: defaultdict[object, set[int]] = defaultdict(set)
+    for gene in genes:
+        for element in set(gene.numbers):
+            numbers = tuple(ANY if z == element else z for z in gene.numbers)
+            families[canonical_skeleton(Gene(gene.space_group, gene.wyckoffs, numbers, (), ()))].add(element)
+    counts, used = np.zeros((MAX_Z, MAX_Z)), 0
+    for members in families.values():
+        if len(members) < 2:
+            continue
+        rows = sorted(members)
+        counts[np.ix_(rows, rows)] += 1.0 / (len(rows) - 1)
+        used += 1
+    np.fill_diagonal(counts, 0.0)
+    return counts, used
+
+
+def write_substitution(out: Path, genes: list[Gene], volume: FloatArray) -> None:
+    counts, families = exchanges(genes)
+    counts = np.round(counts, 2)
+    np.savez_compressed(out / SUBSTITUTION_TABLE, counts=counts.astype(np.float32), element_volume=volume)
+    chance = Exchanges(counts, volume).probability
+    examples = "; ".join(
+        f"{symbol(z)} by " + ", ".join(f"{symbol(int(k))} {chance[z, k]:.0%}" for k in np.argsort(-chance[z])[:3])
+        for z in (11, 26, 8, 17, 57)
+    )
+    text = SUBSTITUTION_SHEET.format(n=len(genes), families=families, total=counts.sum(), examples=examples)
+    (out / SUBSTITUTION_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def write_random(out: Path, genes: list[Gene], volume: FloatArray) -> None:
+    group_sites = np.zeros((231, MAX_SITES + 1), dtype=np.int32)
+    elements, n_elements = np.zeros(MAX_Z, dtype=np.int32), np.zeros(10, dtype=np.int32)
+    for gene in genes:
+        kinds = sorted(set(gene.numbers))
+        group_sites[gene.space_group, primitive_sites(gene)] += 1
+        elements[kinds] += 1
+        n_elements[min(len(kinds), 9)] += 1
+    features, _ = lattice_features(genes, volume)
+    family = np.array([FAMILIES.index(lattice_family(gene.space_group)) for gene in genes])
+    shapes = [features[family == k] for k in range(len(FAMILIES))]
+    np.savez_compressed(
+        out / RANDOM_TABLE,
+        group_sites=group_sites,
+        elements=elements,
+        n_elements=n_elements,
+        element_volume=volume,
+        lattice_mean=np.round([shape.mean(axis=0) for shape in shapes], 4),
+        lattice_deviation=np.round([shape.std(axis=0) for shape in shapes], 4),
+    )
+    text = RANDOM_SHEET.format(n=len(genes), groups=int((group_sites.sum(axis=1) > 0).sum()))
+    (out / RANDOM_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+SUBSTITUTION_SHEET = """# substitution.npz
+
+What replaces what in known crystals: `counts` (104, 104), symmetric, by atomic number; `element_volume` (104), the
+volume in Å³ that an atom of each element suggests (0: of no known crystal).
+
+Mined from {n:,} known crystals (`known_crystals.parquet`; at most 0.1 eV/atom above the hull where that is known,
+at most 40 atoms in the primitive cell). Crystals that occupy the same positions with the same elements but for one
+form a family, {families:,} of them with two members or more; each member is paired with every other at a weight of
+one over their number, {total:,.0f} exchanges in all. In the spirit of G. Hautier et al., Inorg. Chem. 50, 656
+(2011), with positions in place of prototypes and elements in place of ions.
+
+Most likely exchanges: {examples}.
+
+Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_substitution.py`.
+"""
+
+RANDOM_SHEET = """# random_genes.npz
+
+Frequencies among {n:,} known crystals (`known_crystals.parquet`; at most 0.1 eV/atom above the hull where that is
+known, at most 40 atoms in the primitive cell), for the generator `random`: `group_sites` (231, 41) crystals by space
+group ({groups} occur) and atoms in the primitive cell; `elements` (104) crystals that hold each element;
+`n_elements` (10) by number of elements; `element_volume` (104) as in `substitution.npz`; `lattice_mean`,
+`lattice_deviation` (6, 6) of the lattice features (log volume over that of the elements, log c/a, log b/a, three
+angles less 90° in units of 30°) by lattice family from triclinic to cubic.
+
+Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_substitution.py`.
+"""
+
+
+if __name__ == "__main__":
+    main()
