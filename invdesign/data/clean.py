@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.data.convert import from_row, to_pymatgen
+from invdesign.data.convert import from_row
 from invdesign.data.labels import property_of
 from invdesign.distances import COVALENT_RADII, covalent_volume_ratio, reduce_lattice, shortest_ratio
 from invdesign.elements import atomic_numbers
 from invdesign.errors import StructureReadError
+from invdesign.matching import reduced, same
 from invdesign.properties import PROPERTIES
 
 if TYPE_CHECKING:
@@ -337,11 +338,12 @@ def _same(
 
 
 def _match(first: Crystal, second: Crystal) -> bool:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bool(StructureMatcher().fit(to_pymatgen(first), to_pymatgen(second)))
+        try:
+            return same(reduced(first), reduced(second))
+        except ValueError:
+            return False
 
 
 def neighbour_distances(crystal: Crystal, n_neighbours: int = 24) -> FloatArray:
