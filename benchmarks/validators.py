@@ -1,6 +1,6 @@
 """Rates of every validator on real crystals, and on broken ones as a control.
 
-    python benchmarks/validators.py --data DIR [-n 2000] [--seed 0] [--out FILE.json]
+    python benchmarks/validators.py --data DIR [-n 2000] [--seed 0] [--only NAME ...] [--out FILE.json]
 
 Draws n crystals with at most 40 sites from DIR/crystals.parquet, reduces each to its gene and decodes it (as a
 proposal would be), and prints the share of PASS, FAIL and UNKNOWN as JSON and as a Markdown table. The control for
@@ -29,6 +29,7 @@ from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Status, Value
 from invdesign.reference import LocalReference
 from invdesign.represent.genes import decode, encode
+from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance
 from invdesign.validators.disorder import Disorder
 from invdesign.validators.distances import Distances
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds crystals.parquet")
     parser.add_argument("-n", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=list(VALIDATORS), choices=list(VALIDATORS))
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     options = parser.parse_args()
     table = pd.read_parquet(options.data / "crystals.parquet").query("n_sites <= 40")
@@ -53,7 +55,7 @@ def main() -> None:
     result = {
         "protocol": {"n": len(rows), "seed": options.seed, "data": "crystals.parquet, at most 40 sites"},
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "rates": rates(rows, groups, np.random.default_rng(options.seed)),
+        "rates": rates(rows, groups, options.only, options.seed),
     }
     text = json.dumps(result, indent=1)
     print(text)
@@ -82,7 +84,7 @@ def real_rows(table: pd.DataFrame) -> tuple[list[Evaluation], dict[str, np.ndarr
 
 
 def rates(
-    rows: list[Evaluation], groups: dict[str, np.ndarray[Any, Any]], rng: np.random.Generator
+    rows: list[Evaluation], groups: dict[str, np.ndarray[Any, Any]], names: list[str], seed: int
 ) -> dict[str, Any]:
     """Shares of the three answers by validator and group, with the controls and the time for one crystal."""
     reference = LocalReference()
@@ -94,7 +96,8 @@ def rates(
         Disorder(reference),
     ]  # fmt: skip
     found: dict[str, Any] = {}
-    for validator in validators:
+    for validator in (validator for validator in validators if validator.name in names):
+        rng = np.random.default_rng(seed)
         validator.check(rows[0])
         if isinstance(validator, Uniqueness):
             validator.reset()

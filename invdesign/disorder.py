@@ -1,11 +1,12 @@
 """The disordered-alloy trap: a 'new' ordered crystal that is one ordering of a known solid solution.
 
 Two elements are taken for interchangeable when the Hume-Rothery and Goldschmidt conditions for substitution hold:
-both metals or both non-metals, radii within 15 % of the larger, electronegativities within 1. Radii are covalent
-(Cordero) for non-metals; for metals the metallic ones, or Shannon's six-fold ones for a pair of common charges at
-most two apart. A crystal is flagged when giving interchangeable elements one label puts atoms of different
-elements on *one* crystallographic orbit: then it is an ordering of a smaller or more symmetric parent with mixed
-sites. Spinel MgAl2O4 is not flagged (Mg and Al keep different sites); an ordered rutile TaCrO4 is.
+both metals, both non-metals or of one group; radii within 15 % of the larger; electronegativities within 1. Radii are
+metallic for metals, else covalent (Cordero); in a compound with non-metals two metals may as well agree in Shannon's
+six-fold radii for a pair of common charges at most two apart. A crystal is flagged when giving interchangeable
+elements one label puts atoms of different elements on *one* crystallographic orbit: then it is an ordering of a
+smaller or more symmetric parent with mixed sites. Spinel MgAl2O4 is not flagged (Mg and Al keep different sites); an
+ordered rutile TaCrO4 is.
 """
 
 from __future__ import annotations
@@ -97,26 +98,56 @@ def _orbits(crystal: Crystal) -> tuple[int, IntArray] | None:
     return None if data is None else (int(data.number), np.asarray(data.crystallographic_orbits, dtype=np.int64))
 
 
-def interchangeable(first: int, second: int) -> bool:
-    """Whether two elements (atomic numbers) may replace each other on a site."""
-    return _interchangeable(min(first, second), max(first, second))
+def interchangeable(first: int, second: int, intermetallic: bool = False) -> bool:
+    """Whether two elements (atomic numbers) may replace each other on a site.
+
+    Args:
+        first: atomic number.
+        second: atomic number.
+        intermetallic: whether the compound holds metals alone, where ionic radii mean nothing.
+    """
+    return _interchangeable(min(first, second), max(first, second), intermetallic)
 
 
-@lru_cache(maxsize=10_000)
-def _interchangeable(first: int, second: int) -> bool:
+@lru_cache(maxsize=20_000)
+def _interchangeable(first: int, second: int, intermetallic: bool) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen warns of every radius or electronegativity that it lacks
+        if not abs(_electronegativity(first) - _electronegativity(second)) <= ELECTRONEGATIVITY_LIMIT:
+            return False
+        non_metals = len({first, second} & NON_METALS)
+        if non_metals == 1 and _group(first) != _group(second):
+            return False
+        if non_metals:
+            return _close(float(COVALENT_RADII[first]), float(COVALENT_RADII[second]))
+        if _close(*_metallic_radii(first, second)):
+            return True
+        return not intermetallic and any(
+            _close(r1, r2) and abs(q1 - q2) <= CHARGE_LIMIT
+            for (q1, r1), (q2, r2) in product(_ions(first), _ions(second))
+        )
+
+
+def _electronegativity(number: int) -> float:
     from pymatgen.core import Element
 
-    one, two = Element.from_Z(first), Element.from_Z(second)
-    if (first in NON_METALS) != (second in NON_METALS) or not abs(one.X - two.X) <= ELECTRONEGATIVITY_LIMIT:
-        return False
-    if first in NON_METALS:
-        return _close(COVALENT_RADII[first], COVALENT_RADII[second])
-    if _close(one.metallic_radius or np.nan, two.metallic_radius or np.nan):
-        return True
-    return any(
-        _close(r1, r2) and abs(q1 - q2) <= CHARGE_LIMIT
-        for (q1, r1), (q2, r2) in product(_ions(first), _ions(second))
-    )
+    return float(Element.from_Z(number).X)
+
+
+def _group(number: int) -> int:
+    from pymatgen.core import Element
+
+    return int(Element.from_Z(number).group)
+
+
+def _metallic_radii(first: int, second: int) -> tuple[float, float]:
+    """Metallic radii of two metals, Å; covalent ones for both where one has none (Sn, Pb, Bi)."""
+    from pymatgen.core import Element
+
+    radii = [Element.from_Z(number).metallic_radius for number in (first, second)]
+    if None in radii:
+        return float(COVALENT_RADII[first]), float(COVALENT_RADII[second])
+    return float(radii[0]), float(radii[1])
 
 
 def _close(first: float, second: float) -> bool:
@@ -135,8 +166,9 @@ def _ions(number: int) -> list[tuple[int, float]]:
 def _labels(numbers: IntArray) -> IntArray:
     """Atomic numbers with interchangeable elements given the smallest one of their group."""
     label = {z: z for z in sorted(set(numbers.tolist()))}
+    intermetallic = NON_METALS.isdisjoint(label)
     for first, second in combinations(sorted(label), 2):
-        if label[first] != label[second] and interchangeable(first, second):
+        if label[first] != label[second] and interchangeable(first, second, intermetallic):
             old, new = sorted((label[first], label[second]), reverse=True)
             label = {z: new if value == old else value for z, value in label.items()}
     return np.array([label[z] for z in numbers.tolist()], dtype=np.int64)

@@ -257,12 +257,17 @@ def test_disorder_passes_where_no_similar_elements_share_a_site(crystal: Crystal
     assert Disorder(FakeReference(None)).check(row(crystal)).status is Status.PASS
 
 
+def test_ionic_radii_do_not_count_in_an_intermetallic() -> None:
+    assert not interchangeable(atomic_number("Cu"), atomic_number("In"), intermetallic=True)
+    assert interchangeable(atomic_number("Cu"), atomic_number("Au"), intermetallic=True)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
         ("Ta", "Cr", True), ("Ti", "V", True), ("W", "Mo", True), ("C", "N", True), ("Cl", "Br", True),
         ("Fe", "Ni", True), ("Na", "Cl", False), ("Ba", "Ti", False), ("Na", "K", False), ("Ti", "C", False),
-        ("O", "S", False), ("H", "F", False), ("He", "O", False),
+        ("O", "S", False), ("Sb", "Bi", True), ("Fe", "P", False), ("Cu", "In", True), ("H", "F", False), ("He", "O", False),
     ],
 )  # fmt: skip
 def test_interchangeable_elements(first: str, second: str, expected: bool) -> None:
