@@ -1,12 +1,12 @@
 """The disordered-alloy trap: a 'new' ordered crystal that is one ordering of a known solid solution.
 
-Two elements are taken for interchangeable when the Hume-Rothery and Goldschmidt conditions for substitution hold:
-both metals, both non-metals or of one group; radii within 15 % of the larger; electronegativities within 1. Radii are
-metallic for metals, else covalent (Cordero); in a compound with non-metals two metals may as well agree in Shannon's
-six-fold radii for a pair of common charges at most two apart. A crystal is flagged when giving interchangeable
-elements one label puts atoms of different elements on *one* crystallographic orbit: then it is an ordering of a
-smaller or more symmetric parent with mixed sites. Spinel MgAl2O4 is not flagged (Mg and Al keep different sites); an
-ordered rutile TaCrO4 is.
+Two elements are taken for interchangeable when the Hume-Rothery and Goldschmidt conditions for substitution
+hold: both metals, both non-metals or of one group; radii within 15 % of the larger; electronegativities within
+1. Radii are metallic for metals, else covalent (Cordero); in a compound with non-metals two metals may as well
+agree in Shannon's six-fold radii for a pair of common charges at most two apart. A crystal is flagged when
+giving interchangeable elements one label puts atoms of different elements on *one* crystallographic orbit: then
+it is an ordering of a smaller or more symmetric parent with mixed sites. Spinel MgAl2O4 is not flagged (Mg and
+Al keep different sites); an ordered rutile TaCrO4 is.
 """
 
 from __future__ import annotations

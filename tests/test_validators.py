@@ -267,7 +267,8 @@ def test_ionic_radii_do_not_count_in_an_intermetallic() -> None:
     [
         ("Ta", "Cr", True), ("Ti", "V", True), ("W", "Mo", True), ("C", "N", True), ("Cl", "Br", True),
         ("Fe", "Ni", True), ("Na", "Cl", False), ("Ba", "Ti", False), ("Na", "K", False), ("Ti", "C", False),
-        ("O", "S", False), ("Sb", "Bi", True), ("Fe", "P", False), ("Cu", "In", True), ("H", "F", False), ("He", "O", False),
+        ("O", "S", False), ("Sb", "Bi", True), ("Fe", "P", False), ("Cu", "In", True),
+        ("H", "F", False), ("He", "O", False),
     ],
 )  # fmt: skip
 def test_interchangeable_elements(first: str, second: str, expected: bool) -> None:
