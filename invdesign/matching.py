@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
 
+FLATTEST = 200.0
+"""Cells whose reduced edges differ by more than this factor are not compared: the matcher would not end."""
+
 
 def reduced(crystal: Crystal) -> Structure:
     """The Niggli-reduced primitive structure that the matcher compares.
@@ -26,18 +29,32 @@ def reduced(crystal: Crystal) -> Structure:
 
     structure = Structure(crystal.lattice, crystal.numbers.tolist(), crystal.frac_coords)
     try:
-        return structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
+        found = structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
     except Exception as error:  # pymatgen raises whatever its linear algebra does
         raise ValueError(f"the cell cannot be reduced: {error}") from None
+    if max(found.lattice.abc) > FLATTEST * min(found.lattice.abc):
+        raise ValueError(f"the cell is more than {FLATTEST:g} times as long as wide")
+    return found
 
 
 def same(first: Structure, second: Structure) -> bool:
     """Whether two structures from `reduced` are one crystal; symmetric, so that order decides nothing."""
-    if len(first) != len(second):
+    if len(first) != len(second) or not _alike(first, second):
         return False
     return bool(_matcher().fit(first, second, symmetric=False, skip_structure_reduction=True)) or bool(
         _matcher().fit(second, first, symmetric=False, skip_structure_reduction=True)
     )
+
+
+def _alike(first: Structure, second: Structure) -> bool:
+    """Whether the edges of the reduced cells, brought to one volume, are within a factor of two.
+
+    The matcher allows 20 % for an edge; where they differ by more than this it finds nothing, and takes minutes
+    over it for very flat cells.
+    """
+    scale = (first.volume / second.volume) ** (1.0 / 3.0)
+    edges = zip(sorted(first.lattice.abc), sorted(second.lattice.abc), strict=True)
+    return all(0.5 < a / (scale * b) < 2.0 for a, b in edges)
 
 
 @lru_cache(maxsize=1)
