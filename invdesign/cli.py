@@ -236,7 +236,7 @@ def rank(
 
     with _progress() as progress:
         table = app.rank(paths, query, Path(out), n=n, progress=progress)
-    _summary(table, Path(out) / "candidates.csv", "ranked")
+    _summary(table, Path(out) / "candidates.csv", "ranked", "not listed (see the column failure)")
 
 
 @commands.command()
@@ -305,9 +305,9 @@ def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -
     _summary(table, Path(out), "crystals")
 
 
-def _summary(table: pd.DataFrame, path: Path, noun: str) -> None:
+def _summary(table: pd.DataFrame, path: Path, noun: str, others: str = "failed") -> None:
     failed = int((table["failure"].fillna("") != "").sum()) if "failure" in table else 0
-    click.echo(f"{len(table) - failed} {noun}, {failed} failed; wrote {path}")
+    click.echo(f"{len(table) - failed} {noun}, {failed} {others}; wrote {path}")
 
 
 def _print_result(result: Any) -> None:

@@ -285,6 +285,15 @@ def failure_columns(failure: Failure) -> Row:
     return {"failure": f"{failure.stage}: {failure.reason}"}
 
 
+WHOLE_NUMBERS = (
+    "rank",
+    "rank_low",
+    "rank_high",
+    "space_group",
+    "space_group_before",
+    "n_sites",
+    "relaxation_steps",
+)
 FIRST = ("rank", "file", "source", "formula", "space_group", "n_sites", "score", "failure")
 
 
@@ -295,7 +304,7 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
     seen = dict.fromkeys(key for row in rows for key in row)
     order = [name for name in FIRST if name in seen]
     table = pd.DataFrame(rows, columns=[*order, *(name for name in seen if name not in order)])
-    for name in ("space_group", "n_sites"):
+    for name in WHOLE_NUMBERS:
         if name in table:
             table[name] = table[name].astype("Int64")
     return table
