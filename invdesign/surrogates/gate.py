@@ -18,6 +18,8 @@ CHUNK = 4096
 LEAST_VOLUME, MOST_VOLUME = 2.0, 400.0
 """Volume per atom (Å³) beyond which a cell is no crystal."""
 
+VOLUME_SLACK = 0.02
+
 
 @dataclass(frozen=True, eq=False)
 class GateSurrogate:
@@ -48,22 +50,23 @@ def failed(reason: str) -> Estimate:
 
 
 def read_graphs(crystals: Sequence[Crystal]) -> tuple[Graphs | None, list[str]]:
-    """Arrays of the crystals that can be read, and for every crystal why it cannot, empty where it can."""
-    genes: list[Gene] = []
-    built: list[Crystal] = []
-    reasons = []
-    for crystal, decoded in zip(crystals, _decoded(crystals), strict=True):
-        reason = decoded if isinstance(decoded, str) else _unfit(crystal, decoded)
-        if not reason and isinstance(decoded, Crystal) and decoded.gene is not None:
-            genes.append(decoded.gene)
-            built.append(decoded)
-        reasons.append(reason)
+    """Arrays of the crystals that can be read, and for every crystal why it cannot, empty where it can.
+
+    A gene that does not belong to its crystal (another formula, or a volume per atom that is more than 2 % off) is
+    not believed: the crystal's own is found instead.
+    """
+    cells = _decoded([crystal.gene or _gene(crystal) for crystal in crystals])
+    stray = [i for i, cell in enumerate(cells) if not _belongs(cell, crystals[i]) and crystals[i].gene]
+    for i, cell in zip(stray, _decoded([_gene(crystals[i]) for i in stray]), strict=True):
+        cells[i] = cell
+    reasons = [cell if isinstance(cell, str) else _unfit(cell) for cell in cells]
+    built = [c for c, reason in zip(cells, reasons, strict=True) if not reason and isinstance(c, Crystal)]
+    genes = [c.gene for c in built if c.gene is not None]
     return (graphs_of_genes(genes, built) if genes else None), reasons
 
 
-def _decoded(crystals: Sequence[Crystal]) -> list[Crystal | str]:
-    """The primitive cell that each crystal's gene stands for, or why there is none."""
-    genes = [_gene(crystal) for crystal in crystals]
+def _decoded(genes: Sequence[Gene | str]) -> list[Crystal | str]:
+    """The primitive cell that each gene stands for, or why there is none."""
     sound = [g for g in genes if isinstance(g, Gene)]
     try:
         cells: list[Crystal | str] = list(decode(sound))
@@ -74,8 +77,7 @@ def _decoded(crystals: Sequence[Crystal]) -> list[Crystal | str]:
 
 
 def _gene(crystal: Crystal) -> Gene | str:
-    if crystal.gene is not None:
-        return crystal.gene
+    """The gene of a crystal by its own coordinates, or why it has none."""
     try:
         return encode(crystal)
     except ValueError as error:
@@ -89,13 +91,22 @@ def _one(gene: Gene) -> Crystal | str:
         return f"the gene cannot be decoded: {error}"
 
 
-def _unfit(crystal: Crystal, decoded: Crystal) -> str:
+def _belongs(cell: Crystal | str, crystal: Crystal) -> bool:
+    """Whether a gene's cell is that of the crystal, by formula and volume per atom."""
+    if isinstance(cell, str):
+        return False
+    n, m = cell.n_sites, crystal.n_sites
+    ours, theirs = np.bincount(np.abs(cell.numbers)) * m, np.bincount(np.abs(crystal.numbers)) * n
+    if len(ours) != len(theirs) or (ours != theirs).any():
+        return False
+    return abs(cell.volume * m - crystal.volume * n) <= VOLUME_SLACK * crystal.volume * n
+
+
+def _unfit(cell: Crystal) -> str:
     """Why a crystal is beyond what can be described, empty if it is not."""
-    if int(decoded.numbers.max()) > LAST_ELEMENT or int(decoded.numbers.min()) < 1:
+    if int(cell.numbers.max()) > LAST_ELEMENT or int(cell.numbers.min()) < 1:
         return f"atomic numbers beyond 1 to {LAST_ELEMENT}"
-    volume = decoded.volume / decoded.n_sites
+    volume = cell.volume / cell.n_sites
     if not LEAST_VOLUME <= volume <= MOST_VOLUME:
         return f"{volume:.3g} Å³ per atom is no crystal"
-    if not np.isclose(volume, crystal.volume / crystal.n_sites, rtol=0.02):
-        return "the gene does not belong to the crystal: volumes per atom differ"
     return ""
