@@ -66,6 +66,11 @@ class LocalReference:
         """
         return load_known().match(crystal)
 
+    def phase_without_crystal(self, numbers: Iterable[int]) -> bool:
+        """Whether the hull has a phase of this formula of which no crystal is among the known ones (as MgO)."""
+        formula = reduced_formula(numbers)
+        return load_hull().has_formula(formula) and not load_known().has_formula(formula)
+
     def known_formula(self, numbers: Iterable[int]) -> bool:
         """Whether any known crystal has the reduced formula of these atoms."""
         return load_known().has_formula(reduced_formula(numbers))

@@ -220,6 +220,15 @@ def test_novelty_that_cannot_compare_is_unknown() -> None:
     assert Novelty(FakeReference(None)).check(row(flat)).status is Status.UNKNOWN
 
 
+def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> None:
+    from invdesign.reference import LocalReference
+
+    judge = Novelty(LocalReference())
+    assert judge.check(row(rock_salt("Mg", "O", 4.21))).status is Status.UNKNOWN
+    assert judge.check(row(rock_salt("Ti", "N", 4.24))).status is Status.FAIL
+    assert judge.check(row(rock_salt("W", "Cl", 5.5))).status is Status.PASS
+
+
 def test_no_reference_is_an_error_and_never_a_pass() -> None:
     for family in (Novelty, Disorder):
         with pytest.raises(ReferenceMissingError):
