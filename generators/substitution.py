@@ -1,8 +1,8 @@
 """Ionic substitution: known crystals with one or two elements exchanged for like ones.
 
 Which element takes whose place is mined from the known crystals themselves, in the spirit of Hautier et al.
-(Inorg. Chem. 50, 656 (2011)): crystals that have the same positions occupied by the same elements but for one count
-as an observed exchange. `scripts/build_substitution.py` counts them.
+(Inorg. Chem. 50, 656 (2011)): crystals that have the same positions occupied by the same elements but for one
+count as an observed exchange. `scripts/build_substitution.py` counts them.
 """
 
 from __future__ import annotations
@@ -196,17 +196,10 @@ class _Index:
             gene = known.gene
             position = table.group_start[gene.space_group - 1] + np.array(gene.wyckoffs)
             group[i], sites[i] = gene.space_group, table.primitive_multiplicity[position].sum()
-            stable[i] = is_stable(known) and max(gene.numbers) < size
+            stable[i] = known.within(MAX_ABOVE_HULL) and max(gene.numbers) < size
             holds[i, [z for z in gene.numbers if z < size]] = True
             keys.add(_composition_key(gene))
         return cls(group, sites, holds, stable, frozenset(keys))
-
-
-def is_stable(known: KnownCrystal) -> bool:
-    """Within the limit above the hull, or unknown on both scales."""
-    energies = (known.energy_above_hull, known.mp2024_energy_above_hull)
-    decides = next((e for e in energies if np.isfinite(e)), 0.0)
-    return bool(decides <= MAX_ABOVE_HULL)
 
 
 def _composition_key(gene: Gene) -> int:

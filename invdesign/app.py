@@ -723,6 +723,44 @@ def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
+def benchmark_generation(
+    out: Path,
+    generators: str | None = None,
+    n: int | None = None,
+    relax: int | None = None,
+    quick: bool = False,
+    seed: int | None = None,
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> str:
+    """Measure generators and write the record; see `invdesign.benchmark`.
+
+    Args:
+        out: `FILE.json`; a table and the journal are written beside it.
+        generators: names separated by commas (None: all).
+        n: samples of each (None: 100).
+        relax: how many of them are relaxed (None: all, or a dozen if `quick`).
+        quick: as above.
+        seed: of every random choice (None: 0).
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far it has come.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        InputError: if there is no such generator or a number is out of range.
+        OutputError: if a file cannot be written, or belongs to another benchmark.
+    """
+    from invdesign import benchmark
+
+    size = n or benchmark.QUICK["n"]
+    most = relax if relax is not None else min(size, benchmark.QUICK["relax"] if quick else size)
+    names = tuple(name.strip() for name in generators.split(",")) if generators else build.generator_names()
+    record = benchmark.generation(benchmark.Plan(names, size, seed or 0, most), Path(out), workers, progress)
+    return benchmark.markdown(record)
+
+
 def report(folder: Path) -> Path:
     """Write `report.html` of a run folder again."""
     from invdesign.report import write_report

@@ -255,6 +255,28 @@ def train(model: str, data: str, config: str | None, out: str | None, seed: int)
     click.echo(f"wrote {path}")
 
 
+@commands.group()
+def benchmark() -> None:
+    """Measure the parts: every generator by the same code and seed."""
+
+
+@benchmark.command("generation")
+@click.option("--generators", metavar="A,B", help="Names, separated by commas [all]; known: real crystals.")
+@click.option("-n", "n", type=click.IntRange(1), help="Samples of each [100].")
+@click.option("--relax", type=click.IntRange(0), metavar="N", help="Relax the first N of each [all].")
+@click.option("--quick", is_flag=True, help="Relax a dozen of each: minutes.")
+@click.option("--out", required=True, metavar="FILE.json", help="Record; FILE.md and FILE.jsonl stand beside it.")
+@SEED
+@WORKERS
+def benchmark_generation(out: str, **flags: Any) -> None:
+    """Validity, symmetry, novelty, distributions, stability and speed of generators; goes on where it stopped."""
+    from invdesign import app
+
+    with _progress() as progress:
+        table = app.benchmark_generation(Path(out), progress=progress, **flags)
+    click.echo(table, nl=False)
+
+
 @commands.command()
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:

@@ -6,6 +6,7 @@ cell) and lattice parameters in single precision. Crystals are decoded when thei
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class KnownCrystal:
     energy_above_hull: float
     mp2024_energy_above_hull: float
     experimental: bool | None
+
+    def within(self, limit: float) -> bool:
+        """Whether it lies at most `limit` eV/atom above the hull, by the first scale that knows; true if none."""
+        energies = (self.energy_above_hull, self.mp2024_energy_above_hull)
+        return next((e for e in energies if not math.isnan(e)), 0.0) <= limit
 
 
 class KnownCrystals:

@@ -19,8 +19,8 @@ from invdesign.elements import symbol
 from invdesign.generators.geneset import MAX_Z, fit_element_volumes, lattice_features
 from invdesign.generators.random_genes import FAMILIES
 from invdesign.generators.random_genes import TABLE as RANDOM_TABLE
+from invdesign.generators.substitution import MAX_ABOVE_HULL, Exchanges
 from invdesign.generators.substitution import TABLE as SUBSTITUTION_TABLE
-from invdesign.generators.substitution import Exchanges, is_stable
 from invdesign.known import TABLE, KnownCrystals
 from invdesign.represent.genes import canonical_skeleton, primitive_sites
 from invdesign.represent.wyckoff import lattice_family
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
     options = parser.parse_args()
     known = KnownCrystals.load(options.data / TABLE)
-    genes = [k.gene for k in known if is_stable(k) and max(k.gene.numbers) < MAX_Z]
+    genes = [k.gene for k in known if k.within(MAX_ABOVE_HULL) and max(k.gene.numbers) < MAX_Z]
     genes = [gene for gene in genes if primitive_sites(gene) <= MAX_SITES]
     volume = np.round(element_volumes(genes), 4)
     write_substitution(options.out, genes, volume)
@@ -130,8 +130,8 @@ Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts
 RANDOM_SHEET = """# random_genes.npz
 
 Frequencies among {n:,} known crystals (`known_crystals.parquet`; at most 0.1 eV/atom above the hull where that is
-known, at most 40 atoms in the primitive cell), for the generator `random`: `group_sites` (231, 41) crystals by space
-group ({groups} occur) and atoms in the primitive cell; `elements` (104) crystals that hold each element;
+known, at most 40 atoms in the primitive cell), for the generator `random`: `group_sites` (231, 41) crystals by
+space group ({groups} occur) and atoms in the primitive cell; `elements` (104) crystals that hold each element;
 `n_elements` (10) by number of elements; `element_volume` (104) as in `substitution.npz`; `lattice_mean`,
 `lattice_deviation` (6, 6) of the lattice features (log volume over that of the elements, log c/a, log b/a, three
 angles less 90° in units of 30°) by lattice family from triclinic to cubic.

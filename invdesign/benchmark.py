@@ -1,0 +1,683 @@
+"""`invdesign benchmark generation`: the same measurements for every generator, from the same code and seed.
+
+Crystals are sampled without conditions, checked as they are, and the first of them relaxed and placed above the
+hull. Every result is a line of a journal beside the output file, so a run that is stopped goes on where it was.
+Rates carry their denominators and Wilson's 95 % intervals; an item that failed counts in every denominator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from invdesign import build, export
+from invdesign import generation_metrics as metrics
+from invdesign.composition import chemical_system, reduced_formula
+from invdesign.crystal import Crystal, FloatArray, Gene
+from invdesign.data.split import by_chemical_system
+from invdesign.errors import InputError, OutputError
+from invdesign.generation_metrics import Judged, Rate, Template, rate
+from invdesign.known import KnownCrystal
+from invdesign.pipeline import EachRelaxer
+from invdesign.plain import from_plain, to_plain
+from invdesign.progress import Progress, quiet
+from invdesign.protocols import Generator, Reference, Validator
+from invdesign.records import Candidate, Conditions, Evaluation, Failure, Relaxation, Status
+from invdesign.represent.genes import canonical_skeleton, decode, primitive_sites
+from invdesign.symmetry import space_group
+
+KNOWN = "known"
+"""Real crystals, measured as if a generator had made them."""
+REFERENCE_SIZE = 2000
+"""Known crystals that distributions are compared with."""
+SYMPREC = 0.1
+QUICK = {"n": 100, "relax": 12}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        generators: names of generators, or `known` for known crystals.
+        n: samples of each.
+        seed: of every random choice.
+        relax: how many of the samples of each, from the first on, are relaxed.
+        max_sites: largest number of atoms in the primitive cell.
+        max_energy_above_hull: of the known crystals that serve as reference, eV/atom.
+
+    Raises:
+        InputError: if a number is out of range or there is no generator.
+    """
+
+    generators: tuple[str, ...]
+    n: int = 100
+    seed: int = 0
+    relax: int = 100
+    max_sites: int = 20
+    max_energy_above_hull: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not self.generators or len(set(self.generators)) < len(self.generators):
+            raise InputError("generators", ",".join(self.generators), "different names, separated by commas")
+        if not 1 <= self.n <= 1_000_000:
+            raise InputError("n", self.n, "1 to 1000000")
+        if not 0 <= self.relax <= self.n:
+            raise InputError("relax", self.relax, f"0 to n = {self.n}")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The parts that measure.
+
+    Attributes:
+        generator: makes a generator of a name.
+        known: all known crystals.
+        reference: hull and known crystals.
+        relaxer: relaxes, with the energy on the scale of the hull.
+        distances: validator of the geometry.
+        charge_balance: validator of the composition.
+        uniqueness: makes a validator that remembers what it was shown.
+        about: versions, potential, hull and matcher, for the record.
+    """
+
+    generator: Callable[[str], Generator]
+    known: Sequence[KnownCrystal]
+    reference: Reference
+    relaxer: EachRelaxer
+    distances: Validator
+    charge_balance: Validator
+    uniqueness: Callable[[], Validator]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of a generator; no crystal if it could not be made."""
+
+    crystal: Crystal | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What sampling took: seconds until the first crystal, then CPU and wall seconds for all of them."""
+
+    start_seconds: float
+    cpu_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is seen of a crystal as it was made; statuses as words, `known` the id of the same known crystal."""
+
+    distances: str
+    charge_balance: str
+    smact: bool
+    cdvae_structure: bool
+    cdvae_composition: bool
+    lemat_distances: bool
+    space_group: int | None
+    known: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """What relaxation found; units as in `invdesign.records.Relaxation`."""
+
+    crystal: Crystal | None
+    failure: str = ""
+    energy_above_hull: float | None = None
+    energy_above_hull_std: float | None = None
+    space_group: int | None = None
+    known: str = ""
+    rms_displacement: float = float("nan")
+    volume_change: float = float("nan")
+    converged: bool = False
+    seconds: float = 0.0
+
+
+class Journal:
+    """Results as they come, one JSON line each, after a header that says what they belong to."""
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        """Open a journal or begin one; a line that a killed process left unfinished is cut off.
+
+        Raises:
+            OutputError: if it cannot be written, or belongs to another benchmark.
+        """
+        self._path = path
+        self._rows: dict[tuple[str, str, int], Any] = {}
+        head = json.loads(json.dumps(header))
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:
+                path.write_text(whole, encoding="utf-8")
+            if not whole:
+                path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if lines and lines[0] != head:
+            other = sorted(k for k in head.keys() | lines[0].keys() if head.get(k) != lines[0].get(k))
+            raise OutputError(f"{path} is of a benchmark with other {', '.join(other)}; remove it or rename --out")
+        for kind, name, index, row in lines[1:]:
+            self._rows[kind, name, index] = row
+
+    def get(self, kind: type[T], name: str, index: int = 0) -> T | None:
+        """A recorded result, or None."""
+        row = self._rows.get((kind.__name__, name, index))
+        return None if row is None else from_plain(kind, row)
+
+    def put(self, name: str, *rows: tuple[int, Any]) -> None:
+        """Record results of one generator, all or none of them."""
+        lines = []
+        for index, record in rows:
+            row = to_plain(record)
+            self._rows[type(record).__name__, name, index] = row
+            lines.append(json.dumps([type(record).__name__, name, index, row]) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write("".join(lines))
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from None
+
+
+def generation(
+    plan: Plan, out: Path, workers: int | None = None, progress: Progress = quiet, bench: Bench | None = None
+) -> dict[str, Any]:
+    """Measure generators and write the record as JSON, as a table in Markdown, and the journal beside them.
+
+    Args:
+        plan: what is measured.
+        out: `FILE.json`; the table becomes `FILE.md`, the journal `FILE.jsonl`.
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far each stage has come.
+        bench: the parts (None: the shipped ones).
+
+    Returns:
+        What was written as JSON.
+
+    Raises:
+        InputError: if there is no such generator.
+        OutputError: if a file cannot be written, or the journal is of another benchmark.
+    """
+    export.writable_file(out)
+    own = bench is None
+    bench = default_bench(plan, workers) if bench is None else bench
+    journal = Journal(out.with_suffix(".jsonl"), {"plan": to_plain(plan), **bench.about})
+    try:
+        real = draw_known(bench.known, plan, REFERENCE_SIZE)
+        for name in dict.fromkeys((*plan.generators, KNOWN)):
+            sample(name, plan, bench, real, journal)
+            check(name, plan, bench, journal, progress)
+            if name in plan.generators:
+                relax(name, plan, bench, journal, progress)
+    finally:
+        close = getattr(bench.relaxer, "close", None)
+        if own and close is not None:
+            close()
+    record = summarise(plan, bench, real, journal)
+    export.write_json(record, out)
+    out.with_suffix(".md").write_text(markdown(record), encoding="utf-8")
+    return record
+
+
+def default_bench(plan: Plan, workers: int | None = None) -> Bench:
+    """The shipped parts.
+
+    Raises:
+        InputError: if there is no such generator.
+        ReferenceMissingError: if a table is missing.
+    """
+    from invdesign.known import TABLE
+    from invdesign.reference import HULL_TABLE, load_known
+
+    for name in plan.generators:
+        if name != KNOWN and ":" not in name and name not in build.generator_names():
+            raise InputError("generator", name, [*build.generator_names(), KNOWN])
+    relaxer, versions = build.relaxer(workers=workers), build.versions()
+    about = {
+        "versions": versions,
+        "weights": build.fingerprints(),
+        "potential": relaxer.potential,
+        "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
+        "known_crystals": f"{TABLE} {_digest(TABLE)}",
+        "matcher": "pymatgen StructureMatcher: ltol 0.2, stol 0.3, angle_tol 5, primitive, scaled, either order",
+        "smact": f"{versions['smact']}, default settings: Pauling's rule, alloys valid, ICSD24 (consensus 3)",
+        "space_groups": f"spglib, symprec {SYMPREC} Å",
+    }
+    return Bench(
+        generator=build.generator,
+        known=load_known(),
+        reference=build.reference(),
+        relaxer=relaxer,
+        distances=build.validator("distances"),
+        charge_balance=build.validator("charge_balance"),
+        uniqueness=lambda: build.validator("uniqueness"),
+        about=about,
+    )
+
+
+def _digest(table: str) -> str:
+    return hashlib.sha256(resources.files("invdesign.tables").joinpath(table).read_bytes()).hexdigest()[:12]
+
+
+def draw_known(known: Sequence[KnownCrystal], plan: Plan, most: int) -> list[Crystal]:
+    """Up to `most` different known crystals of the plan's size and stability, in random order."""
+    rows = np.random.default_rng(plan.seed).permutation(len(known))
+    chosen: list[KnownCrystal] = []
+    for row in rows:
+        if len(chosen) == most:
+            break
+        crystal = known[int(row)]
+        if _is_reference(crystal, plan):
+            chosen.append(crystal)
+    return [replace(c, source=k.id) for c, k in zip(decode([k.gene for k in chosen]), chosen, strict=True)]
+
+
+def _is_reference(known: KnownCrystal, plan: Plan) -> bool:
+    return known.within(plan.max_energy_above_hull) and primitive_sites(known.gene) <= plan.max_sites
+
+
+def sample(name: str, plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journal) -> None:
+    """Record the samples of a generator, if they are not yet recorded."""
+    if journal.get(Sampling, name) is not None:
+        return
+    if name == KNOWN:
+        journal.put(name, *enumerate(map(Sample, real[: plan.n])), (0, Sampling(0.0, 0.0, 0.0)))
+        return
+    conditions = Conditions(max_sites=plan.max_sites)
+    start = time.process_time()
+    maker = bench.generator(name)
+    list(maker.propose(1, np.random.default_rng(plan.seed + 1), conditions))
+    clock, wall = time.process_time(), time.perf_counter()
+    items = list(maker.propose(plan.n, np.random.default_rng(plan.seed), conditions))
+    took = Sampling(clock - start, time.process_time() - clock, time.perf_counter() - wall)
+    rows = [Sample(None, i.reason) if isinstance(i, Failure) else Sample(i) for i in items]
+    journal.put(name, *enumerate(rows), (0, took))
+
+
+def check(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progress) -> None:
+    """Record what is seen of every sample as it was made."""
+    for index, crystal in _crystals(name, plan.n, journal):
+        if journal.get(Check, name, index) is None:
+            journal.put(name, (index, _checked(crystal, bench, compare=name != KNOWN)))
+        progress(f"check {name}", index + 1, plan.n)
+
+
+def _crystals(name: str, n: int, journal: Journal) -> Iterator[tuple[int, Crystal]]:
+    for index in range(n):
+        row = journal.get(Sample, name, index)
+        if row is not None and row.crystal is not None:
+            yield index, row.crystal
+
+
+def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
+    row = Evaluation(Candidate("", crystal, "", ""))
+    known, problem = _match(crystal, bench.reference) if compare else (crystal.source, "")
+    return Check(
+        distances=bench.distances.check(row).status.value,
+        charge_balance=bench.charge_balance.check(row).status.value,
+        smact=metrics.smact_valid(crystal.numbers),
+        cdvae_structure=metrics.cdvae_structure_valid(crystal),
+        cdvae_composition=metrics.cdvae_composition_valid(crystal.numbers),
+        lemat_distances=metrics.lemat_distances_valid(crystal),
+        space_group=space_group(crystal, SYMPREC),
+        known=known,
+        problem=problem,
+    )
+
+
+def _match(crystal: Crystal, reference: Reference) -> tuple[str, str]:
+    """Id of the same known crystal or nothing, and why that could not be told."""
+    try:
+        return reference.match(crystal) or "", ""
+    except ValueError as error:
+        return "", str(error)
+
+
+def relax(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progress) -> None:
+    """Relax the first samples and record each as it is done."""
+    todo = [(i, c) for i, c in _crystals(name, plan.relax, journal) if journal.get(Relaxed, name, i) is None]
+    for done, (place, result) in enumerate(bench.relaxer.relax_iter([crystal for _, crystal in todo]), start=1):
+        journal.put(name, (todo[place][0], _placed(result, bench.reference)))
+        progress(f"relax {name}", done, len(todo))
+
+
+def _placed(result: Relaxation | Failure, reference: Reference) -> Relaxed:
+    if isinstance(result, Failure):
+        return Relaxed(None, result.reason)
+    energy = reference.energy_above_hull(result.crystal, result.formation_energy)
+    known, problem = _match(result.crystal, reference)
+    return Relaxed(
+        crystal=result.crystal,
+        failure=problem,
+        energy_above_hull=None if energy is None else energy.mean,
+        energy_above_hull_std=None if energy is None else energy.std,
+        space_group=space_group(result.crystal, SYMPREC),
+        known=known,
+        rms_displacement=result.rms_displacement,
+        volume_change=result.volume_change,
+        converged=result.converged,
+        seconds=result.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known that samples are compared with.
+
+    Attributes:
+        groups: known crystals of the plan's size and stability by space group.
+        templates: templates of known crystals, of those that a sample could share.
+        skeletons: canonical skeletons of known crystals of the samples' formulas.
+        systems: chemical system by id, of the known crystals that samples turned out to be.
+        crystals: known crystals drawn at random.
+    """
+
+    groups: Mapping[int, int]
+    templates: frozenset[Template]
+    skeletons: frozenset[Any]
+    systems: Mapping[str, str]
+    crystals: Sequence[Crystal]
+
+    @classmethod
+    def of(
+        cls,
+        known: Sequence[KnownCrystal],
+        plan: Plan,
+        samples: Iterable[Crystal],
+        ids: set[str],
+        real: Sequence[Crystal],
+    ) -> Background:
+        """One pass over all known crystals."""
+        samples = list(samples)
+        formulas = {reduced_formula(c.numbers) for c in samples}
+        shapes = {(c.gene.space_group, len(c.gene.wyckoffs)) for c in samples if c.gene}
+        groups: Counter[int] = Counter()
+        templates, skeletons, systems = set(), set(), {}
+        for row in known:
+            gene = row.gene
+            if (gene.space_group, len(gene.wyckoffs)) in shapes:
+                templates.add(metrics.template(gene))
+                if row.formula in formulas:
+                    skeletons.add(canonical_skeleton(gene))
+            if row.id in ids:
+                systems[row.id] = chemical_system(gene.numbers)
+            if _is_reference(row, plan):
+                groups[gene.space_group] += 1
+        return cls(groups, frozenset(templates), frozenset(skeletons), systems, real)
+
+
+def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journal) -> dict[str, Any]:
+    """All figures from what the journal holds."""
+    names = list(dict.fromkeys((*plan.generators, KNOWN)))
+    samples = [c for name in names if name != KNOWN for _, c in _crystals(name, plan.n, journal)]
+    ids = {
+        row.known
+        for name in plan.generators
+        for i in range(plan.n)
+        if (row := journal.get(Check, name, i)) and row.known
+    }
+    background = Background.of(bench.known, plan, samples, ids, real)
+    return {
+        "benchmark": "generation",
+        "plan": to_plain(plan),
+        **bench.about,
+        "reference": (
+            f"{sum(background.groups.values())} known crystals of at most {plan.max_energy_above_hull:g} eV/atom "
+            f"above the hull and {plan.max_sites} sites; distributions against {len(real)} of them"
+        ),
+        "generators": {name: _figures(name, plan, bench, background, journal) for name in names},
+    }
+
+
+def _figures(name: str, plan: Plan, bench: Bench, background: Background, journal: Journal) -> dict[str, Any]:
+    """All figures of one generator."""
+    made = dict(_crystals(name, plan.n, journal))
+    checks = {i: row for i in made if (row := journal.get(Check, name, i)) is not None}
+    asked = min(plan.n, len(background.crystals)) if name == KNOWN else plan.n
+    figures: dict[str, Any] = {
+        "asked": asked,
+        "made": len(made),
+        "validity": _validity(list(checks.values()), asked),
+        "symmetry": _symmetry(made, checks, background),
+        "distribution": _distribution(list(made.values()), background.crystals),
+    }
+    if name != KNOWN:
+        figures["novelty"] = _novelty(made, checks, asked, bench, background)
+    if name in plan.generators and plan.relax:
+        relaxed = {i: row for i in range(plan.relax) if (row := journal.get(Relaxed, name, i)) is not None}
+        figures["relaxed"] = _relaxed_figures(made, relaxed, plan.relax, bench)
+    took = journal.get(Sampling, name)
+    if name != KNOWN and took is not None:
+        figures["speed"] = _speed(took, plan, figures.get("relaxed"))
+    return figures
+
+
+def _validity(checks: Sequence[Check], asked: int) -> dict[str, Any]:
+    charge = Counter(c.charge_balance for c in checks)
+    rates = {
+        "distances": rate((c.distances == Status.PASS.value for c in checks), asked),
+        **{f"charge_balance_{s.value}": Rate(charge[s.value], asked) for s in Status},
+        "smact": rate((c.smact for c in checks), asked),
+        "cdvae_structure": rate((c.cdvae_structure for c in checks), asked),
+        "cdvae_composition": rate((c.cdvae_composition for c in checks), asked),
+        "cdvae_valid": rate((c.cdvae_structure and c.cdvae_composition for c in checks), asked),
+        "lemat_distances": rate((c.lemat_distances for c in checks), asked),
+    }
+    return {key: value.to_dict() for key, value in rates.items()}
+
+
+def _symmetry(made: Mapping[int, Crystal], checks: Mapping[int, Check], background: Background) -> dict[str, Any]:
+    found = [row.space_group for row in checks.values()]
+    groups = [group for group in found if group is not None]
+    as_written = [row.space_group == gene.space_group for i, row in checks.items() if (gene := made[i].gene)]
+    return {
+        "p1": rate(group == 1 for group in found).to_dict(),
+        "as_the_gene_says": rate(as_written, len(found)).to_dict(),
+        "space_group_total_variation": metrics.total_variation(Counter(groups), background.groups),
+        "wyformer_space_group_chi2": metrics.wyformer_space_group_chi2(groups, background.groups),
+        "groups_that_occur": len(set(groups)),
+    }
+
+
+def _distribution(crystals: Sequence[Crystal], real: Sequence[Crystal]) -> dict[str, float]:
+    return {
+        "elements_total_variation": metrics.total_variation(
+            metrics.element_shares(crystals), metrics.element_shares(real)
+        ),
+        "elements_that_occur": len({z for c in crystals for z in c.numbers.tolist()}),
+        **{key: metrics.wasserstein(of(crystals), of(real)) for key, of in _FEATURES.items()},
+    }
+
+
+def _densities(crystals: Sequence[Crystal]) -> list[float]:
+    from invdesign.mechanics import density
+
+    return [density(c) for c in crystals]
+
+
+_FEATURES: dict[str, Callable[[Sequence[Crystal]], list[float]]] = {
+    "density_wasserstein": _densities,
+    "n_elements_wasserstein": lambda crystals: [float(len(set(c.numbers.tolist()))) for c in crystals],
+    "n_sites_wasserstein": lambda crystals: [float(c.n_sites) for c in crystals],
+    "n_orbits_wasserstein": lambda crystals: [float(len(c.gene.wyckoffs)) for c in crystals if c.gene],
+}
+"""Numbers whose distributions are compared: density in g/cm³, elements, sites of the primitive cell, orbits."""
+
+
+def _novelty(
+    made: Mapping[int, Crystal], checks: Mapping[int, Check], asked: int, bench: Bench, background: Background
+) -> dict[str, Any]:
+    genes = [c.gene for c in made.values() if c.gene is not None]
+    compared = [row for row in checks.values() if not row.problem]
+    found = {row.known for row in compared if row.known}
+    rates = {
+        "unique": rate(_unique(list(made.values()), bench), asked),
+        "gene": rate((canonical_skeleton(g) not in background.skeletons for g in genes), asked),
+        "template": rate((metrics.template(g) not in background.templates for g in genes), asked),
+        "structure": rate((not row.known for row in compared), asked),
+    }
+    return {key: value.to_dict() for key, value in rates.items()} | {
+        "not_comparable": len(checks) - len(compared),
+        "known_crystals_found": len(found),
+        "held_out_known_crystals_found": _held_out(found, background.systems),
+    }
+
+
+def _held_out(ids: set[str], systems: Mapping[str, str]) -> int:
+    """How many of the known crystals are of chemical systems that no model of the project was trained on."""
+    split = by_chemical_system([systems[i] for i in sorted(ids)])
+    return int((split == "test").sum())
+
+
+def _unique(crystals: Sequence[Crystal], bench: Bench) -> list[bool]:
+    """Whether each is the first of those that are the same."""
+    judge = bench.uniqueness()
+    rows = (Evaluation(Candidate(str(i), crystal, "", "")) for i, crystal in enumerate(crystals))
+    return [judge.check(row).status is Status.PASS for row in rows]
+
+
+def _relaxed_figures(
+    made: Mapping[int, Crystal], relaxed: Mapping[int, Relaxed], asked: int, bench: Bench
+) -> dict[str, Any]:
+    done = {i: row for i, row in relaxed.items() if row.crystal is not None}
+    flags = dict(zip(done, _unique([c for row in done.values() if (c := row.crystal)], bench), strict=True))
+    judged = [
+        Judged(row.energy_above_hull, flags.get(i, False), not row.known and not row.failure, row.space_group)
+        for i, row in relaxed.items()
+    ]
+    judged += [Judged(None, False, False, None)] * (asked - len(judged))
+    kept = [row.space_group == _group(made[i].gene) for i, row in done.items()]
+    energies = [row.energy_above_hull for row in done.values() if row.energy_above_hull is not None]
+    sun, metasun = metrics.lemat_sun(judged)
+    rates = {
+        "succeeded": Rate(len(done), asked),
+        "converged": rate((row.converged for row in done.values()), asked),
+        "space_group_kept": rate(kept, asked),
+        "stable_at_0.1": metrics.stable(judged, 0.1),
+        "stable_at_0": metrics.stable(judged, 0.0),
+        "unique": rate((j.unique for j in judged), asked),
+        "novel": rate((j.novel for j in judged), asked),
+        "sun_at_0.1": metrics.mattergen_sun(judged, 0.1),
+        "sun_at_0": metrics.mattergen_sun(judged, 0.0),
+        "wyformer_ssun_at_0.08": metrics.wyformer_ssun(judged),
+        "lemat_sun": sun,
+        "lemat_metasun": metasun,
+    }
+    return (
+        {"asked": asked}
+        | {key: value.to_dict() for key, value in rates.items()}
+        | {
+            "median_energy_above_hull": _median(energies),
+            "mean_rms_displacement": _mean(row.rms_displacement for row in done.values()),
+            "median_rms_displacement": _median([row.rms_displacement for row in done.values()]),
+            "mean_volume_change": _mean(row.volume_change for row in done.values()),
+            "cpu_seconds": sum(row.seconds for row in relaxed.values()),
+        }
+    )
+
+
+def _group(gene: Gene | None) -> int | None:
+    return None if gene is None else gene.space_group
+
+
+def _median(values: Sequence[float] | FloatArray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _speed(took: Sampling, plan: Plan, relaxed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Samples a second, and what one success costs: its share of sampling and all relaxations."""
+    speed: dict[str, Any] = {
+        "start_cpu_seconds": took.start_seconds,
+        "samples_per_cpu_second": plan.n / max(took.cpu_seconds, 1e-9),
+        "samples_per_second": plan.n / max(took.wall_seconds, 1e-9),
+    }
+    if relaxed is not None:
+        successes = relaxed["sun_at_0.1"]["count"]
+        spent = took.cpu_seconds * plan.relax / plan.n + relaxed["cpu_seconds"]
+        speed["cpu_seconds_per_sun_crystal"] = spent / successes if successes else None
+    return speed
+
+
+_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("made", "", "samples made"),
+    ("validity", "distances", "distances sound"),
+    ("validity", "smact", "SMACT valid (default settings)"),
+    ("validity", "cdvae_valid", "valid as in CDVAE"),
+    ("symmetry", "p1", "P1"),
+    ("symmetry", "as_the_gene_says", "space group as written"),
+    ("symmetry", "space_group_total_variation", "space groups, total variation"),
+    ("symmetry", "wyformer_space_group_chi2", "space groups, χ² as in WyFormer"),
+    ("novelty", "unique", "unique"),
+    ("novelty", "gene", "new gene"),
+    ("novelty", "template", "new template"),
+    ("novelty", "structure", "new structure"),
+    ("distribution", "elements_total_variation", "elements, total variation"),
+    ("distribution", "density_wasserstein", "density, Wasserstein (g/cm³)"),
+    ("distribution", "n_elements_wasserstein", "number of elements, Wasserstein"),
+    ("distribution", "n_sites_wasserstein", "sites, Wasserstein"),
+    ("relaxed", "asked", "relaxations"),
+    ("relaxed", "stable_at_0.1", "stable at 0.1 eV/atom"),
+    ("relaxed", "sun_at_0.1", "S.U.N. at 0.1 eV/atom"),
+    ("relaxed", "sun_at_0", "S.U.N. at 0 eV/atom"),
+    ("relaxed", "median_energy_above_hull", "median energy above hull (eV/atom)"),
+    ("relaxed", "space_group_kept", "space group kept"),
+    ("relaxed", "mean_rms_displacement", "mean RMS displacement (Å)"),
+    ("speed", "samples_per_cpu_second", "samples per CPU second"),
+    ("speed", "cpu_seconds_per_sun_crystal", "CPU seconds per S.U.N. crystal"),
+)
+"""Section, figure and title of the rows of the table."""
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The record's main figures as a table, rates in percent with their 95 % intervals."""
+    found: Mapping[str, Any] = record["generators"]
+    plan = record["plan"]
+    lines = [
+        f"{plan['n']} samples each, {plan['relax']} relaxed, seed {plan['seed']}. {record['reference']}.",
+        "Rates in percent with 95 % intervals; what failed counts in every denominator.",
+        "",
+        "| | " + " | ".join(found) + " |",
+        "| --- |" + " ---: |" * len(found),
+    ]
+    for section, key, title in _ROWS:
+        cells = [
+            _cell(figures.get(section) if not key else figures.get(section, {}).get(key))
+            for figures in found.values()
+        ]
+        if any(cells):
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    notes = [f"{key}: {record[key]}" for key in ("potential", "hull", "matcher", "smact") if key in record]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        if not value["of"]:
+            return ""
+        return f"{100 * value['value']:.1f} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
+    return f"{value:d}" if isinstance(value, int) else f"{value:.3g}"
