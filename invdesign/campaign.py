@@ -317,7 +317,9 @@ class _Round:
         rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.merit)
         rows = self._relax(self._gate(rows, self._inspect(rows)))
         rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
-        rows = self._stage("check", rows, _JUDGED, lambda r: check(r, self.parts.checks))
+        rows = self._stage(
+            "check", rows, _JUDGED, lambda r: check(r, (self.campaign.screens[0], *self.parts.checks))
+        )
         rows = self._unique(rows)
         rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
         return self._stage("score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.merit))

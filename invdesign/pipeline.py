@@ -92,8 +92,8 @@ class Asked:
         self._required = atomic_numbers(query.required)
 
     def check(self, row: Evaluation) -> Verdict:
-        """Compare the proposal (unrelaxed) with the query."""
-        reason = self._objection(row.candidate.crystal)
+        """Compare the best structure there is with the query: a relaxation can raise the symmetry."""
+        reason = self._objection(row.crystal)
         return Verdict(self.name, Status.FAIL if reason else Status.PASS, reason)
 
     def _objection(self, crystal: Crystal) -> str:

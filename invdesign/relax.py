@@ -22,6 +22,7 @@ from invdesign.distances import shortest_distance
 from invdesign.energy import EnergyScale
 from invdesign.errors import InputError
 from invdesign.records import Failure, Relaxation
+from invdesign.represent.genes import decode, encode
 from invdesign.subspace import Subspace, build
 from invdesign.symmetry import primitive
 from invdesign.workers import Lost, Workers, cpu_count
@@ -43,6 +44,7 @@ class RelaxSettings:
         max_steps: energy evaluations after which the best structure so far is returned, unconverged.
         max_seconds: wall seconds after which the same happens; a process that hangs is stopped after three times.
         symprec: tolerance of the symmetry search on the starting crystal, Å.
+        rise_symprec: a relaxed crystal this near to a higher symmetry (Å) is put there and relaxed again.
         min_distance: two atoms nearer than this end a relaxation as failed, Å.
         min_volume: so does a volume below this share of the starting volume.
         max_volume: and one above this multiple of it.
@@ -53,6 +55,7 @@ class RelaxSettings:
     max_steps: int = 80
     max_seconds: float = 120.0
     symprec: float = 0.01
+    rise_symprec: float = 0.1
     min_distance: float = 0.5
     min_volume: float = 0.4
     max_volume: float = 3.0
@@ -231,6 +234,11 @@ def _relax(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxS
         lattice, coords = space.at(found.point.q)
         space = replace(space, crystal=replace(space.crystal, lattice=lattice, frac_coords=coords))
     final = space.crystal
+    moved, swelled = _rms_displacement(first, final), final.volume / first.volume - 1.0
+    risen = _risen(final, found, calculators[-1], settings, deadline)
+    if risen is not None:
+        final, found, more = risen
+        steps += more
     return _Relaxed(
         crystal=_with_gene(final),
         energy_per_atom=found.point.energy / final.n_sites,
@@ -238,9 +246,34 @@ def _relax(crystal: Crystal, calculators: Sequence[Calculator], settings: RelaxS
         steps=steps,
         converged=found.converged,
         seconds=0.0,
-        rms_displacement=_rms_displacement(first, final),
-        volume_change=final.volume / first.volume - 1.0,
+        rms_displacement=moved,
+        volume_change=swelled,
     )
+
+
+def _risen(
+    final: Crystal, found: _Found, calculator: Calculator, settings: RelaxSettings, deadline: float
+) -> tuple[Crystal, _Found, int] | None:
+    """The crystal in the higher symmetry that it has relaxed to within `rise_symprec`, relaxed there as well.
+
+    A crystal a hair's breadth from a higher symmetry has an ambiguous space group. Put there and relaxed, it has
+    one, and its energy is that of exactly this structure. None where it is near no higher symmetry, or where that
+    costs more energy than `_RISE_COST`: then the lower symmetry is real.
+    """
+    try:
+        near = encode(final, settings.rise_symprec)
+        if near.space_group == encode(final, settings.symprec).space_group:
+            return None
+        space = build(decode([near], final.source)[0], settings.symprec)
+        surface = _Surface(space, calculator, settings, space.crystal.volume)
+        higher = _minimise(surface, _first_hessian(space), settings, deadline)
+    except (ValueError, _GiveUpError):
+        return None
+    cost = higher.point.energy / space.crystal.n_sites - found.point.energy / final.n_sites
+    if cost > _RISE_COST or not higher.converged:
+        return None
+    lattice, coords = space.at(higher.point.q)
+    return replace(space.crystal, lattice=lattice, frac_coords=coords), higher, surface.calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,6 +355,8 @@ _BULK, _SHEAR, _SPRING = 0.6, 0.4, 10.0
 """First guess of the curvature: moduli in eV/Å³ (100 and 65 GPa) and a force constant in eV/Å²."""
 _MAX_STRAIN, _MAX_SHIFT = 0.06, 0.15
 """Largest step: strain (Frobenius norm) and displacement of an atom, Å."""
+_RISE_COST = 0.002
+"""eV/atom that a higher symmetry may cost: more, and the distortion is real."""
 _MIN_RADIUS = 1e-3
 """Below this share of the largest step the method gives up."""
 _NOISE = 2e-5
@@ -419,8 +454,6 @@ def _rms_displacement(first: Crystal, last: Crystal) -> float:
 
 def _with_gene(crystal: Crystal) -> Crystal:
     """The crystal with its gene, or with none where it cannot be read."""
-    from invdesign.represent.genes import encode
-
     try:
         gene = encode(crystal, symprec=0.01)
     except ValueError:

@@ -238,3 +238,17 @@ def test_sevennet_gives_the_same_bits_in_any_order_and_a_second_opinion() -> Non
         assert one.formation_energy == other.formation_energy
         assert one.formation_energy.mean == pytest.approx(expected, abs=0.06)
         assert "chgnet" in one.formation_energy.source
+
+
+def test_a_crystal_near_a_higher_symmetry_is_put_there(emt: object) -> None:
+    """Copper with one atom in four 0.06 Å off its place is within reach of the cubic cell."""
+    coords = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]])
+    coords[0] += [0.015, 0.007, 0.003]
+    start = Crystal(3.6 * np.eye(3), np.full(4, 29), coords)
+    assert space_group(start, 0.01) != 225
+    loose = {"max_force": 5.0, "max_stress": 50.0}
+    risen = relaxed(start, emt, **loose)
+    assert risen.crystal.gene is not None and risen.crystal.gene.space_group == 225
+    assert space_group(risen.crystal, 1e-3) == 225 and risen.crystal.n_sites == 1
+    kept = relaxed(start, emt, rise_symprec=0.011, **loose)
+    assert space_group(kept.crystal, 0.01) == space_group(start, 0.01)

@@ -187,6 +187,16 @@ def test_symmetry_passes_the_group_that_was_asked_for() -> None:
     assert verdict.value == 225
 
 
+def test_symmetry_may_rise_by_relaxation() -> None:
+    start = rock_salt()
+    gene = Gene(216, (0, 1), (11, 17), (), (5.64,))
+    verdict = Symmetry().check(row(replace(start, gene=gene), relaxed=start))
+    assert verdict.status is Status.PASS and "rose from 216 to 225" in verdict.reason
+    blende = decode([Gene(216, (0, 2), (11, 17), (), (5.64,))])[0]
+    fallen = Symmetry().check(row(start, relaxed=blende))
+    assert fallen.status is Status.FAIL
+
+
 def test_symmetry_fails_another_group_and_a_broken_relaxation() -> None:
     wrong = replace(rock_salt(), gene=Gene(166, (0, 1), (11, 17), (), (4.0, 10.0)))
     assert Symmetry().check(row(wrong)).status is Status.FAIL
