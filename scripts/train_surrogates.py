@@ -2,9 +2,9 @@
 
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
 
-`DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights
-must lie in `--out`. With `--cache`, genes, graphs and potential features are kept there between runs. One thread is
-best: OMP_NUM_THREADS=1.
+`DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights must lie in `--out`.
+With `--cache`, genes, graphs and potential features are kept there between runs. About 30 minutes for the gate and
+20 for the second stage on one core; one thread is best: OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations

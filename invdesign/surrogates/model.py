@@ -21,7 +21,7 @@ from invdesign.represent.wyckoff import wyckoff_table
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
-from invdesign.surrogates.network import Inputs, Network, Shape, node_scalars
+from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
 from invdesign.surrogates.scales import from_scale, slope
 
 CLIP = 6.0
@@ -185,7 +185,8 @@ def run_members(
     means, scales, embedded = [], [], []
     with torch.inference_mode():
         for inputs in mini_batches(graphs, standard, shape):
-            spaces = [member.embed(inputs) for member in members]
+            edge = edge_features(inputs)
+            spaces = [member.embed(inputs, edge) for member in members]
             answers = [member.answer(space) for member, space in zip(members, spaces, strict=True)]
             means.append(torch.stack([a[0] for a in answers]).numpy())
             scales.append(torch.stack([a[1] for a in answers]).exp().numpy())

@@ -83,6 +83,18 @@ def node_scalars(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def edge_features(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """(m, k, 26) radial functions of distance and scaled distance, and (m, k, 1) fading to zero at `reach`."""
+    scaled = (inputs.distance / inputs.reach[:, None]).clamp(max=1.0)
+    distance = torch.minimum(inputs.distance, inputs.reach[:, None])
+    absolute = torch.linspace(1.0, 6.1, RADIAL_CENTRES, device=distance.device)
+    relative = torch.linspace(0.3, 1.0, SCALED_CENTRES, device=distance.device)
+    radial = torch.exp(-(((distance[..., None] - absolute) / 0.3) ** 2))
+    shell = torch.exp(-(((scaled[..., None] - relative) / 0.1) ** 2))
+    fade = 0.5 * (torch.cos(torch.pi * scaled**2) + 1.0)
+    return torch.cat([radial, shell], dim=-1), fade[..., None]
+
+
 class Interaction(nn.Module):
     """One round of gated messages."""
 
@@ -141,11 +153,11 @@ class Network(nn.Module):
         )
         self.head = nn.Linear(hidden // 2, 2 * shape.properties)
 
-    def embed(self, inputs: Inputs) -> Tensor:
+    def embed(self, inputs: Inputs, edge: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(n, hidden / 2) what the last layer reads; distances to training data are taken there too."""
         nodes = self.element(inputs.number) + self.described(self.elements[inputs.number])
         nodes = nodes + self.site(inputs.site) + self.scalars(inputs.scalars)
-        edges, fade = self.edges(inputs)
+        edges, fade = edge or edge_features(inputs)
         for interaction in self.rounds:
             nodes = interaction(nodes, edges, fade, inputs)
         embedded: Tensor = self.readout(
@@ -162,17 +174,6 @@ class Network(nn.Module):
         out: Tensor = self.head(embedded)
         mean, log_scale = out.chunk(2, dim=1)
         return mean, log_scale.clamp(-6.0, 3.0)
-
-    def edges(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """(m, k, 26) radial functions of distance and scaled distance, and (m, k, 1) fading to zero at `reach`."""
-        scaled = (inputs.distance / inputs.reach[:, None]).clamp(max=1.0)
-        distance = torch.minimum(inputs.distance, inputs.reach[:, None])
-        absolute = torch.linspace(1.0, 6.1, RADIAL_CENTRES, device=distance.device)
-        relative = torch.linspace(0.3, 1.0, SCALED_CENTRES, device=distance.device)
-        radial = torch.exp(-(((distance[..., None] - absolute) / 0.3) ** 2))
-        shell = torch.exp(-(((scaled[..., None] - relative) / 0.1) ** 2))
-        fade = 0.5 * (torch.cos(torch.pi * scaled**2) + 1.0)
-        return torch.cat([radial, shell], dim=-1), fade[..., None]
 
     def described_crystal(self, inputs: Inputs) -> Tensor:
         """(n, hidden / 2) the crystal's features through their perceptron."""

@@ -58,7 +58,7 @@ class Settings:
     """
 
     members: int = 3
-    epochs: int = 12
+    epochs: int = 10
     batch: int = 256
     learning_rate: float = 2e-3
     seed: int = 0
@@ -71,7 +71,7 @@ class Settings:
             "band_gap": 0.7,
         }
     )
-    modulus_repeats: int = 3
+    modulus_repeats: int = 2
     stiff_weight: float = 1.0
     drop_extra: float = 0.1
     width: int = 64
