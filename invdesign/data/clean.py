@@ -37,12 +37,12 @@ _NOBLE = _INERT | atomic_numbers(["Kr", "Xe", "Rn"])
 
 @dataclass(frozen=True)
 class Rules:
-    """The bounds; the defaults were set on 113,215 crystals of the Materials Project (see `docs` of each).
+    """The bounds; the defaults were set on the crystals of the Materials Project (counts in `docs/data.md`).
 
     Attributes:
-        closest: smallest distance over the sum of the two covalent radii. Bonds stand near 1; the lowest of the
-            crystals known from experiment is 0.57.
-        farthest: the same ratio beyond which nothing touches anything (bulk hydrogen at 7.3, noble solids at 1.7).
+        closest: smallest distance over the sum of the two covalent radii. Bonds stand near 1, and no crystal known
+            from experiment (up to 20 sites) lies below 1/2.
+        farthest: the same ratio beyond which nothing touches anything (lone hydrogen atoms at 7, argon at 1.8).
         sparsest: largest volume per atom, Å³: caesium, the loosest solid, has 115.
         loosest: largest volume per atom in covalent spheres of the largest atom, for those above 60 Å³: chains and
             molecules in vacuum have 10 and more, molecular bromides and iodides up to 7 (at 46 to 53 Å³).
@@ -51,9 +51,10 @@ class Rules:
         stiffest: largest bulk modulus times volume per atom, eV: osmium has 36, and no solid is stiffer per atom.
         shear_stiffest: the same for the shear modulus: osmium has 23.
         poisson: bounds of Poisson's ratio (3K - 2G)/(6K + 2G). Stability asks for -1 to 1/2; isotropic averages of
-            known crystals lie between -0.25 (cristobalite) and 0.47, and beyond 0.48 the shear modulus is the
-            difference of large numbers.
-        formation_energy: bounds in eV/atom: LaF3 and its like have -4.5, and above 4 most solids would fly apart.
+            known crystals lie between -0.3 (AlPO4 as cristobalite) and 0.47, and beyond 0.48 the shear modulus is
+            the difference of large numbers.
+        formation_energy: bounds in eV/atom: the lowest of the Materials Project is -4.6, and above 4 most solids
+            would fly apart.
         below_hull: how far below the hull of its own reference a crystal may be said to lie, eV/atom; up to there
             the energy above the hull is set to 0.
         duplicate_volume: relative difference of volume per atom within which equal formulas are compared.
