@@ -1,8 +1,8 @@
 """How many real crystals survive the way to a Wyckoff gene and back.
 
 For every crystal of `crystals.parquet` up to `--max-sites` sites: encode, decode, then compare with the original
-(pymatgen's StructureMatcher, default settings) and compare the space group that spglib finds in the decoded crystal
-(0.01 Å) with the gene's. Everything else is listed by cause. Also measures decoding speed on one core.
+(pymatgen's StructureMatcher, default settings) and compare the space group that spglib finds in the decoded
+crystal (0.01 Å) with the gene's. Everything else is listed by cause. Also measures decoding speed on one core.
 
 Run: python benchmarks/roundtrip.py --data DIR [--max-sites 40] [--sample N] [--workers 2] [--out FILE.json]
 """

@@ -1,7 +1,7 @@
 """Do other potentials agree? Relax the CIFs of a run again with a potential that had no part in it.
 
-For every candidate: energy above hull by the other potential (its own calibrated scale), whether it is stable there
-(at most 0.1 eV/atom), still new (no match among the known crystals), unique within the list, and keeps its
+For every candidate: energy above hull by the other potential (its own calibrated scale), whether it is stable
+there (at most 0.1 eV/atom), still new (no match among the known crystals), unique within the list, and keeps its
 space group. A structure relaxed by one potential is only the start for the other.
 
 Run: python benchmarks/second_opinion.py RUN [--potential chgnet] [--workers 2] [--out FILE.json]
