@@ -133,7 +133,8 @@ def _images(lattice: FloatArray, reach: float) -> IntArray:
     most = np.floor(reach / spacing + 0.5 + 1e-9).astype(int)
     if np.prod(2.0 * most + 1) > _IMAGE_LIMIT:
         most = np.minimum(most, 16)
-    return np.indices(2 * most + 1).reshape(3, -1).T - most
+    images: IntArray = np.indices(2 * most + 1).reshape(3, -1).T - most
+    return images
 
 
 def _squared(pairs: FloatArray, shifts: FloatArray) -> FloatArray:

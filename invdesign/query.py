@@ -175,21 +175,21 @@ class Query:
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
         parsed = tuple(t if isinstance(t, Target) else Target.parse(t) for t in targets)
-        values = dict(
-            targets=parsed,
-            elements=_symbols("elements", elements),
-            required=_symbols("required", required),
-            exclude=_symbols("exclude", exclude),
-            chemical_system="-".join(_symbols("chemical_system", _split(chemical_system))),
-            space_group=_space_group(space_group),
-            max_sites=_positive("max_sites", max_sites, 40),
-            generator=str(generator),
-            component=component,
-            n=_positive("n", n, 100_000),
-            max_energy_above_hull=_hull_limit(max_energy_above_hull),
-            relaxations=_positive("relaxations", relaxations, 10_000_000),
-            search=_search(search),
-        )
+        values: dict[str, object] = {
+            "targets": parsed,
+            "elements": _symbols("elements", elements),
+            "required": _symbols("required", required),
+            "exclude": _symbols("exclude", exclude),
+            "chemical_system": "-".join(_symbols("chemical_system", _split(chemical_system))),
+            "space_group": _space_group(space_group),
+            "max_sites": _positive("max_sites", max_sites, 40),
+            "generator": str(generator),
+            "component": component,
+            "n": _positive("n", n, 100_000),
+            "max_energy_above_hull": _hull_limit(max_energy_above_hull),
+            "relaxations": _positive("relaxations", relaxations, 10_000_000),
+            "search": _search(search),
+        }
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_contradictions()
@@ -293,9 +293,7 @@ def _symbols(field_name: str, symbols: Sequence[str] | str) -> tuple[str, ...]:
         try:
             atomic_number(symbol)
         except InputError:
-            raise InputError(
-                f"element in {field_name}", symbol, "a chemical symbol such as Ti, W or N"
-            ) from None
+            raise InputError(f"element in {field_name}", symbol, "a chemical symbol such as Ti, W or N") from None
     return tuple(unique)
 
 
