@@ -73,11 +73,11 @@ class Sizes:
         margin: a campaign ends early after a round with `margin * query.n` accepted on-target candidates.
     """
 
-    rounds: int = 4
-    proposals: int = 40
-    inspections: int = 8
+    rounds: int = 5
+    proposals: int = 30
+    inspections: int = 6
     requests: int = 8
-    margin: float = 2.0
+    margin: float = 1.5
 
     def __post_init__(self) -> None:
         """Check the values.

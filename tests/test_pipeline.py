@@ -159,6 +159,20 @@ def test_predict_keeps_order_skips_failed_rows_and_completes_the_hull() -> None:
         assert distance.mean == energy.mean + 1.0 and distance.std == energy.std
 
 
+def test_the_gates_two_ways_to_the_hull_are_averaged() -> None:
+    class Two:
+        def predict(self, crystals: list[Crystal]) -> list[Estimate]:
+            values = {"energy_above_hull": Value(0.0, 0.02), "formation_energy": Value(-0.9, 0.1)}
+            return [Estimate(values) for _ in crystals]
+
+    (out,) = predict([row()], Two(), FakeReference())
+    assert out.gate is not None
+    found = out.gate.values["energy_above_hull"]
+    assert found.mean == pytest.approx(0.05)
+    assert found.std == pytest.approx(0.5 * math.sqrt(0.02**2 + 0.1**2 + 1.6 * 0.02 * 0.1))
+    assert out.gate.values["formation_energy"] == Value(-0.9, 0.1)
+
+
 def test_a_failed_estimate_fails_the_row() -> None:
     class Blind:
         def predict(self, crystals: list[Crystal]) -> list[Estimate]:
