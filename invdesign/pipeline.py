@@ -179,7 +179,8 @@ def predict(
 ) -> list[Evaluation]:
     """Fill `gate` of every row that has not failed, from the proposed crystal, in one batch.
 
-    The energy above hull is completed from the formation energy and the reference's hull. `derive` adds derived properties; leave it out where no target needs them.
+    The energy above hull is completed from the formation energy and the reference's hull. `derive` adds derived
+    properties; leave it out where no target needs them.
     """
     wanted = [i for i, row in enumerate(rows) if not row.failed]
     estimates = surrogate.predict([rows[i].candidate.crystal for i in wanted]) if wanted else []
