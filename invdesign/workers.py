@@ -267,8 +267,11 @@ def serve() -> None:
             reply = pickle.dumps(answer(item))
         except Exception as error:  # one bad item must not end the run, whatever a library raised
             reply = pickle.dumps(Lost(f"{type(error).__name__}: {error}"))
-        answers.write(reply)
-        answers.flush()
+        try:
+            answers.write(reply)
+            answers.flush()
+        except BrokenPipeError:  # the parent is gone, and nobody is left to tell
+            os._exit(0)
 
 
 def load_function(target: str) -> Callable[..., Any]:
