@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from fake_parts import FakeGenerator
 
+from invdesign.build import generator_names
 from invdesign.crystal import Crystal, Gene
 from invdesign.distances import shortest_ratio
 from invdesign.errors import InputError, ReferenceMissingError
@@ -14,10 +16,13 @@ from invdesign.generators.random_genes import RandomGenerator, fill
 from invdesign.generators.rejection import propose_distinct, shipped
 from invdesign.generators.substitution import TABLE, Exchanges, SubstitutionGenerator
 from invdesign.known import KnownCrystal
+from invdesign.pipeline import propose
 from invdesign.protocols import Generator
+from invdesign.query import Query
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import canonical_skeleton, decode
 from invdesign.represent.wyckoff import wyckoff_table
+from invdesign.search import make_searcher
 from invdesign.symmetry import space_group
 from invdesign.testing import check_generator
 
@@ -221,3 +226,24 @@ def test_the_shipped_exchanges_are_chemistry():
 def test_a_missing_table_is_named():
     with pytest.raises(ReferenceMissingError, match=r"nothing\.npz"):
         shipped("nothing.npz")
+
+
+def test_a_mixture_of_three_asks_all_and_learns(random, substitution):
+    generators = {"vae": FakeGenerator(), "substitution": substitution, "random": random}
+    query = Query(["bulk_modulus>=150"], generator="mixture", max_sites=6)
+    searcher = make_searcher(query, generators, seed=1, per_round=9)
+    asked = []
+    for _ in range(3):
+        requests = searcher.ask(18)
+        asked += [r.generator for r in requests]
+        rows = []
+        for request in requests:
+            made, failures = propose(request, generators[request.generator])
+            assert len(made) + len(failures) == request.n
+            rows += made
+        searcher.tell(rows)
+    assert set(asked) == set(generators)
+
+
+def test_the_table_of_generators_holds_them():
+    assert {"vae", "substitution", "random"} <= set(generator_names())
