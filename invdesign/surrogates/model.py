@@ -292,6 +292,7 @@ def save_model(model: Model, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata=header)
+    path.chmod(0o644)
 
 
 def load_model(path: Path, base: Model | None = None) -> Model:
