@@ -3,8 +3,8 @@
 Run: python benchmarks/surrogates.py --data DIR --out FILE.json [--relaxed 400]
 
 `DIR` holds `crystals.parquet`. The test part of the split by chemical system (hash, seed 0) is used; the second
-stage is run on `--relaxed` of its crystals with moduli. Baselines are trained on the training part: the median, ridge
-regression on the composition, and gradient boosting on the crystal features. One thread: OMP_NUM_THREADS=1.
+stage is run on `--relaxed` of its crystals with moduli. Baselines are trained on the training part: the median,
+ridge regression on the composition, gradient boosting on the crystal features. One thread: OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations

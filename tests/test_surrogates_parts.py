@@ -210,7 +210,8 @@ def test_training_learns_and_survives_storage(tmp_path):
     labelled = labelled_toy()
     data = training_data(labelled, [graphs_of_genes(labelled.genes)])
     lines: list[str] = []
-    chosen = Settings(members=2, epochs=4, batch=32, learning_rate=4e-3, width=8, layers=1, hidden=32, modulus_repeats=1)
+    small = {"width": 8, "layers": 1, "hidden": 32}
+    chosen = Settings(members=2, epochs=4, batch=32, learning_rate=4e-3, modulus_repeats=1, **small)
     model = fit("gate", data, chosen, progress=lines.append)
     assert model.properties == ("bulk_modulus",) and len(lines) == 8
     save_model(model, tmp_path / "gate.safetensors")
