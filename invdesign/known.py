@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class KnownCrystal:
         return next((e for e in energies if not math.isnan(e)), 0.0) <= limit
 
 
-class KnownCrystals:
+class KnownCrystals(Sequence[KnownCrystal]):
     """All known crystals, indexed by formula and by chemical system."""
 
     def __init__(self, columns: dict[str, Any]) -> None:
@@ -92,13 +92,23 @@ class KnownCrystals:
         """Number of known crystals."""
         return len(self._columns["space_group"])
 
-    def __iter__(self) -> Iterator[KnownCrystal]:
-        """Every known crystal, in the table's order (by formula)."""
-        return (self[row] for row in range(len(self)))
+    @overload
+    def __getitem__(self, row: int) -> KnownCrystal: ...
 
-    def __getitem__(self, row: int) -> KnownCrystal:
-        """The crystal in one row of the table."""
-        column = self._columns
+    @overload
+    def __getitem__(self, row: slice) -> list[KnownCrystal]: ...
+
+    def __getitem__(self, row: int | slice) -> KnownCrystal | list[KnownCrystal]:
+        """The crystal in one row of the table, which is sorted by formula, or those in a slice of it.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} known crystals")
+        row, column = row % len(self), self._columns
         experimental = int(column["experimental"][row])
         return KnownCrystal(
             id=self.id(row),

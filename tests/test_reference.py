@@ -143,6 +143,10 @@ def test_known_genes_are_the_tables_rows() -> None:
     first = next(LocalReference().known_genes())
     assert first == load_known()[0] or np.isnan(first.energy_above_hull)
     assert first.id.startswith(("mp-", "mvc-"))
+    known = load_known()
+    assert [entry.id for entry in known[-2:]] == [known.id(len(known) - 2), known[-1].id]
+    with pytest.raises(IndexError):
+        known[len(known)]
 
 
 def test_known_crystals_match_themselves() -> None:
