@@ -154,7 +154,7 @@ class Query:
     component: str | None = None
     n: int = 20
     max_energy_above_hull: float = 0.1
-    relaxations: int = 200
+    relaxations: int = 160
     search: str = "optuna"
 
     def __init__(
@@ -170,7 +170,7 @@ class Query:
         component: str | None = None,
         n: int = 20,
         max_energy_above_hull: float = 0.1,
-        relaxations: int = 200,
+        relaxations: int = 160,
         search: str | None = "optuna",
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
