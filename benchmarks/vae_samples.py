@@ -1,8 +1,8 @@
 """What the shipped autoencoder's raw samples are: validity, novelty, symmetry, obedience to conditions, speed.
 
-Raw means: as `invdesign generate vae` writes them, neither screened nor relaxed. The known crystals are those
-of the package (103,000 skeletons); the sampler leaves out the genes that it was trained on, and the share of new genes
-without that is printed beside. Relaxation is by the default potential.
+Raw means: as `invdesign generate vae` writes them, neither screened nor relaxed. The known crystals are those of
+the package (103,000 skeletons); the sampler leaves out the genes that it was trained on, and the share of new
+genes without that is printed beside. Relaxation is by the default potential.
 
 Run: python benchmarks/vae_samples.py [-n 1000] [--relax 200] [--seed 0] [--out FILE.json]
 """

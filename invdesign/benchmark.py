@@ -462,7 +462,7 @@ def _figures(name: str, plan: Plan, bench: Bench, background: Background, journa
     if name != KNOWN:
         figures["novelty"] = _novelty(made, checks, asked, bench, background)
     if name in plan.generators and plan.relax:
-        relaxed = {i: row for i in range(plan.relax) if (row := journal.get(Relaxed, name, i)) is not None}
+        relaxed = {i: r for i in range(plan.relax) if (r := journal.get(Relaxed, name, i)) is not None}
         figures["relaxed"] = _relaxed_figures(made, relaxed, plan.relax, bench)
     took = journal.get(Sampling, name)
     if name != KNOWN and took is not None:

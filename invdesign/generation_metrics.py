@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def rate(flags: Iterable[bool], of: int | None = None) -> Rate:
     return Rate(sum(found), len(found) if of is None else of)
 
 
-def total_variation(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> float:
+def total_variation(first: Mapping[Any, float], second: Mapping[Any, float]) -> float:
     """Half the summed differences of two sets of shares, 0 (the same) to 1 (nothing in common); NaN of nothing.
 
     Args:

@@ -24,9 +24,7 @@ from invdesign.records import (
 class Generator(Protocol):
     """Proposes crystals."""
 
-    def propose(
-        self, n: int, rng: np.random.Generator, conditions: Conditions
-    ) -> Iterator[Crystal | Failure]:
+    def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items; deterministic in `rng`. Crystals carry their gene."""
         ...
 
