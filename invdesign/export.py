@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.cif import TOLERANCES, gene_of, gene_text, p1_text
-from invdesign.composition import reduced_formula
+from invdesign.composition import integer_composition, reduced_formula
 from invdesign.crystal import Crystal
+from invdesign.elements import symbol
 from invdesign.errors import OutputError
 from invdesign.properties import PROPERTIES
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
@@ -141,8 +142,10 @@ def write_cifs(crystals: Sequence[Crystal], folder: Path, verify: bool = False) 
 
 
 def file_stem(crystal: Crystal) -> str:
-    """The reduced formula with nothing in it that a file system minds."""
-    return re.sub(r"[^A-Za-z0-9.]", "", reduced_formula(crystal.numbers))
+    """The reduced formula without parentheses: Ta(FeB2)2 is TaFe2B4."""
+    counts = {symbol(z): n for z, n in integer_composition(crystal.numbers).items()}
+    order = dict.fromkeys(re.findall(r"[A-Z][a-z]?", reduced_formula(crystal.numbers)))
+    return "".join(f"{name}{counts[name] if counts[name] > 1 else ''}" for name in order)
 
 
 def plain_cif(crystal: Crystal, tolerances: Sequence[float] = TOLERANCES) -> tuple[str, int]:

@@ -147,5 +147,5 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 def test_file_names_hold_nothing_a_file_system_minds() -> None:
     crystal = Crystal(5 * np.eye(3), np.array([12, 8, 8, 1, 1]), np.random.default_rng(0).random((5, 3)))
-    assert export.file_stem(crystal).isalnum()
+    assert export.file_stem(crystal) == "MgH2O2"
     assert {export.file_stem(c) for c in good_crystals()} == {"MgO", "CsCl", "TiB2", "SrTiO3", "Cu", "SiO2"}
