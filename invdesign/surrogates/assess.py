@@ -51,8 +51,12 @@ def near_hull(name: str, estimates: Sequence[Estimate], truth: FloatArray, hull:
 
 
 def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figures:
-    """Errors and calibration of one property; errors of moduli are in log10 GPa, of others in their unit."""
-    known = np.isfinite(truth)
+    """Errors and calibration of one property; errors of moduli are in log10 GPa, of others in their unit.
+
+    Failed estimates are counted and left out.
+    """
+    failed = np.array([name not in e.values for e in estimates])
+    known = np.isfinite(truth) & ~failed
     truth = truth[known]
     outside = np.array([e.outside for e in estimates])[known]
     values = [e.values[name] for e, k in zip(estimates, known, strict=True) if k]
@@ -65,6 +69,7 @@ def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figu
     fifth = np.digitize(truth, quintiles)
     found: Figures = {
         "n": len(truth),
+        "failed": int(failed.sum()),
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
         "baseline_mae": float(np.abs(_scaled(name, truth) - np.median(_scaled(name, truth))).mean()),
