@@ -58,6 +58,14 @@ def test_the_table_of_keys_is_complete() -> None:
     assert [name for name in FIRST if f"`{name}`" not in text and name != "source"] == []
 
 
+def test_defaults_in_the_table_are_those_of_a_query() -> None:
+    text = (ROOT / "docs" / "usage.md").read_text()
+    query = Query()
+    for name in ("max_sites", "generator", "n", "max_energy_above_hull", "relaxations", "search"):
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`, `-"))
+        assert row.split("|")[-2].strip(" `") == str(getattr(query, name)), row
+
+
 def test_yaml_on_the_pages_is_a_query() -> None:
     for block in blocks(ROOT / "docs" / "usage.md", "yaml"):
         Query.from_dict({k: v for k, v in yaml.safe_load(block).items() if k not in RUN_KEYS})
