@@ -110,7 +110,7 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
 @click.option("-n", "n", type=int, help="Number of candidates wanted [20].")
 @click.option("--max-energy-above-hull", type=float, metavar="EV", help="Stability limit, eV/atom [0.1].")
-@click.option("--relaxations", type=int, help="Largest number of relaxations [160].")
+@click.option("--relaxations", type=int, help="Largest number of relaxations [180].")
 @click.option("--search", metavar="optuna|none", help="How rounds learn from earlier ones [optuna].")
 @SEED
 @WORKERS

@@ -80,12 +80,20 @@ class Target:
 
     @property
     def aim(self) -> float | None:
-        """A single value to condition a generator on: the middle of a range, a little beyond a bound."""
+        """A single value to condition a generator on: the middle of a range, a fifth beyond a bound.
+
+        A fifth applies to properties modelled in log10, because samples scatter around what is asked for; with
+        the others the bound itself is the aim.
+        """
         if self.goal:
             return None
         if self.low is not None and self.high is not None:
             return 0.5 * (self.low + self.high)
-        return self.low if self.low is not None else self.high
+        prop = get_property(self.name)
+        beyond = 1.2 if prop.log else 1.0
+        if self.low is not None:
+            return min(self.low * beyond, prop.high)
+        return None if self.high is None else max(self.high / beyond, prop.low)
 
     def probability(self, mean: float, std: float) -> float:
         """Probability that a normally distributed value lies within the bounds (1 for an extreme)."""
@@ -154,7 +162,7 @@ class Query:
     component: str | None = None
     n: int = 20
     max_energy_above_hull: float = 0.1
-    relaxations: int = 160
+    relaxations: int = 180
     search: str = "optuna"
 
     def __init__(
@@ -170,7 +178,7 @@ class Query:
         component: str | None = None,
         n: int = 20,
         max_energy_above_hull: float = 0.1,
-        relaxations: int = 160,
+        relaxations: int = 180,
         search: str | None = "optuna",
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""

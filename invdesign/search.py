@@ -87,14 +87,14 @@ def _merged(name: str, targets: Sequence[Target]) -> Target:
 def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Conditions:
     """What a query asks of a generator: properties, elements, symmetry and size.
 
-    The energy above hull asked for is half the limit: a moderate value gives more stable new crystals than zero
-    does, which retrieves known ones (docs/architecture.md).
+    The energy above hull asked for is zero: known crystals, which that would retrieve, are left out by the
+    generator itself (docs/architecture.md).
     """
     wishes = conditioned(query.targets if targets is None else targets)
     wanted = {name: t.aim for name, t in wishes.items() if t.aim is not None}
     free = not (query.elements or query.chemical_system)
     return Conditions(
-        properties={"energy_above_hull": 0.5 * query.max_energy_above_hull, **wanted},
+        properties={"energy_above_hull": 0.0, **wanted},
         space_groups=query.space_groups,
         required=atomic_numbers(query.required),
         allowed=None if free else atomic_numbers(query.allowed_elements),
@@ -247,7 +247,7 @@ class OptunaSearcher:
 
     def _ranges(self) -> dict[str, tuple[float, float]]:
         limit = max(0.02, self._query.max_energy_above_hull)
-        ranges = {"energy_above_hull": (0.0, limit)}
+        ranges = {"energy_above_hull": (0.0, 0.5 * limit)}
         ranges |= {name: aim_range(t) for name, t in conditioned(self._targets).items()}
         return ranges
 
