@@ -227,7 +227,10 @@ class VAEGenerator:
         return genes
 
     def _is_itself(self, crystal: Crystal) -> bool:
-        return crystal.gene is not None and quick_space_group(crystal, 0.05) == crystal.gene.space_group
+        """Whether the crystal has its gene's space group and no higher one, strictly and at 0.1 Å."""
+        return crystal.gene is not None and all(
+            quick_space_group(crystal, symprec) == crystal.gene.space_group for symprec in (0.1, 0.01)
+        )
 
     def _limits(self, conditions: Conditions) -> Limits:
         groups = torch.ones(230, dtype=torch.bool)
