@@ -18,14 +18,14 @@ import click
 
 from invdesign import __version__
 from invdesign.errors import InvdesignError
+from invdesign.query import Query
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign.query import Query
-
 F = TypeVar("F", bound=Callable[..., Any])
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+DEFAULTS = Query()
 RUN_KEYS = ("seed", "out", "workers")
 
 
@@ -88,7 +88,7 @@ def _conditions(function: F) -> F:
         click.option("--exclude", metavar="A,B", help="Elements that must not be used."),
         click.option("--chemical-system", metavar="A-B", help="Only these elements, e.g. Ti-B-N."),
         click.option("--space-group", metavar="N|SYSTEM", help="A number, or a crystal system such as cubic."),
-        click.option("--max-sites", type=int, help="Largest number of atoms in the primitive cell [20]."),
+        click.option("--max-sites", type=int, help=f"Most atoms in the primitive cell [{DEFAULTS.max_sites}]."),
     )  # fmt: skip
     for flag in reversed(flags):
         function = flag(function)
@@ -106,12 +106,17 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @commands.command()
 @click.argument("query_file", required=False, metavar="[QUERY.yaml]")
 @_conditions
-@click.option("--generator", metavar="NAME", help="vae, substitution, random or mixture [vae].")
+@click.option("--generator", metavar="NAME", help=f"vae, substitution, random or mixture [{DEFAULTS.generator}].")
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
-@click.option("-n", "n", type=int, help="Number of candidates wanted [20].")
-@click.option("--max-energy-above-hull", type=float, metavar="EV", help="Stability limit, eV/atom [0.1].")
-@click.option("--relaxations", type=int, help="Largest number of relaxations [180].")
-@click.option("--search", metavar="optuna|none", help="How rounds learn from earlier ones [optuna].")
+@click.option("-n", "n", type=int, help=f"Number of candidates wanted [{DEFAULTS.n}].")
+@click.option(
+    "--max-energy-above-hull",
+    type=float,
+    metavar="EV",
+    help=f"Stability limit, eV/atom [{DEFAULTS.max_energy_above_hull:g}].",
+)
+@click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
+@click.option("--search", metavar="optuna|none", help=f"How rounds learn from earlier ones [{DEFAULTS.search}].")
 @SEED
 @WORKERS
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
@@ -308,8 +313,6 @@ def _yaml(path: str) -> dict[str, Any]:
 
 
 def _query(settings: Mapping[str, Any]) -> Query:
-    from invdesign.query import Query
-
     return Query.from_dict(settings)
 
 
