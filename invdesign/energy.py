@@ -200,7 +200,7 @@ def terms_of(crystal: Crystal) -> dict[str, float]:
     if len(present) < 2:
         return {}
     counts: dict[str, float] = {}
-    bonds = _bonds(crystal)
+    bonds = _bonds(crystal) if any(symbol(z) in ANIONS for z in present) else [[]] * crystal.n_sites
     for site, z in enumerate(crystal.numbers.tolist()):
         kind = _anion_kind(z, bonds[site])
         if kind:

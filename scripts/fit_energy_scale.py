@@ -43,9 +43,10 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Sample:
-    """Crystals with their formation energies (eV/atom) on the reference's scale, and whether they are new."""
+    """Crystals with their regressors, formation energies (eV/atom) on the reference's scale, and whether new."""
 
     crystals: list[Crystal]
+    regressors: FloatArray
     formation: FloatArray
     is_new: NDArray[np.bool_]
 
@@ -65,10 +66,12 @@ def main() -> None:
     reference = references(given.data)
     out = TABLES / f"energy_scale_{given.potential.replace(':', '_')}.json"
     if given.second:
-        scale = with_second(given, new(given.data, given.new, reference, ("valid", "test")))
+        scale = with_second(given, new(given.data, given.new, reference, ("valid", "test"), balanced=False))
         figures = scale.seconds[given.second]
     else:
-        sample = joined(known(given.data, given.known), new(given.data, given.new, reference, ("train",)))
+        sample = joined(
+            known(given.data, given.known, reference), new(given.data, given.new, reference, ("train",))
+        )
         energies = compute(sample.crystals, given.potential, given.workers, given.cache)
         corrected = given.corrected or given.potential == "chgnet"
         scale = fit(sample, energies, reference, potentials.find(given.potential).version, corrected)
@@ -78,7 +81,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
 
 
-def known(data: Path, n: int) -> Sample:
+def known(data: Path, n: int, reference: dict[str, float]) -> Sample:
     """Crystals of the Materials Project: up to 20 sites, near the hull, in no test system."""
     table = pd.read_parquet(data / "crystals.parquet")
     usable = (table.n_sites <= 20) & table.formation_energy_per_atom.notna() & (table.energy_above_hull <= 0.2)
@@ -86,11 +89,15 @@ def known(data: Path, n: int) -> Sample:
     worse = (table.geometry != "pbe") * 1.0 + (table.energy_source != "mp2020") * 1.0 + (table.n_sites > 12) * 1.0
     rows = choose(table.assign(worse=worse)[usable], n)
     crystals = [crystal_of(row) for row in rows.to_dict("records")]
-    return Sample(crystals, rows.formation_energy_per_atom.to_numpy(), np.zeros(n, dtype=np.bool_))
+    formation = rows.formation_energy_per_atom.to_numpy()
+    return Sample(crystals, design(crystals, reference), formation, np.zeros(n, dtype=np.bool_))
 
 
-def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str]) -> Sample:
-    """Crystals of Alexandria of compositions that the Materials Project does not hold, in given splits."""
+def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str], balanced: bool = True) -> Sample:
+    """Crystals of Alexandria of compositions that the Materials Project does not hold, in given splits.
+
+    Balanced over the elements, or drawn at random.
+    """
     table = pd.read_parquet(data / "alexandria_eos.parquet")
     table = table.assign(
         atomic_numbers=[np.array([atomic_number(s) for s in species]) for species in table.species],
@@ -99,33 +106,36 @@ def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str]) 
         worse=0.0,
     )
     seen = {
-        *pd.read_parquet(data / "crystals.parquet").formula,
-        *pd.read_parquet(data / "convex_hull.parquet").formula,
+        *pd.read_parquet(data / "crystals.parquet", columns=["formula"]).formula,
+        *pd.read_parquet(data / "convex_hull.parquet", columns=["formula"]).formula,
     }
     usable = ~np.array([reduced_formula(numbers) in seen for numbers in table.atomic_numbers])
     usable &= np.isin(by_chemical_system([chemical_system(z) for z in table.atomic_numbers], seed=0), splits)
-    rows = choose(table[usable], n)
+    rows = choose(table[usable], n) if balanced else table[usable].sample(n, random_state=0)
     crystals = [crystal_of(row) for row in rows.to_dict("records")]
-    names, prior = priors(reference, corrected=False)
-    terms = np.array([design_row(crystal, names) for crystal in crystals]) @ prior
-    return Sample(crystals, (rows.E_P000 / rows.nsites).to_numpy() + terms, np.ones(n, dtype=np.bool_))
+    regressors = design(crystals, reference)
+    formation = (rows.E_P000 / rows.nsites).to_numpy() + regressors @ priors(reference, corrected=False)
+    return Sample(crystals, regressors, formation, np.ones(n, dtype=np.bool_))
 
 
 def joined(first: Sample, second: Sample) -> Sample:
     """Both samples in one."""
     return Sample(
         first.crystals + second.crystals,
+        np.concatenate([first.regressors, second.regressors]),
         np.concatenate([first.formation, second.formation]),
         np.concatenate([first.is_new, second.is_new]),
     )
 
 
-def priors(reference: dict[str, float], corrected: bool) -> tuple[list[str], FloatArray]:
-    """The elements, and the coefficients that elements and terms have by definition of the scale."""
-    elements = [name for name in SYMBOLS if name in reference]
-    return elements, np.array(
-        [*(reference[e] for e in elements), *(0.0 if corrected else MP2020[t] for t in TERMS)]
-    )
+def design(crystals: list[Crystal], reference: dict[str, float]) -> FloatArray:
+    """The regressors of crystals, (n_crystals, n_elements + n_terms)."""
+    return np.array([design_row(crystal, list(reference)) for crystal in crystals])
+
+
+def priors(reference: dict[str, float], corrected: bool) -> FloatArray:
+    """The coefficients that elements and terms have by definition of the scale."""
+    return np.array([*reference.values(), *(0.0 if corrected else MP2020[t] for t in TERMS)])
 
 
 def choose(table: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -160,7 +170,8 @@ def references(data: Path) -> dict[str, float]:
     """Energy per atom of each element in its reference state, without corrections."""
     with gzip.open(data / "mp2020_elemental_references.json.gz", "rt") as stream:
         entries = json.load(stream)
-    return {name: entry["energy"] / sum(entry["composition"].values()) for name, entry in entries.items()}
+    found = {name: entry["energy"] / sum(entry["composition"].values()) for name, entry in entries.items()}
+    return {name: found[name] for name in SYMBOLS if name in found}
 
 
 def compute(crystals: list[Crystal], potential: str, workers: int, cache: Path | None) -> FloatArray:
@@ -175,7 +186,7 @@ def compute(crystals: list[Crystal], potential: str, workers: int, cache: Path |
             for done, (index, answer) in enumerate(pool.imap(todo), start=1):
                 known[todo[index].source] = np.nan if isinstance(answer, Lost) else answer
                 progress(f"energies with {potential}", done, len(todo))
-                if cache and (done % 200 == 0 or done == len(todo)):
+                if cache and (done % 50 == 0 or done == len(todo)):
                     pd.DataFrame({"energy": known}).to_csv(cache)
     finally:
         pool.close()
@@ -190,9 +201,9 @@ def fit(
     The new crystals get a constant of their own in the fit, which is not shipped: they are chosen for being stable
     in DFT, so that a potential's random errors alone make them look less stable on average.
     """
-    elements, prior = priors(reference, corrected)
+    elements, prior = list(reference), priors(reference, corrected)
     width = np.array([ELEMENT_PRIOR] * len(elements) + [TERM_PRIOR] * len(TERMS) + [0.05])
-    regressors = np.array([design_row(crystal, elements) for crystal in sample.crystals])
+    regressors = sample.regressors
     target = sample.formation - energies - regressors @ prior
     keep = np.isfinite(target) & (np.abs(target) < 1.5)
     left_out = [c.source for c, kept in zip(sample.crystals, keep, strict=True) if not kept]
