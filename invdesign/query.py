@@ -162,7 +162,7 @@ class Query:
     component: str | None = None
     n: int = 20
     max_energy_above_hull: float = 0.1
-    relaxations: int = 180
+    relaxations: int = 220
     search: str = "optuna"
 
     def __init__(
@@ -178,7 +178,7 @@ class Query:
         component: str | None = None,
         n: int = 20,
         max_energy_above_hull: float = 0.1,
-        relaxations: int = 180,
+        relaxations: int = 220,
         search: str | None = "optuna",
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
