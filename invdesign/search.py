@@ -252,8 +252,8 @@ class OptunaSearcher:
         return ranges
 
     def _default(self) -> dict[str, Any]:
-        names = sorted(self._generators)
-        return {"guidance": 2.0, "temperature": 1.0, "latent_scale": 1.0, "generator": names[0]} | {
+        first = "vae" if "vae" in self._generators else min(self._generators)
+        return {"guidance": 2.0, "temperature": 1.0, "latent_scale": 1.0, "generator": first} | {
             f"aim:{name}": min(max(self._start.properties.get(name, low), low), high)
             for name, (low, high) in self._ranges().items()
         }
