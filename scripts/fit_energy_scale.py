@@ -253,7 +253,8 @@ def with_second(given: argparse.Namespace, sample: Sample) -> EnergyScale:
     second = [other.formation_energy(c, e) for c, e in zip(sample.crystals, others, strict=True)]
     error = np.array([v.mean for v in first]) - sample.formation
     difference = np.array([v.mean for v in second]) - sample.formation - error
-    weight = float(np.clip(-(error @ difference) / (difference @ difference), 0.0, 1.0))
+    weights = np.linspace(0.0, 0.5, 51)  # the second may not outvote the one that relaxed
+    weight = float(weights[np.abs(error + weights[:, None] * difference).mean(axis=1).argmin()])
     mean = error + weight * difference
     cut = np.minimum(np.abs(mean), np.quantile(np.abs(mean), 0.98))
     std = np.array([v.std for v in first])
