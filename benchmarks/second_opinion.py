@@ -60,7 +60,8 @@ def main() -> None:
             row |= {
                 "energy_above_hull": None if place is None else round(place.mean, 4),
                 "stable": place is not None and place.mean <= args.limit,
-                "new": reference.match(result.crystal) is None,
+                "new": reference.match(result.crystal) is None
+                and not reference.phase_without_crystal(result.crystal.numbers),
                 "space_group_kept": space_group(result.crystal, 0.1) == space_group(crystal, 0.1),
             }
         else:

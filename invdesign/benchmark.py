@@ -30,7 +30,7 @@ from invdesign.known import KnownCrystal
 from invdesign.pipeline import EachRelaxer
 from invdesign.plain import from_plain, to_plain
 from invdesign.progress import Progress, quiet
-from invdesign.protocols import Generator, Reference, Validator
+from invdesign.protocols import Generator, KnowsPhases, Reference, Validator
 from invdesign.records import Candidate, Conditions, Evaluation, Failure, Relaxation, Status
 from invdesign.represent.genes import canonical_skeleton, decode, primitive_sites
 from invdesign.symmetry import space_group
@@ -245,7 +245,7 @@ def default_bench(plan: Plan, workers: int | None = None) -> Bench:
         ReferenceMissingError: if a table is missing.
     """
     from invdesign.known import TABLE
-    from invdesign.reference import HULL_TABLE, load_known
+    from invdesign.reference import FORMULA_TABLE, HULL_TABLE, load_known
 
     for name in plan.generators:
         if name != KNOWN and ":" not in name and name not in build.generator_names():
@@ -256,7 +256,7 @@ def default_bench(plan: Plan, workers: int | None = None) -> Bench:
         "weights": build.fingerprints(),
         "potential": relaxer.potential,
         "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
-        "known_crystals": f"{TABLE} {_digest(TABLE)}",
+        "known_crystals": f"{TABLE} {_digest(TABLE)}, {FORMULA_TABLE} {_digest(FORMULA_TABLE)}",
         "matcher": "pymatgen StructureMatcher: ltol 0.2, stol 0.3, angle_tol 5, primitive, scaled, either order",
         "smact": f"{versions['smact']}, default settings: Pauling's rule, alloys valid, ICSD24 (consensus 3)",
         "space_groups": f"spglib, symprec {SYMPREC} Å",
@@ -346,9 +346,12 @@ def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
 def _match(crystal: Crystal, reference: Reference) -> tuple[str, str]:
     """Id of the same known crystal or nothing, and why that could not be told."""
     try:
-        return reference.match(crystal) or "", ""
+        known = reference.match(crystal) or ""
     except ValueError as error:
         return "", str(error)
+    if not known and isinstance(reference, KnowsPhases) and reference.phase_without_crystal(crystal.numbers):
+        return "", "known formula, its structure is not in the package"
+    return known, ""
 
 
 def relax(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progress) -> None:

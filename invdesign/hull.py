@@ -49,7 +49,6 @@ class Hull:
             energies: formation energies, eV/atom. Every element's own reference phase must be among them.
         """
         self._formulas = list(formulas)
-        self._known_formulas = frozenset(self._formulas)
         self._compositions = list(compositions)
         self._energies = np.asarray(energies, dtype=np.float64)
         self._by_elements: dict[frozenset[int], list[int]] = {}
@@ -57,10 +56,6 @@ class Hull:
             self._by_elements.setdefault(frozenset(composition), []).append(row)
         self.elements = frozenset(z for elements in self._by_elements if len(elements) == 1 for z in elements)
         self._systems: dict[tuple[int, ...], tuple[NDArray[np.int64], FloatArray]] = {}
-
-    def has_formula(self, formula: str) -> bool:
-        """Whether a phase of this reduced formula is in the table."""
-        return formula in self._known_formulas
 
     def mixture(self, numbers: Iterable[int]) -> Mixture | None:
         """The lowest mixture at the composition of these atoms; None if an element has no reference phase."""

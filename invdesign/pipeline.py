@@ -318,7 +318,7 @@ def select(
 
     Greedy by acquisition under caps per formula, chemical system and prototype; a share is drawn at random
     from the promising rest. Where the caps leave places free they are doubled until the places or the rows
-    are used up. A gene skeleton is relaxed once in a run.
+    are used up. A gene skeleton is relaxed once in a run, a row of unknown novelty never: it could not be listed.
 
     Args:
         rows: rows with their acquisition.
@@ -365,12 +365,20 @@ def _ranked(rows: Sequence[Evaluation], relaxed: Iterable[Evaluation]) -> tuple[
             continue
         if not _priority(row) > 0.0:
             reasons[row.candidate.id] = "no chance of being on target and stable"
+        elif _undecidable(row):
+            reasons[row.candidate.id] = "novelty unknown"
         elif (key := _skeleton(row)) in seen:
             reasons[row.candidate.id] = "same gene as one already chosen"
         else:
             seen.add(key)
             order.append(row)
     return order, reasons
+
+
+def _undecidable(row: Evaluation) -> bool:
+    """Whether its formula is known without a structure: no relaxation can tell that it is new."""
+    novelty = row.verdicts.get("novelty")
+    return novelty is not None and novelty.status is Status.UNKNOWN
 
 
 def _priority(row: Evaluation) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -68,6 +68,15 @@ class Reference(Protocol):
 
     def match(self, crystal: Crystal) -> str | None:
         """The id of a known crystal that is the same, or None."""
+        ...
+
+
+@runtime_checkable
+class KnowsPhases(Protocol):
+    """A reference that knows phases of which it has no crystal."""
+
+    def phase_without_crystal(self, numbers: Iterable[int]) -> bool:
+        """Whether a phase of this formula is known without its structure."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.resources import as_file, files
+from typing import Any
 
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal
@@ -15,6 +16,7 @@ from invdesign.known import KnownCrystal, KnownCrystals
 from invdesign.records import Value
 
 HULL_TABLE = "hull.parquet"
+FORMULA_TABLE = "known_formulas.parquet"
 
 
 class LocalReference:
@@ -67,13 +69,13 @@ class LocalReference:
         return load_known().match(crystal)
 
     def phase_without_crystal(self, numbers: Iterable[int]) -> bool:
-        """Whether the hull has a phase of this formula of which no crystal is among the known ones (as MgO)."""
-        formula = reduced_formula(numbers)
-        return load_hull().has_formula(formula) and not load_known().has_formula(formula)
+        """Whether a phase of this formula is known of which no crystal is among the known ones (as MgO)."""
+        return reduced_formula(numbers) in load_formulas()
 
     def known_formula(self, numbers: Iterable[int]) -> bool:
-        """Whether any known crystal has the reduced formula of these atoms."""
-        return load_known().has_formula(reduced_formula(numbers))
+        """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
+        formula = reduced_formula(numbers)
+        return load_known().has_formula(formula) or formula in load_formulas()
 
     def known_genes(self) -> Iterator[KnownCrystal]:
         """Every known crystal with its gene, in order of formula."""
@@ -97,12 +99,28 @@ def load_hull() -> Hull:
     Raises:
         ReferenceMissingError: if its table is not there or cannot be read.
     """
+    table = _columns(HULL_TABLE)
+    compositions = [dict(zip(*row, strict=True)) for row in zip(table["numbers"], table["counts"], strict=True)]
+    return Hull(table["formula"], compositions, table["formation_energy"])
+
+
+@lru_cache(maxsize=1)
+def load_formulas() -> frozenset[str]:
+    """Reduced formulas of the known phases without a crystal among the known ones, read once per process.
+
+    Raises:
+        ReferenceMissingError: if the table is not there or cannot be read.
+    """
+    return frozenset(_columns(FORMULA_TABLE)["formula"])
+
+
+def _columns(name: str) -> dict[str, list[Any]]:
+    """The columns of a shipped table."""
     import pyarrow.parquet as pq
 
     try:
-        with as_file(files("invdesign.tables") / HULL_TABLE) as path:
-            table = pq.read_table(path).to_pydict()
+        with as_file(files("invdesign.tables") / name) as path:
+            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
     except (OSError, ValueError) as error:
-        raise ReferenceMissingError(f"the table of hull phases cannot be read: {error}") from None
-    compositions = [dict(zip(*row, strict=True)) for row in zip(table["numbers"], table["counts"], strict=True)]
-    return Hull(table["formula"], compositions, table["formation_energy"])
+        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+    return columns

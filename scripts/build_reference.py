@@ -1,10 +1,10 @@
-"""Build the reference that ships with invdesign: the hull phases and the known crystals as genes.
+"""Build the reference that ships with invdesign: hull phases, known crystals as genes, and formulas without one.
 
     python scripts/build_reference.py --data DIR
 
 DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull) and `crystals.parquet` (structures
-with formation energies). Writes `hull.parquet`, `known_crystals.parquet` and a data sheet beside each into
-`invdesign/tables`. Deterministic; about ten minutes on one core.
+with formation energies). Writes `hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data
+sheet beside each into `invdesign/tables`. Deterministic; about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from invdesign.elements import symbol
 from invdesign.hull import Hull
 from invdesign.known import COORDINATE_STEPS, TABLE, KnownCrystals
 from invdesign.matching import reduced, same
-from invdesign.reference import HULL_TABLE
+from invdesign.reference import FORMULA_TABLE, HULL_TABLE
 from invdesign.represent.genes import decode, encode
 from invdesign.symmetry import primitive
 
@@ -38,14 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the source data")
     parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
-    parser.add_argument("--only", choices=("hull", "known"), help="build one of the two")
+    parser.add_argument("--only", choices=("hull", "known", "formulas"), help="build one of the three")
     parser.add_argument("-n", type=int, default=None, help="only the first N crystals (for a trial)")
     options = parser.parse_args()
     crystals = pd.read_parquet(options.data / "crystals.parquet").head(options.n)
-    if options.only != "known":
-        build_hull(pd.read_parquet(options.data / "convex_hull.parquet"), crystals, options.out)
-    if options.only != "hull":
+    phases = pd.read_parquet(options.data / "convex_hull.parquet")
+    if options.only in (None, "hull"):
+        build_hull(phases, crystals, options.out)
+    if options.only in (None, "known"):
         build_known(crystals, options.out)
+    if options.only in (None, "formulas"):
+        build_formulas(phases, crystals, options.out)
 
 
 def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> None:
@@ -188,6 +191,26 @@ def check_known(crystals: pd.DataFrame, n: int = 1000) -> tuple[int, int, int]:
     return matched, len(sample), kept
 
 
+def build_formulas(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> None:
+    """Write the formulas of the source that none of its crystals has."""
+    with_crystal = {reduced_formula(numbers) for numbers in crystals.atomic_numbers}
+    on_hull = {
+        reduced_formula([e.Z for e, n in Composition(formula).items() for _ in range(int(n))]): bool(lowest)
+        for formula, lowest in zip(phases.formula, phases.on_hull, strict=True)
+    }
+    missing = sorted(on_hull.keys() - with_crystal)
+    pq.write_table(
+        pa.table({"formula": missing}), out / FORMULA_TABLE, compression="zstd", compression_level=19,
+        use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY",
+    )  # fmt: skip
+    text = FORMULA_SHEET.format(
+        n=len(missing), total=len(on_hull), hull=sum(on_hull[formula] for formula in missing),
+        size=(out / FORMULA_TABLE).stat().st_size / 1e6,
+    )  # fmt: skip
+    (out / FORMULA_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
 HULL_SHEET = """# hull.parquet
 
 The compounds on the convex hull of formation energies of the Materials Project (MP2020 scheme; July 2024, no GNoME
@@ -220,6 +243,17 @@ How the genes were found: {causes}.
 
 Check on {sampled:,} crystals drawn at random (seed 0), pymatgen's StructureMatcher with default settings:
 {matched:,} are found again in the table by their formula, {kept:,} by their own row.
+
+Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_reference.py`.
+"""
+
+FORMULA_SHEET = """# known_formulas.parquet
+
+The {n:,} reduced formulas of which the Materials Project (July 2024, no GNoME entries) has a phase, but of which
+no crystal is in `known_crystals.parquet`: {hull:,} of them on the convex hull, {size:.2f} MB. The source lists
+{total:,} formulas. A proposal of such a formula may be that phase, so nobody can call it new.
+
+Column: `formula`, sorted.
 
 Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_reference.py`.
 """

@@ -290,6 +290,16 @@ def test_select_passes_over_what_has_no_chance_was_relaxed_or_comes_twice() -> N
     assert reasons == {"same gene as one already chosen": 3, "no chance of being on target and stable": 2}
 
 
+def test_select_spends_nothing_on_a_row_whose_novelty_cannot_be_told() -> None:
+    rows = [replace(r, acquisition=0.5) for r in pool(3)]
+    undecided = {"novelty": Verdict("novelty", Status.UNKNOWN, "known formula")}
+    rows[0] = replace(rows[0], verdicts=undecided)
+    rows[1] = replace(rows[1], verdicts={"disorder": Verdict("disorder", Status.UNKNOWN)})
+    out, reasons = select(rows, 3, [], np.random.default_rng(0))
+    assert [row.selected for row in out] == [False, True, True]
+    assert reasons == {"novelty unknown": 1}
+
+
 def test_select_is_deterministic_and_does_not_depend_on_the_order() -> None:
     rows = pool()
     first, _ = select(rows, 20, [], np.random.default_rng(3))

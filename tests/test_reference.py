@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.resources import as_file, files
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from invdesign.crystal import Crystal
@@ -18,7 +21,7 @@ from invdesign.hull import Hull, _by_library, _lowest_mixture
 from invdesign.known import KnownCrystals
 from invdesign.protocols import Reference
 from invdesign.records import Value
-from invdesign.reference import LocalReference, load_hull, load_known
+from invdesign.reference import HULL_TABLE, LocalReference, load_formulas, load_hull, load_known
 from invdesign.represent.genes import decode
 
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
@@ -121,7 +124,21 @@ def test_unknown_crystals_are_not_found() -> None:
     assert reference.match(strange) is None
     assert reference.match(salt("Na", "W")) is None
     assert reference.known_formula([11, 17])
+    assert reference.known_formula([12, 8])  # no crystal of it is in the package
     assert not reference.known_formula([11] * 3 + [17] * 7)
+
+
+def test_every_phase_is_known_either_with_its_crystal_or_by_its_formula() -> None:
+    known, formulas, reference = load_known(), load_formulas(), LocalReference()
+    assert len(formulas) > 24_000
+    assert not [formula for formula in formulas if known.has_formula(formula)]
+    with as_file(files("invdesign.tables") / HULL_TABLE) as path:
+        phases = pq.read_table(path).to_pydict()
+    on_hull = [f for f, n in zip(phases["formula"], phases["numbers"], strict=True) if len(n) > 1]
+    assert [f for f in on_hull if not known.has_formula(f) and f not in formulas] == []
+    without = [[12, 8], [33, 5] * 2]  # MgO on the hull, BAs above it
+    assert all(reference.phase_without_crystal(numbers) for numbers in without)
+    assert not any(reference.phase_without_crystal(numbers) for numbers in ([11, 17], [74, 17]))
 
 
 def test_known_table_is_whole_and_consistent() -> None:

@@ -234,7 +234,12 @@ def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> No
     from invdesign.reference import LocalReference
 
     judge = Novelty(LocalReference())
-    assert judge.check(row(rock_salt("Mg", "O", 4.21))).status is Status.UNKNOWN
+    on_hull = judge.check(row(rock_salt("Mg", "O", 4.21)))
+    assert (on_hull.status, on_hull.reason) == (
+        Status.UNKNOWN,
+        "known formula, its structure is not in the package",
+    )
+    assert judge.check(row(rock_salt("W", "N", 4.4))).status is Status.UNKNOWN  # known above the hull
     assert judge.check(row(rock_salt("Ti", "N", 4.24))).status is Status.FAIL
     assert judge.check(row(rock_salt("W", "Cl", 5.5))).status is Status.PASS
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 from invdesign.errors import ReferenceMissingError
-from invdesign.protocols import Reference
+from invdesign.protocols import KnowsPhases, Reference
 from invdesign.records import Evaluation, Status, Verdict
-
-
-@runtime_checkable
-class KnowsPhases(Protocol):
-    """A reference whose hull holds phases of which it has no crystal."""
-
-    def phase_without_crystal(self, numbers: Iterable[int]) -> bool:
-        """Whether a phase of this formula is known without its structure."""
-        ...
 
 
 @dataclass(frozen=True)
 class Novelty:
     """PASS where the reference has no crystal that is the same, FAIL where it has one (its id is the reason).
 
-    UNKNOWN where the cell cannot be compared, or where a phase of the formula is known to lie on the hull but its
-    structure is not among the known crystals: the crystal may be that phase.
+    UNKNOWN where the cell cannot be compared, or where a phase of the formula is known but its structure is not
+    among the known crystals: the crystal may be that phase.
 
     Attributes:
         reference: where to look.
@@ -52,6 +42,6 @@ class Novelty:
         if known is not None:
             return Verdict(self.name, Status.FAIL, f"known as {known}")
         if isinstance(self.reference, KnowsPhases) and self.reference.phase_without_crystal(row.crystal.numbers):
-            reason = "a phase of this formula is known, its structure is not at hand"
+            reason = "known formula, its structure is not in the package"
             return Verdict(self.name, Status.UNKNOWN, reason)
         return Verdict(self.name, Status.PASS)
