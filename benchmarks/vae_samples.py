@@ -26,7 +26,8 @@ import numpy as np
 
 from invdesign.crystal import Crystal
 from invdesign.elements import atomic_numbers
-from invdesign.generators.vae import SamplingConfig, VAEGenerator
+from invdesign.generators.sampler import SamplingConfig
+from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Candidate, Conditions, Evaluation, Relaxation, Status
 from invdesign.reference import LocalReference
 from invdesign.relax import PotentialRelaxer

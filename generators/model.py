@@ -1,7 +1,8 @@
-"""The variational autoencoder over Wyckoff genes: its loss, and sampling from its decoders."""
+"""Models of Wyckoff genes: what they share, the variational autoencoder, and sampling from their decoders."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,8 +24,8 @@ from invdesign.generators.network import (
 from invdesign.represent.wyckoff import wyckoff_table
 
 
-class GeneVAE(nn.Module):
-    """Encoder, skeleton decoder, geometry decoder and a property head that keeps the latent ordered."""
+class GeneModel(nn.Module):
+    """What every model of genes has: decoders of a latent and conditions into a skeleton and its geometry."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -33,12 +34,57 @@ class GeneVAE(nn.Module):
         self.geometry_embedding = GeneEmbedding(config.width)
         self.condition = ConditionEmbedding(config)
         self.geometry_condition = ConditionEmbedding(config)
+        self.skeleton = SkeletonDecoder(config, self.embedding)
+        self.geometry = GeometryDecoder(config, self.geometry_embedding)
+
+    def latents(self, condition: Tensor, noise: Tensor, centre: Sequence[float] | None = None) -> Tensor:
+        """(b, latent) latents from (b, width) embedded conditions and (b, latent) standard normal noise.
+
+        With a centre, latents of the region around it.
+        """
+        raise NotImplementedError
+
+    def skeleton_losses(self, z: Tensor, batch: GeneBatch, condition: Tensor) -> dict[str, Tensor]:
+        """(b,) negative log likelihoods of the `group`, the `position`s and the `element`s, in nats."""
+        context = self.skeleton.context(z, condition)
+        group = F.cross_entropy(self.skeleton.groups(context), batch.group, reduction="none")
+        hidden = self.skeleton.hidden(context, batch)
+        b, n = batch.number.shape
+        target = torch.full((b, n + 1), MAX_POSITIONS)
+        target[:, :n] = torch.where(batch.mask, batch.wyckoff, MAX_POSITIONS)
+        steps = torch.arange(n + 1)[None] <= batch.length[:, None]
+        logits = self.skeleton.positions(hidden, batch.group).clamp(min=-1e4)
+        position = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(b, n + 1)
+        logits = self.skeleton.elements(hidden[:, :n], batch.position)
+        element = F.cross_entropy(logits.flatten(0, 1), batch.number.flatten(), reduction="none").view(b, n)
+        return {"group": group, "position": (position * steps).sum(1), "element": (element * batch.mask).sum(1)}
+
+    def geometry_losses(self, z: Tensor, batch: GeneBatch, condition: Tensor) -> dict[str, Tensor]:
+        """(b,) negative log densities of the `lattice` and of the `coordinate`s, in nats."""
+        context = self.geometry.context(z, condition)
+        lattice = -mixture_log_density(batch.lattice, *self.geometry.lattice(context, batch), batch.lattice_mask)
+        hidden = self.geometry.hidden(context, batch)
+        coordinate = torch.zeros_like(lattice)
+        for axis in range(3):
+            free = (batch.freedom > axis) & batch.mask
+            if free.any():
+                density = von_mises_log_density(
+                    batch.coords[..., axis][free],
+                    *self.geometry.coordinate(axis, hidden[free], batch.coords[free]),
+                )
+                coordinate = coordinate.index_add(0, free.nonzero()[:, 0], -density)
+        return {"lattice": lattice, "coordinate": coordinate}
+
+
+class GeneVAE(GeneModel):
+    """The autoencoder: an encoder, a prior that knows the conditions, and a head that keeps the latent ordered."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
         self.prior_head = nn.Linear(config.width, 2 * config.latent)
         nn.init.zeros_(self.prior_head.weight)
         nn.init.zeros_(self.prior_head.bias)
         self.encoder = Encoder(config, self.embedding)
-        self.skeleton = SkeletonDecoder(config, self.embedding)
-        self.geometry = GeometryDecoder(config, self.geometry_embedding)
         self.property_head = nn.Sequential(
             nn.Linear(config.latent, config.width), nn.GELU(), nn.Linear(config.width, config.properties)
         )
@@ -50,6 +96,13 @@ class GeneVAE(nn.Module):
         """
         mean, log_variance = self.prior_head(condition).chunk(2, dim=-1)
         return mean, log_variance.clamp(-6.0, 2.0)
+
+    def latents(self, condition: Tensor, noise: Tensor, centre: Sequence[float] | None = None) -> Tensor:
+        """Draws from the prior; a centre takes the place of its mean."""
+        mean, log_variance = self.prior(condition)
+        if centre is not None:
+            mean = torch.tensor(centre, dtype=torch.float32).expand_as(mean)
+        return mean + (0.5 * log_variance).exp() * noise
 
     def losses(self, batch: GeneBatch, conditions: ConditionTensors) -> dict[str, Tensor]:
         """Mean terms of the negative evidence bound, in nats per crystal.
@@ -64,44 +117,12 @@ class GeneVAE(nn.Module):
         centre, prior_log_variance = self.prior(condition)
         excess = ((mean - centre) ** 2 + log_variance.exp()) / prior_log_variance.exp()
         kl = 0.5 * (excess - 1.0 + prior_log_variance - log_variance).sum(-1)
-        terms = self._skeleton_losses(z, batch, condition)
-        terms |= self._geometry_losses(z, batch, self.geometry_condition(conditions))
+        each = self.skeleton_losses(z, batch, condition)
+        each |= self.geometry_losses(z, batch, self.geometry_condition(conditions))
         known = ~batch.labels.isnan()
         error = (self.property_head(mean) - batch.labels.nan_to_num()) ** 2
-        return terms | {"kl": kl.mean(), "property": (error * known).sum() / known.sum().clamp(min=1)}
-
-    def _skeleton_losses(self, z: Tensor, batch: GeneBatch, condition: Tensor) -> dict[str, Tensor]:
-        context = self.skeleton.context(z, condition)
-        group = F.cross_entropy(self.skeleton.groups(context), batch.group)
-        hidden = self.skeleton.hidden(context, batch)
-        b, n = batch.number.shape
-        target = torch.full((b, n + 1), MAX_POSITIONS)
-        target[:, :n] = torch.where(batch.mask, batch.wyckoff, MAX_POSITIONS)
-        steps = torch.arange(n + 1)[None] <= batch.length[:, None]
-        logits = self.skeleton.positions(hidden, batch.group).clamp(min=-1e4)
-        position = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(b, n + 1)
-        logits = self.skeleton.elements(hidden[:, :n], batch.position)
-        element = F.cross_entropy(logits.flatten(0, 1), batch.number.flatten(), reduction="none").view(b, n)
-        return {
-            "group": group,
-            "position": (position * steps).sum(1).mean(),
-            "element": (element * batch.mask).sum(1).mean(),
-        }
-
-    def _geometry_losses(self, z: Tensor, batch: GeneBatch, condition: Tensor) -> dict[str, Tensor]:
-        context = self.geometry.context(z, condition)
-        lattice = -mixture_log_density(batch.lattice, *self.geometry.lattice(context, batch), batch.lattice_mask)
-        hidden = self.geometry.hidden(context, batch)
-        coordinate = torch.zeros_like(lattice)
-        for axis in range(3):
-            free = (batch.freedom > axis) & batch.mask
-            if free.any():
-                density = von_mises_log_density(
-                    batch.coords[..., axis][free],
-                    *self.geometry.coordinate(axis, hidden[free], batch.coords[free]),
-                )
-                coordinate = coordinate.index_add(0, free.nonzero()[:, 0], -density)
-        return {"lattice": lattice.mean(), "coordinate": coordinate.mean()}
+        terms = {name: loss.mean() for name, loss in (each | {"kl": kl}).items()}
+        return terms | {"property": (error * known).sum() / known.sum().clamp(min=1)}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, 
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.prepare import Predict, Progress, prepare
+from invdesign.generators.sampler import fingerprint
+from invdesign.generators.vae import VAEGenerator
 
 ENOUGH_NOVELTY = 0.85
 """Share of new skeletons beyond which more novelty is no merit: it would reward an untrained model."""
@@ -210,8 +212,6 @@ class GeneratorCheck(pl.Callback):
             self.progress("epochs", epoch, trainer.max_epochs)
         if trainer.sanity_checking or (epoch % self.config.check_every and epoch != trainer.max_epochs):
             return
-        from invdesign.generators.vae import VAEGenerator, fingerprint
-
         assert isinstance(module, LightningVAE)
         module.vae.eval()
         trained_on = frozenset(fingerprint(key) for key in self.data.known)
@@ -301,21 +301,22 @@ def train_vae(
 
 def _start_from(start: Path, module: LightningVAE, data: TrainingSet) -> TrainingSet:
     """Take over weights; the data are brought to the units that these weights know."""
-    from invdesign.generators.vae import VAEGenerator
-
     old = VAEGenerator.load(start)
     if replace(old.model.config, dropout=0.0) != replace(module.config.network, dropout=0.0):
         raise TrainingError(f"{start} has other network sizes than the training: {old.model.config}")
     module.vae.load_state_dict(old.model.state_dict())
-    if not (
-        np.allclose(old.scaling.mean, data.scaling.mean) and np.allclose(old.element_volume, data.element_volume)
-    ):
-        train, valid = (_rescaled(batch, data, old) for batch in (data.train, data.valid))
-        return TrainingSet(train, valid, old.scaling, old.element_volume, data.known)
-    return data
+    return in_units_of(old, data)
 
 
-def _rescaled(batch: GeneBatch, data: TrainingSet, old: Any) -> GeneBatch:
+def in_units_of(old: VAEGenerator, data: TrainingSet) -> TrainingSet:
+    """The training set with labels and volumes in the units that older weights know."""
+    if np.allclose(old.scaling.mean, data.scaling.mean) and np.allclose(old.element_volume, data.element_volume):
+        return data
+    train, valid = (_rescaled(batch, data, old) for batch in (data.train, data.valid))
+    return TrainingSet(train, valid, old.scaling, old.element_volume, data.known)
+
+
+def _rescaled(batch: GeneBatch, data: TrainingSet, old: VAEGenerator) -> GeneBatch:
     """Labels and volumes in the units of older weights."""
     labels = batch.labels.double() * torch.from_numpy(data.scaling.deviation) + torch.from_numpy(data.scaling.mean)
     labels = (labels - torch.from_numpy(old.scaling.mean)) / torch.from_numpy(old.scaling.deviation)

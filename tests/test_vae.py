@@ -19,6 +19,7 @@ from invdesign.generators.geneset import (
 )
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import NetworkConfig, mixture_log_density, von_mises_log_density
+from invdesign.generators.sampler import SamplingConfig, fingerprint
 from invdesign.generators.train import (
     TrainConfig,
     config_from,
@@ -26,7 +27,7 @@ from invdesign.generators.train import (
     random_conditions,
     train_vae,
 )
-from invdesign.generators.vae import SamplingConfig, VAEGenerator, fingerprint
+from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import canonical_skeleton, primitive_sites
 
