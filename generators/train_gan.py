@@ -117,6 +117,7 @@ class LightningGAN(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config, self.vae, self.gan = config, vae.eval().requires_grad_(False), from_autoencoder(vae)
+        self.gan.eval()  # no dropout: the likelihood of what was written must be that of the writer
         self.averaged = from_autoencoder(vae).requires_grad_(False)
         network = vae.config
         self.critic = GeneCritic(network) if config.critic == "gene" else LatentCritic(network)
