@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.progress import Progress
 from invdesign.query import Query
@@ -16,9 +18,9 @@ from invdesign.query import Query
 if TYPE_CHECKING:
     from invdesign.elastic import ElasticTensors
     from invdesign.pipeline import Parts
-    from invdesign.protocols import Generator, Surrogate, Validator
+    from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference import LocalReference
-    from invdesign.relax import PotentialRelaxer
+    from invdesign.relax import Ceiling, PotentialRelaxer
 
 Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
@@ -60,7 +62,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     from invdesign.mechanics import derive
     from invdesign.pipeline import Parts
 
-    known, potential = reference(), relaxer(workers=workers)
+    known = reference()
+    potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
     return Parts(
         generators=generators(query.generator),
         gate=surrogate("gate"),
@@ -134,12 +137,22 @@ def surrogate(name: str) -> Surrogate:
     return made
 
 
-def relaxer(potential: str | None = None, workers: int | None = None) -> PotentialRelaxer:
-    """The relaxer, with a potential by name (None: the default)."""
+def relaxer(
+    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None
+) -> PotentialRelaxer:
+    """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early."""
     from invdesign import potentials
     from invdesign.relax import PotentialRelaxer
 
-    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers)
+    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling)
+
+
+def ceiling(known: Reference, limit: float, crystal: Crystal) -> float | None:
+    """The formation energy (eV/atom) at which a crystal lies `limit` above the hull; None without a hull."""
+    from invdesign.records import Value
+
+    distance = known.energy_above_hull(crystal, Value(0.0, 0.0))
+    return None if distance is None else limit - distance.mean
 
 
 def elastic_tensors(potential: str | None = None, workers: int | None = None) -> ElasticTensors:

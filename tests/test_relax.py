@@ -252,3 +252,39 @@ def test_a_crystal_near_a_higher_symmetry_is_put_there(emt: object) -> None:
     assert space_group(risen.crystal, 1e-3) == 225 and risen.crystal.n_sites == 1
     kept = relaxed(start, emt, rise_symprec=0.011, **loose)
     assert space_group(kept.crystal, 0.01) == space_group(start, 0.01)
+
+
+def test_a_hopeless_crystal_is_given_up_and_a_useful_one_is_not(emt: object) -> None:
+    start = gold_copper(3.4, 4.6)
+    whole = relaxed(start, emt)
+    settings = RelaxSettings()
+
+    def with_ceiling(energy: float) -> Relaxation:
+        result = relax_one(start, [emt], settings, ceiling=energy)  # type: ignore[list-item]
+        assert not isinstance(result, Failure)
+        return result  # type: ignore[return-value]
+
+    useful = with_ceiling(whole.energy_per_atom + 1e-3)
+    assert useful.converged
+    assert useful.energy_per_atom == whole.energy_per_atom
+    hopeless = with_ceiling(whole.energy_per_atom - 5.0)
+    assert not hopeless.converged
+    assert hopeless.steps == settings.hopeless_after
+    assert hopeless.energy_per_atom > whole.energy_per_atom - 5.0
+
+
+def test_the_ceiling_is_a_formation_energy() -> None:
+    start = gold_copper(3.4, 4.6)
+    asked: list[str] = []
+
+    def ceiling(crystal: Crystal) -> float | None:
+        asked.append(crystal.source)
+        return None if len(asked) == 2 else -9.0
+
+    scale = SCALE.__class__(**{**vars(SCALE), "elements": {**SCALE.elements, "Cu": -7.0}})
+    with PotentialRelaxer(EMT, workers=1, scale=scale, ceiling=ceiling) as relaxer:
+        given_up, whole, again = relaxer.relax([start, start, start])
+    assert isinstance(given_up, Relaxation) and isinstance(whole, Relaxation) and isinstance(again, Relaxation)
+    assert len(asked) == 3
+    assert whole.converged and not given_up.converged and not again.converged
+    assert given_up.formation_energy.mean == pytest.approx(given_up.energy_per_atom + 3.5)
