@@ -686,7 +686,7 @@ def train(
     """Train a model on crystals with labels and write its weights.
 
     Args:
-        model: a name of the table of trainers, `vae` or `surrogate`.
+        model: a name of the table of trainers, `vae`, `gan` or `surrogate`.
         data: anything that can be read, with columns of labels beside the structures.
         config: YAML with the trainer's settings (None: its defaults).
         out: file of the weights.

@@ -32,6 +32,7 @@ SURROGATES: dict[str, str] = {
 
 TRAINERS: dict[str, str] = {
     "vae": "invdesign.training:train_vae",
+    "gan": "invdesign.training:train_gan",
     "surrogate": "invdesign.training:train_surrogate",
 }
 """Model to `module:function` that trains it."""
@@ -42,7 +43,7 @@ INSPECTIONS = ("symmetry", "novelty", "disorder")
 """Those of them that take milliseconds: a campaign spends them on the most promising proposals only."""
 CHECKS = ("distances", "charge_balance", "symmetry", "novelty", "disorder", "stability")
 """Validators of relaxed crystals."""
-TRAINED = ("vae.safetensors", "surrogate_gate.safetensors", "surrogate_relaxed.safetensors")
+TRAINED = ("vae.safetensors", "gan.safetensors", "surrogate_gate.safetensors", "surrogate_relaxed.safetensors")
 """Weights whose fingerprints go into a run's record where they are shipped."""
 PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""

@@ -106,7 +106,9 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @commands.command()
 @click.argument("query_file", required=False, metavar="[QUERY.yaml]")
 @_conditions
-@click.option("--generator", metavar="NAME", help=f"vae, substitution, random or mixture [{DEFAULTS.generator}].")
+@click.option(
+    "--generator", metavar="NAME", help=f"vae, gan, substitution, random, mixture [{DEFAULTS.generator}]."
+)
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
 @click.option("-n", "n", type=int, help=f"Number of candidates wanted [{DEFAULTS.n}].")
 @click.option(
@@ -245,7 +247,7 @@ def rank(
 
 
 @commands.command()
-@click.argument("model", type=click.Choice(["vae", "surrogate"]))
+@click.argument("model", type=click.Choice(["vae", "gan", "surrogate"]))
 @click.option("--data", required=True, metavar="FILE.parquet", help="Crystals with labels.")
 @click.option("--config", metavar="FILE.yaml", help="Training settings.")
 @click.option("--out", metavar="FILE", help="Where to put the weights.")

@@ -29,6 +29,28 @@ def train_vae(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     return train_from_file(data, out, config_from(settings), progress=progress)
 
 
+def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
+    """Train the adversarial generator; interrupted, the same call goes on.
+
+    Args:
+        data: crystals with labels, in any form that can be read.
+        settings: fields of `invdesign.generators.train_gan.AdversarialConfig`; `start` is the file of an
+            autoencoder's weights to start from, `pretraining` holds the settings of one trained first otherwise.
+        out: file of the weights; a data sheet and the checkpoints lie beside it.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if a setting is unknown.
+        TrainingError: if there is too little to train on.
+    """
+    from invdesign.generators.train_gan import configs_from, train_from_file
+
+    values = dict(settings)
+    start = values.pop("start", None)
+    config, first = configs_from(values)
+    return train_from_file(data, out, config, first, progress=progress, start=Path(start) if start else None)
+
+
 def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
     """Train the surrogate of unrelaxed crystals, on the crystals as they are and with a generator's errors.
 
