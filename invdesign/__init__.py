@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from invdesign.app import design, resume
+    from invdesign.app import design, explain, resume
     from invdesign.campaign import Campaign
     from invdesign.crystal import Crystal, Gene
     from invdesign.query import Query, Target
 
 __version__ = "0.1.0"
-__all__ = ["Campaign", "Crystal", "Gene", "Query", "Target", "__version__", "design", "resume"]
+__all__ = ["Campaign", "Crystal", "Gene", "Query", "Target", "__version__", "design", "explain", "resume"]
 
 _HOMES = {
     "Campaign": "invdesign.campaign",
@@ -25,6 +25,7 @@ _HOMES = {
     "Query": "invdesign.query",
     "Target": "invdesign.query",
     "design": "invdesign.app",
+    "explain": "invdesign.app",
     "resume": "invdesign.app",
 }
 

@@ -19,7 +19,7 @@ from invdesign.errors import InputError, LedgerError
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property
 from invdesign.query import Query, Target
-from invdesign.records import Candidate, Evaluation, Failure
+from invdesign.records import Candidate, Estimate, Evaluation, Failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from invdesign.elastic import Elasticity
     from invdesign.metrics import Funnel
     from invdesign.protocols import Validator
-    from invdesign.records import Estimate, Relaxation
+    from invdesign.records import Relaxation
     from invdesign.reference import LocalReference
     from invdesign.select import Selection
+    from invdesign.surrogates.explain import Explanation
     from invdesign.testing import Outcome
 
 Paths = str | Path | Sequence[str | Path]
+
+EXPLAINED = 100
+"""Candidates at the head of a list whose predictions are explained."""
 
 
 @dataclass(frozen=True)
@@ -329,12 +333,15 @@ def _sample_columns(crystal: Crystal, file: str) -> export.Row:
     }
 
 
-def predict(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
+def predict(
+    paths: Paths, out: Path | None = None, explain: bool = False, progress: Progress = quiet
+) -> pd.DataFrame:
     """Predict the properties of crystals as they are, with uncertainty, derived properties included.
 
     Args:
         paths: CIF, POSCAR, extxyz, JSON, a folder, a zip, …
         out: CSV to write (None: none).
+        explain: add what elements, sites and features contribute, and the nearest known crystals.
         progress: is told how far it has come.
 
     Returns:
@@ -342,14 +349,38 @@ def predict(paths: Paths, out: Path | None = None, progress: Progress = quiet) -
     """
     items = _read(paths, out, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
-    estimates = iter(_estimates(crystals, progress))
-    return _written(
-        [
-            _failed_row(item) if isinstance(item, Failure) else _predicted_row(item, next(estimates))
-            for item in items
-        ],
-        out,
-    )  # fmt: skip
+    estimates = _estimates(crystals, progress)
+    reasons = _explained(crystals, estimates, progress) if explain else [{} for _ in crystals]
+    rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
+    return _written([_failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
+
+
+def explain(crystal: Crystal) -> Explanation:
+    """Why a crystal is predicted as it is, and the nearest known crystals with their computed values.
+
+    What is explained is the estimate of `predict`; contributions are those of the gate, and what the second stage
+    adds stands apart. See `invdesign.surrogates.explain` for the definitions.
+    """
+    from invdesign.surrogates import load_gate
+    from invdesign.surrogates.explain import explain
+
+    return explain(load_gate().model, [crystal], _estimates([crystal], quiet))[0]
+
+
+def _explained(
+    crystals: Sequence[Crystal], estimates: Sequence[Estimate], progress: Progress, batch: int = 32
+) -> list[export.Row]:
+    """Columns that explain estimates."""
+    from invdesign.surrogates import load_gate
+    from invdesign.surrogates.explain import explain
+
+    gate = load_gate().model
+    out: list[export.Row] = []
+    for start in range(0, len(crystals), batch):
+        part = slice(start, start + batch)
+        out += map(export.explanation_columns, explain(gate, crystals[part], estimates[part]))
+        progress("explain", len(out), len(crystals))
+    return out
 
 
 def _estimates(crystals: Sequence[Crystal], progress: Progress, batch: int = 64) -> list[Estimate]:
@@ -600,15 +631,18 @@ def _ranked_table(selection: Selection, targets: Sequence[Target], files: Sequen
 
 
 def _ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence[str]) -> list[export.Row]:
-    """The ranked list as rows, with what each candidate competes with at its composition."""
+    """The ranked list as rows, with what each candidate competes with, and why the best are predicted so."""
     from invdesign.metrics import meets_targets
 
     known = build.reference()
+    best = [item.row for item in selection.ranked[:EXPLAINED]]
+    reasons = _explained([row.crystal for row in best], [row.estimate or Estimate({}) for row in best], quiet)
     rows = []
     for place, item in enumerate(selection.ranked):
         row = {"file": files[place]} if files else {}
         row |= export.ranked_columns(item, meets_targets(item.row, targets))
         row |= _rivals(item.row.crystal, known)
+        row |= reasons[place] if place < len(reasons) else {}
         rows.append(row)
     return rows
 

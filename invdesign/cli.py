@@ -190,9 +190,10 @@ def generate(
 @commands.command()
 @PATHS
 @CSV
-def predict(paths: Sequence[str], out: str) -> None:
+@click.option("--explain", is_flag=True, help="Add what elements, sites and features contribute (30 a second).")
+def predict(paths: Sequence[str], out: str, explain: bool) -> None:
     """Predict the properties of crystals, with uncertainty."""
-    _table_command("predict", paths, out)
+    _table_command("predict", paths, out, explain=explain)
 
 
 @commands.command()

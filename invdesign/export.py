@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from invdesign.select import Ranked
+    from invdesign.surrogates.explain import Explanation
+    from invdesign.surrogates.nearest import Neighbour
 
 Row = dict[str, Any]
 
@@ -228,6 +230,47 @@ def estimate_columns(estimate: Estimate | None) -> Row:
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     return columns | {"outside": estimate.outside, "is_outside": estimate.is_outside}
+
+
+def explanation_columns(explanation: Explanation) -> Row:
+    """What elements, sites and features add to the values that surrogates gave, and the nearest known crystals.
+
+    Moduli are in percent, since contributions to a logarithm multiply; other properties in their unit.
+    """
+    columns: Row = {}
+    for name, why in explanation.reasons.items():
+        value = explanation.estimate.values.get(name)
+        if value is None or not value.source.startswith("surrogate"):
+            continue
+        features = {"surroundings": why.surroundings, "second stage": why.second_stage, **why.features}
+        most = sorted(features, key=lambda family: -abs(features[family]))[:4]
+        columns |= {
+            f"{name}_by_element": _added({k: c.value for k, c in why.elements.items()}, why.log10),
+            f"{name}_by_site": "; ".join(
+                f"{s.element} {s.wyckoff} {_amount(s.contribution.value, why.log10)}" for s in why.sites
+            ),
+            f"{name}_by_feature": _added({family: features[family] for family in most}, why.log10),
+        }
+    if explanation.nearest:
+        columns["nearest"] = "; ".join(map(_neighbour_text, explanation.nearest))
+        columns["nearest_distance"] = explanation.nearest[0].distance
+    return columns
+
+
+def _added(parts: Mapping[str, float], log10: bool) -> str:
+    return "; ".join(f"{name} {_amount(value, log10)}" for name, value in parts.items())
+
+
+def _amount(value: float, log10: bool) -> str:
+    return f"{100.0 * (10.0**value - 1.0):+.0f} %" if log10 else f"{value:+.2f}"
+
+
+def _neighbour_text(known: Neighbour) -> str:
+    """Formula, id, space group and computed values, e.g. `TiC mp-631 (225): K 253, G 178, E_f -0.81`."""
+    digits = {"GPa": 0, "eV": 1, "eV/atom": 2}
+    shown = (PROPERTIES[name] for name in ("bulk_modulus", "shear_modulus", "band_gap", "formation_energy"))
+    values = [f"{p.symbol} {known.values[p.name]:.{digits[p.unit]}f}" for p in shown if p.name in known.values]
+    return f"{known.formula} {known.id} ({known.space_group}): {', '.join(values)}"
 
 
 def verdict_columns(row: Evaluation) -> Row:

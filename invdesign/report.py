@@ -306,8 +306,12 @@ def _checks(row: Row) -> str:
 def _why(row: Row) -> str:
     reason = row.get("reason")
     text = escape(reason) if isinstance(reason, str) else ""
-    details = []
-    for key, words in (("generator", "made by"), ("nearest", "nearest known crystal"), ("id", "id")):
+    details = [
+        f"{_symbol_with_unit(name).split(' <small>')[0]} against usual substitutes: {escape(why)}"
+        for name in PROPERTIES
+        if isinstance(why := row.get(f"{name}_by_element"), str)
+    ]
+    for key, words in (("nearest", "nearest known crystals:"), ("generator", "made by"), ("id", "id")):
         value = row.get(key)
         if isinstance(value, str) and value:
             details.append(f"{words} {escape(value)}")

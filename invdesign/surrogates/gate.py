@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from invdesign.represent.genes import decode, encode
 from invdesign.surrogates.dataset import Graphs, graphs_of_genes
 from invdesign.surrogates.features import LAST_ELEMENT
 from invdesign.surrogates.model import Model
+
+if TYPE_CHECKING:
+    from invdesign.surrogates.explain import Explanation
 
 CHUNK = 4096
 LEAST_VOLUME, MOST_VOLUME = 2.0, 400.0
@@ -38,6 +42,12 @@ class GateSurrogate:
             found.extend(self._predict(crystals[start : start + CHUNK]))
         return found
 
+    def explain(self, crystals: Sequence[Crystal]) -> list[Explanation]:
+        """Why each crystal is predicted as it is; see `invdesign.surrogates.explain`."""
+        from invdesign.surrogates.explain import explain
+
+        return explain(self.model, crystals)
+
     def _predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
         readable, failures = read_graphs(crystals)
         estimates = iter(self.model.estimates(readable) if readable is not None else ())
@@ -50,7 +60,14 @@ def failed(reason: str) -> Estimate:
 
 
 def read_graphs(crystals: Sequence[Crystal]) -> tuple[Graphs | None, list[str]]:
-    """Arrays of the crystals that can be read, and for every crystal why it cannot, empty where it can.
+    """Arrays of the crystals that can be read, and for every crystal why it cannot, empty where it can."""
+    built, reasons = read_cells(crystals)
+    genes = [c.gene for c in built if c.gene is not None]
+    return (graphs_of_genes(genes, built) if genes else None), reasons
+
+
+def read_cells(crystals: Sequence[Crystal]) -> tuple[list[Crystal], list[str]]:
+    """Primitive cells with genes of the crystals that can be read, and for every crystal why it cannot.
 
     A gene that does not belong to its crystal (another formula, or a volume per atom that is more than 2 % off) is
     not believed: the crystal's own is found instead.
@@ -60,9 +77,7 @@ def read_graphs(crystals: Sequence[Crystal]) -> tuple[Graphs | None, list[str]]:
     for i, cell in zip(stray, _decoded([_gene(crystals[i]) for i in stray]), strict=True):
         cells[i] = cell
     reasons = [cell if isinstance(cell, str) else _unfit(cell) for cell in cells]
-    built = [c for c, reason in zip(cells, reasons, strict=True) if not reason and isinstance(c, Crystal)]
-    genes = [c.gene for c in built if c.gene is not None]
-    return (graphs_of_genes(genes, built) if genes else None), reasons
+    return [c for c, reason in zip(cells, reasons, strict=True) if not reason and isinstance(c, Crystal)], reasons
 
 
 def _decoded(genes: Sequence[Gene | str]) -> list[Crystal | str]:

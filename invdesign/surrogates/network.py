@@ -155,14 +155,20 @@ class Network(nn.Module):
 
     def embed(self, inputs: Inputs, edge: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(n, hidden / 2) what the last layer reads; distances to training data are taken there too."""
+        return self.join(self.surroundings(inputs, edge), torch.cat([inputs.features, inputs.extra], dim=1))
+
+    def surroundings(self, inputs: Inputs, edge: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(n, 3 width) what the messages between orbits make of each crystal."""
         nodes = self.element(inputs.number) + self.described(self.elements[inputs.number])
         nodes = nodes + self.site(inputs.site) + self.scalars(inputs.scalars)
         edges, fade = edge or edge_features(inputs)
         for interaction in self.rounds:
             nodes = interaction(nodes, edges, fade, inputs)
-        embedded: Tensor = self.readout(
-            torch.cat([self.pooled(nodes, inputs), self.described_crystal(inputs)], dim=1)
-        )
+        return self.pooled(nodes, inputs)
+
+    def join(self, surroundings: Tensor, features: Tensor) -> Tensor:
+        """(n, hidden / 2) from (n, 3 width) surroundings and (n, features + extra) standardised features."""
+        embedded: Tensor = self.readout(torch.cat([surroundings, self.features(features)], dim=1))
         return embedded
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -174,11 +180,6 @@ class Network(nn.Module):
         out: Tensor = self.head(embedded)
         mean, log_scale = out.chunk(2, dim=1)
         return mean, log_scale.clamp(-6.0, 3.0)
-
-    def described_crystal(self, inputs: Inputs) -> Tensor:
-        """(n, hidden / 2) the crystal's features through their perceptron."""
-        described: Tensor = self.features(torch.cat([inputs.features, inputs.extra], dim=1))
-        return described
 
     def pooled(self, nodes: Tensor, inputs: Inputs) -> Tensor:
         """(n, 3 width) mean by atoms, attention-weighted mean and spread of the nodes of each crystal."""

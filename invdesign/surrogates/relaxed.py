@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from invdesign.crystal import Crystal
 from invdesign.records import Estimate
 from invdesign.surrogates.gate import failed, read_graphs
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.potential_features import PotentialFeatures
+
+if TYPE_CHECKING:
+    from invdesign.surrogates.explain import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,3 +40,13 @@ class RelaxedSurrogate:
         extra = self.potential.compute(readable)[0] if self.model.shape.extra else None
         estimates = iter(self.model.estimates(graphs, extra))
         return [failed(reason) if reason else next(estimates) for reason in reasons]
+
+    def explain(self, crystals: Sequence[Crystal]) -> list[Explanation]:
+        """Why each crystal is predicted as it is, through the gate; see `invdesign.surrogates.explain`.
+
+        Raises:
+            InputError: if the model has no gate.
+        """
+        from invdesign.surrogates.explain import explain
+
+        return explain(self.model.base or self.model, crystals, self.predict(crystals))

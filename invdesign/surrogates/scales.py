@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from invdesign.crystal import FloatArray
@@ -38,3 +40,9 @@ def slope(name: str, values: FloatArray) -> FloatArray:
     if name == "energy_above_hull":
         return from_scale(name, values) + HULL_SCALE
     return np.ones_like(values)
+
+
+def shown(names: Sequence[str], values: FloatArray) -> FloatArray:
+    """(n, p) modelled values as explanations show them: log10 of positive properties, others in their unit."""
+    columns = [v if get_property(n).log else from_scale(n, v) for n, v in zip(names, values.T, strict=True)]
+    return np.stack(columns, axis=1)
