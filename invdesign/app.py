@@ -790,9 +790,54 @@ def benchmark_generation(
 
     size = n or benchmark.QUICK["n"]
     most = relax if relax is not None else min(size, benchmark.QUICK["relax"] if quick else size)
-    names = tuple(name.strip() for name in generators.split(",")) if generators else build.generator_names()
-    record = benchmark.generation(benchmark.Plan(names, size, seed or 0, most), Path(out), workers, progress)
-    return benchmark.markdown(record)
+    plan = benchmark.Plan(_names(generators), size, seed or 0, most)
+    return benchmark.markdown(benchmark.generation(plan, Path(out), workers, progress))
+
+
+def benchmark_targets(
+    out: Path,
+    generators: str | None = None,
+    targets: Sequence[str] = (),
+    n: int | None = None,
+    relax: int | None = None,
+    quick: bool = False,
+    seed: int | None = None,
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> str:
+    """Measure how generators hit targets and write the record; see `invdesign.benchmark_targets`.
+
+    Args:
+        out: `FILE.json`; a table and the journal are written beside it.
+        generators: names separated by commas (None: all).
+        targets: each a target, or several joined by commas (empty: the shipped ones, six of them if `quick`).
+        n: samples for each generator and target (None: 600, or 240 if `quick`).
+        relax: how many of them the screen may relax (None: one in thirty, as in a design run).
+        quick: as above.
+        seed: of every random choice (None: 0).
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far it has come.
+
+    Returns:
+        The tables in Markdown.
+
+    Raises:
+        InputError, ConflictError: if there is no such generator or target, or a number is out of range.
+        OutputError: if a file cannot be written, or belongs to another benchmark.
+    """
+    from invdesign import benchmark_targets as bench
+    from invdesign.campaign import SIZES
+
+    size = n or (bench.QUICK_N if quick else bench.N)
+    most = relax if relax is not None else max(1, size // SIZES.proposals)
+    wanted = tuple(targets) or (bench.QUICK_TARGETS if quick else tuple(bench.TARGETS))
+    plan = bench.TargetPlan(_names(generators), size, seed or 0, most, targets=wanted)
+    return bench.markdown(bench.targets(plan, Path(out), workers, progress))
+
+
+def _names(generators: str | None) -> tuple[str, ...]:
+    """Generators by their names, separated by commas; all of them if none are named."""
+    return tuple(name.strip() for name in generators.split(",")) if generators else build.generator_names()
 
 
 def report(folder: Path) -> Path:

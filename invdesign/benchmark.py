@@ -12,6 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -112,11 +113,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Sampling:
-    """What sampling took: seconds until the first crystal, then CPU and wall seconds for all of them."""
+    """What sampling took.
+
+    Attributes:
+        start_seconds: CPU seconds until the first crystal, loading included.
+        cpu_seconds: for all samples.
+        wall_seconds: for all samples.
+        draws: what became of the generator's own draws, where it counts them.
+    """
 
     start_seconds: float
     cpu_seconds: float
     wall_seconds: float
+    draws: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,12 +180,22 @@ class Journal:
                 path.write_text(json.dumps(head) + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-        lines = [json.loads(line) for line in whole.splitlines()]
+        lines = self._read(whole)
         if lines and lines[0] != head:
             other = sorted(k for k in head.keys() | lines[0].keys() if head.get(k) != lines[0].get(k))
             raise OutputError(f"{path} is of a benchmark with other {', '.join(other)}; remove it or rename --out")
         for kind, name, index, row in lines[1:]:
             self._rows[kind, name, index] = row
+
+    def _read(self, text: str) -> list[Any]:
+        try:
+            lines = [json.loads(line) for line in text.splitlines()]
+            sound = all(isinstance(line, list) and len(line) == 4 for line in lines[1:])
+        except ValueError:
+            sound = False
+        if not sound or (lines and not isinstance(lines[0], dict)):
+            raise OutputError(f"{self._path} is no journal of a benchmark; remove it or rename --out")
+        return lines
 
     def get(self, kind: type[T], name: str, index: int = 0) -> T | None:
         """A recorded result, or None."""
@@ -216,25 +235,56 @@ def generation(
         InputError: if there is no such generator.
         OutputError: if a file cannot be written, or the journal is of another benchmark.
     """
-    export.writable_file(out)
+    check_output(out)
     own = bench is None
     bench = default_bench(plan, workers) if bench is None else bench
     journal = Journal(out.with_suffix(".jsonl"), {"plan": to_plain(plan), **bench.about})
-    try:
+    with closing(bench.relaxer, own):
         real = draw_known(bench.known, plan, REFERENCE_SIZE)
         for name in dict.fromkeys((*plan.generators, KNOWN)):
             sample(name, plan, bench, real, journal)
             check(name, plan, bench, journal, progress)
             if name in plan.generators:
                 relax(name, plan, bench, journal, progress)
-    finally:
-        close = getattr(bench.relaxer, "close", None)
-        if own and close is not None:
-            close()
     record = summarise(plan, bench, real, journal)
     export.write_json(record, out)
-    out.with_suffix(".md").write_text(markdown(record), encoding="utf-8")
+    write_text(markdown(record), out.with_suffix(".md"))
     return record
+
+
+def check_output(out: Path) -> None:
+    """Make sure that the record, and its table and journal beside it, have a place before any work.
+
+    Raises:
+        InputError: if the file is not called `*.json`: the other names are made from it.
+        OutputError: if it cannot be written.
+    """
+    if out.suffix != ".json":
+        raise InputError("out", str(out), "a file name that ends in .json")
+    export.writable_file(out)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file beside the record.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def closing(relaxer: object, own: bool) -> Iterator[None]:
+    """Let go of the worker processes of a relaxer at the end, unless somebody else owns it."""
+    try:
+        yield
+    finally:
+        close = getattr(relaxer, "close", None)
+        if own and close is not None:
+            close()
 
 
 def default_bench(plan: Plan, workers: int | None = None) -> Bench:
@@ -244,21 +294,13 @@ def default_bench(plan: Plan, workers: int | None = None) -> Bench:
         InputError: if there is no such generator.
         ReferenceMissingError: if a table is missing.
     """
-    from invdesign.known import TABLE
-    from invdesign.reference import FORMULA_TABLE, HULL_TABLE, load_known
+    from invdesign.reference import load_known
 
-    for name in plan.generators:
-        if name != KNOWN and ":" not in name and name not in build.generator_names():
-            raise InputError("generator", name, [*build.generator_names(), KNOWN])
-    relaxer, versions = build.relaxer(workers=workers), build.versions()
-    about = {
-        "versions": versions,
-        "weights": build.fingerprints(),
-        "potential": relaxer.potential,
-        "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
-        "known_crystals": f"{TABLE} {_digest(TABLE)}, {FORMULA_TABLE} {_digest(FORMULA_TABLE)}",
-        "matcher": "pymatgen StructureMatcher: ltol 0.2, stol 0.3, angle_tol 5, primitive, scaled, either order",
-        "smact": f"{versions['smact']}, default settings: Pauling's rule, alloys valid, ICSD24 (consensus 3)",
+    check_names(plan.generators, KNOWN)
+    relaxer = build.relaxer(workers=workers)
+    smact = build.versions()["smact"]
+    about = measured_with(relaxer.potential) | {
+        "smact": f"{smact}, default settings: Pauling's rule, alloys valid, ICSD24 (consensus 3)",
         "space_groups": f"spglib, symprec {SYMPREC} Å",
     }
     return Bench(
@@ -271,6 +313,33 @@ def default_bench(plan: Plan, workers: int | None = None) -> Bench:
         uniqueness=lambda: build.validator("uniqueness"),
         about=about,
     )
+
+
+def check_names(names: Iterable[str], *more: str) -> None:
+    """Refuse a generator that does not exist before anything is loaded.
+
+    Raises:
+        InputError: if a name is neither in the generators' table, nor `module:Class`, nor among `more`.
+    """
+    allowed = (*build.generator_names(), *more)
+    for name in names:
+        if ":" not in name and name not in allowed:
+            raise InputError("generator", name, allowed)
+
+
+def measured_with(potential: str) -> dict[str, Any]:
+    """What a result depends on besides the plan: versions, weights, potential, tables, matcher."""
+    from invdesign.known import TABLE
+    from invdesign.reference import FORMULA_TABLE, HULL_TABLE
+
+    return {
+        "versions": build.versions(),
+        "weights": build.fingerprints(),
+        "potential": potential,
+        "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
+        "known_crystals": f"{TABLE} {_digest(TABLE)}, {FORMULA_TABLE} {_digest(FORMULA_TABLE)}",
+        "matcher": "pymatgen StructureMatcher: ltol 0.2, stol 0.3, angle_tol 5, primitive, scaled, either order",
+    }
 
 
 def _digest(table: str) -> str:
@@ -302,25 +371,35 @@ def sample(name: str, plan: Plan, bench: Bench, real: Sequence[Crystal], journal
         journal.put(name, *enumerate(map(Sample, real[: plan.n])), (0, Sampling(0.0, 0.0, 0.0)))
         return
     conditions = Conditions(max_sites=plan.max_sites)
-    start = time.process_time()
-    maker = bench.generator(name)
-    list(maker.propose(1, np.random.default_rng(plan.seed + 1), conditions))
-    clock, wall = time.process_time(), time.perf_counter()
-    items = list(maker.propose(plan.n, np.random.default_rng(plan.seed), conditions))
-    took = Sampling(clock - start, time.process_time() - clock, time.perf_counter() - wall)
-    rows = [Sample(None, i.reason) if isinstance(i, Failure) else Sample(i) for i in items]
+    rows, took = draw(lambda: bench.generator(name), plan.n, plan.seed, conditions)
     journal.put(name, *enumerate(rows), (0, took))
+
+
+def draw(
+    make: Callable[[], Generator], n: int, seed: int, conditions: Conditions
+) -> tuple[list[Sample], Sampling]:
+    """`n` items of a generator, and what they took."""
+    start = time.process_time()
+    maker = make()
+    list(maker.propose(1, np.random.default_rng(seed + 1), conditions))
+    clock, wall = time.process_time(), time.perf_counter()
+    items = list(maker.propose(n, np.random.default_rng(seed), conditions))
+    took = time.process_time() - clock, time.perf_counter() - wall
+    draws = dict(getattr(maker, "counts", {}))
+    rows = [Sample(None, i.reason) if isinstance(i, Failure) else Sample(i) for i in items]
+    return rows, Sampling(clock - start, *took, draws)
 
 
 def check(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progress) -> None:
     """Record what is seen of every sample as it was made."""
-    for index, crystal in _crystals(name, plan.n, journal):
+    for index, crystal in recorded(name, plan.n, journal):
         if journal.get(Check, name, index) is None:
             journal.put(name, (index, _checked(crystal, bench, compare=name != KNOWN)))
         progress(f"check {name}", index + 1, plan.n)
 
 
-def _crystals(name: str, n: int, journal: Journal) -> Iterator[tuple[int, Crystal]]:
+def recorded(name: str, n: int, journal: Journal) -> Iterator[tuple[int, Crystal]]:
+    """The recorded samples that are crystals, with their places among the `n` that were asked for."""
     for index in range(n):
         row = journal.get(Sample, name, index)
         if row is not None and row.crystal is not None:
@@ -329,7 +408,7 @@ def _crystals(name: str, n: int, journal: Journal) -> Iterator[tuple[int, Crysta
 
 def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
     row = Evaluation(Candidate("", crystal, "", ""))
-    known, problem = _match(crystal, bench.reference) if compare else (crystal.source, "")
+    known, problem = match(crystal, bench.reference) if compare else (crystal.source, "")
     return Check(
         distances=bench.distances.check(row).status.value,
         charge_balance=bench.charge_balance.check(row).status.value,
@@ -343,7 +422,7 @@ def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
     )
 
 
-def _match(crystal: Crystal, reference: Reference) -> tuple[str, str]:
+def match(crystal: Crystal, reference: Reference) -> tuple[str, str]:
     """Id of the same known crystal or nothing, and why that could not be told."""
     try:
         known = reference.match(crystal) or ""
@@ -356,7 +435,7 @@ def _match(crystal: Crystal, reference: Reference) -> tuple[str, str]:
 
 def relax(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progress) -> None:
     """Relax the first samples and record each as it is done."""
-    todo = [(i, c) for i, c in _crystals(name, plan.relax, journal) if journal.get(Relaxed, name, i) is None]
+    todo = [(i, c) for i, c in recorded(name, plan.relax, journal) if journal.get(Relaxed, name, i) is None]
     for done, (place, result) in enumerate(bench.relaxer.relax_iter([crystal for _, crystal in todo]), start=1):
         journal.put(name, (todo[place][0], _placed(result, bench.reference)))
         progress(f"relax {name}", done, len(todo))
@@ -366,7 +445,7 @@ def _placed(result: Relaxation | Failure, reference: Reference) -> Relaxed:
     if isinstance(result, Failure):
         return Relaxed(None, result.reason)
     energy = reference.energy_above_hull(result.crystal, result.formation_energy)
-    known, problem = _match(result.crystal, reference)
+    known, problem = match(result.crystal, reference)
     return Relaxed(
         crystal=result.crystal,
         failure=problem,
@@ -430,7 +509,7 @@ class Background:
 def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journal) -> dict[str, Any]:
     """All figures from what the journal holds."""
     names = list(dict.fromkeys((*plan.generators, KNOWN)))
-    samples = [c for name in names if name != KNOWN for _, c in _crystals(name, plan.n, journal)]
+    samples = [c for name in names if name != KNOWN for _, c in recorded(name, plan.n, journal)]
     ids = {
         row.known
         for name in plan.generators
@@ -452,7 +531,7 @@ def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journa
 
 def _figures(name: str, plan: Plan, bench: Bench, background: Background, journal: Journal) -> dict[str, Any]:
     """All figures of one generator."""
-    made = dict(_crystals(name, plan.n, journal))
+    made = dict(recorded(name, plan.n, journal))
     checks = {i: row for i in made if (row := journal.get(Check, name, i)) is not None}
     asked = min(plan.n, len(background.crystals)) if name == KNOWN else plan.n
     figures: dict[str, Any] = {
@@ -588,9 +667,9 @@ def _relaxed_figures(
         {"asked": asked}
         | {key: value.to_dict() for key, value in rates.items()}
         | {
-            "median_energy_above_hull": _median(energies),
+            "median_energy_above_hull": median(energies),
             "mean_rms_displacement": _mean(row.rms_displacement for row in done.values()),
-            "median_rms_displacement": _median([row.rms_displacement for row in done.values()]),
+            "median_rms_displacement": median([row.rms_displacement for row in done.values()]),
             "mean_volume_change": _mean(row.volume_change for row in done.values()),
             "cpu_seconds": sum(row.seconds for row in relaxed.values()),
         }
@@ -601,7 +680,8 @@ def _group(gene: Gene | None) -> int | None:
     return None if gene is None else gene.space_group
 
 
-def _median(values: Sequence[float] | FloatArray) -> float:
+def median(values: Sequence[float] | FloatArray) -> float:
+    """The median; NaN of nothing."""
     return float(np.median(values)) if len(values) else float("nan")
 
 
@@ -667,7 +747,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     ]
     for section, key, title in _ROWS:
         cells = [
-            _cell(figures.get(section) if not key else figures.get(section, {}).get(key))
+            cell(figures.get(section) if not key else figures.get(section, {}).get(key))
             for figures in found.values()
         ]
         if any(cells):
@@ -676,11 +756,14 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A figure in a table: a rate in percent with its interval, a number, or nothing."""
     if value is None:
         return ""
     if isinstance(value, Mapping):
         if not value["of"]:
             return ""
-        return f"{100 * value['value']:.1f} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
+        share, low, high = (100 * value[key] for key in ("value", "low", "high"))
+        digits = 0 if high >= 1.0 else 2
+        return f"{share:.{max(1, digits)}f} ({low:.{digits}f}–{high:.{digits}f})"
     return f"{value:d}" if isinstance(value, int) else f"{value:.3g}"
