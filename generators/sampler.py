@@ -38,12 +38,15 @@ class SamplingConfig:
     """How geometry is drawn and what a sampler checks of its own output.
 
     Attributes:
+        skeleton_temperature: multiplies the temperature that is asked for; below 1 the model's likelier skeletons
+            are drawn more often, which are more often stable.
         geometry_temperature: temperature of lattice and coordinates; 1 is the model's own density.
         geometry_draws: most draws of lattice and coordinates for one skeleton, until no atoms overlap.
         attempts: most skeletons drawn per crystal asked for, before the rest is reported as failed.
         skip_known: do not yield genes of the training set: they are retrieved, not designed.
     """
 
+    skeleton_temperature: float = 0.6
     geometry_temperature: float = 0.5
     geometry_draws: int = 6
     attempts: int = 40
@@ -141,7 +144,8 @@ class GeneSampler(Generic[Model]):
         none = self._tensors(Conditions())
         nothing = ConditionTensors(*(t.expand(size, *t.shape[1:]) for t in none))
         guidance = conditions.guidance if _asks(here) else 1.0
-        sampler = SkeletonSampler(self.model.skeleton, limits, conditions.temperature, guidance)
+        temperature = self.sampling.skeleton_temperature * conditions.temperature
+        sampler = SkeletonSampler(self.model.skeleton, limits, temperature, guidance)
         rows, complete = sampler.draw(z, embedded, self.model.condition(nothing), torch_rng)
         index = complete.nonzero()[:, 0]
         self._count("drawn", size)

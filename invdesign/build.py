@@ -26,9 +26,10 @@ Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
 SURROGATES: dict[str, str] = {
     "gate": "invdesign.surrogates:load_gate",
+    "proposals": "invdesign.surrogates:load_proposal_gate",
     "relaxed": "invdesign.surrogates:load_relaxed",
 }
-"""Name to `module:function`: for proposals as they come from a generator, and for relaxed crystals."""
+"""Name to `module:function`: for unrelaxed crystals, for proposals of a generator, for relaxed crystals."""
 
 TRAINERS: dict[str, str] = {
     "vae": "invdesign.training:train_vae",
@@ -43,7 +44,13 @@ INSPECTIONS = ("symmetry", "novelty", "disorder")
 """Those of them that take milliseconds: a campaign spends them on the most promising proposals only."""
 CHECKS = ("distances", "charge_balance", "symmetry", "novelty", "disorder", "stability")
 """Validators of relaxed crystals."""
-TRAINED = ("vae.safetensors", "gan.safetensors", "surrogate_gate.safetensors", "surrogate_relaxed.safetensors")
+TRAINED = (
+    "vae.safetensors",
+    "gan.safetensors",
+    "surrogate_gate.safetensors",
+    "surrogate_relaxed.safetensors",
+    "experience.safetensors",
+)
 """Weights whose fingerprints go into a run's record where they are shipped."""
 PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""
@@ -67,7 +74,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
     return Parts(
         generators=generators(query.generator),
-        gate=surrogate("gate"),
+        gate=surrogate("proposals"),
         surrogate=surrogate("relaxed"),
         screens=tuple(validator(name, known) for name in SCREENS if name not in INSPECTIONS),
         inspections=tuple(validator(name, known) for name in INSPECTIONS),
@@ -129,7 +136,7 @@ def validator(name: str, known: LocalReference | None = None, limit: float = 0.1
 
 
 def surrogate(name: str) -> Surrogate:
-    """A surrogate with its shipped weights: `gate` or `relaxed`, or `module:Class`.
+    """A surrogate with its shipped weights: `gate`, `proposals` or `relaxed`, or `module:Class`.
 
     Raises:
         InputError: if there is none of that name.

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from invdesign.surrogates.experience import ExperiencedGate
     from invdesign.surrogates.gate import GateSurrogate
     from invdesign.surrogates.model import Model
     from invdesign.surrogates.relaxed import RelaxedSurrogate
 
-__all__ = ["load_gate", "load_relaxed"]
+__all__ = ["load_gate", "load_proposal_gate", "load_relaxed"]
+
+EXPERIENCE = "experience.safetensors"
 
 
 def load_gate(path: Path | str | None = None) -> GateSurrogate:
@@ -27,6 +30,21 @@ def load_gate(path: Path | str | None = None) -> GateSurrogate:
     from invdesign.surrogates.gate import GateSurrogate
 
     return GateSurrogate(_model("gate", path))
+
+
+def load_proposal_gate(experience: Path | str | None = None) -> ExperiencedGate:
+    """The gate for proposals of generators, its energies corrected by what became of earlier ones.
+
+    Args:
+        experience: one of your own, for the gate of the package; None for that of the package.
+
+    Raises:
+        ReferenceMissingError: if it cannot be read, or belongs to another gate.
+    """
+    from invdesign.surrogates.experience import Experience, ExperiencedGate
+
+    path = Path(experience) if experience else Path(str(files("invdesign.tables").joinpath(EXPERIENCE)))
+    return ExperiencedGate(_shipped("gate"), Experience.load(path))
 
 
 def load_relaxed(path: Path | str | None = None, gate: Path | str | None = None) -> RelaxedSurrogate:

@@ -134,9 +134,9 @@ class Model:
                 digest.update(value.half().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def estimates(self, graphs: Graphs, extra: FloatTable | None = None) -> list[Estimate]:
-        """One calibrated estimate per crystal."""
-        raw = self.raw(graphs, extra)
+    def estimates(self, graphs: Graphs, extra: FloatTable | None = None, raw: Raw | None = None) -> list[Estimate]:
+        """One calibrated estimate per crystal; `raw` if the answers are there already."""
+        raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
         unseen = self._unseen(graphs)
         columns = {

@@ -1,0 +1,183 @@
+"""Make the experience of the gate: relax proposals of many queries, learn where the gate was wrong.
+
+Run: python scripts/train_experience.py [--queries 60] [--seed 11] [--work DIR] [--out FILE]
+
+For every random query a searcher asks, the autoencoder proposes, the gate chooses 22 proposals and chance adds 10;
+all are relaxed (given up early if they stay 0.3 eV/atom above the hull). Results are lines of `DIR/relaxed.jsonl`,
+so that an interrupted run goes on. The figures beside the weights are of a five-fold split by chemical system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+
+from invdesign import build
+from invdesign.composition import chemical_system
+from invdesign.crystal import Crystal, FloatArray
+from invdesign.metrics import below
+from invdesign.pipeline import acquire, predict, propose, screen, select
+from invdesign.plain import from_plain, to_plain
+from invdesign.query import Query
+from invdesign.records import Evaluation, Failure, Value
+from invdesign.search import make_searcher
+from invdesign.surrogates import load_gate
+from invdesign.surrogates.experience import ENERGY, fit, views
+from invdesign.surrogates.gate import read_graphs
+
+PROPOSALS, CHOSEN, DRAWN, GIVE_UP = 700, 22, 10, 0.3
+LIMIT = 0.1
+
+
+def random_query(rng: np.random.Generator) -> Query:
+    """A query as a user might ask it: moduli, gaps, densities, energies, alone and in pairs."""
+
+    def one(*values: float) -> str:
+        return f"{rng.choice(values):g}"
+
+    gap = float(rng.choice([0.5, 1.0, 2.0, 3.0]))
+    kinds = [
+        [f"bulk_modulus>={one(200, 250, 300)}"],
+        [f"bulk_modulus>={one(200, 250)}", f"shear_modulus>={one(120, 150)}"],
+        [f"shear_modulus>={one(100, 150)}", "density<=5"],
+        [f"band_gap={gap:g}..{gap + 1:g}"],
+        [f"bulk_modulus={one(50, 100, 150, 250)}"],
+        ["formation_energy<=-2"],
+        ["vickers_hardness>=20"],
+        [f"density<={one(3, 4, 6)}", f"youngs_modulus>={one(100, 150, 200)}"],
+    ]
+    return Query(targets=kinds[int(rng.integers(len(kinds)))], n=20)
+
+
+def proposals(query: Query, seed: int, parts: Any) -> list[Evaluation]:
+    """The gate's choice among the proposals for a query, and some at random."""
+    searcher = make_searcher(query, parts.generators, seed, query.targets, 8)
+    rows = [
+        r for request in searcher.ask(PROPOSALS) for r in propose(request, parts.generators[request.generator])[0]
+    ]
+    rows = predict(screen(rows, parts.screens), load_gate(), parts.reference, parts.derive)
+    rows = acquire(rows, query.targets, LIMIT)
+    rng = np.random.default_rng(seed)
+    marked, _ = select(rows, CHOSEN, [], rng)
+    rest = [r for r in marked if not r.selected and not r.failed]
+    drawn = [rest[int(k)] for k in rng.permutation(len(rest))[:DRAWN]]
+    return [r for r in marked if r.selected] + drawn
+
+
+def collect(queries: int, seed: int, file: Path, workers: int | None) -> None:
+    """Relax proposals until the file holds those of so many queries."""
+    done = {line["query"] for line in lines(file)} if file.exists() else set()
+    parts = build.default_parts(Query(n=20))
+    relaxer = build.relaxer(workers=workers, ceiling=partial(build.ceiling, parts.reference, GIVE_UP))
+    for number in range(queries):
+        query = random_query(np.random.default_rng((seed, number)))
+        if number in done:
+            continue
+        rows = proposals(query, seed * 100_000 + number, parts)
+        found = []
+        for index, result in relaxer.relax_iter([row.candidate.crystal for row in rows]):
+            if not isinstance(result, Failure):
+                found.append(record(number, query, rows[index], result.formation_energy))
+        with file.open("a") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in found))
+        print(f"query {number + 1} of {queries}: {', '.join(map(str, query.targets))}: {len(found)}", flush=True)
+    relaxer.close()
+
+
+def record(number: int, query: Query, row: Evaluation, energy: Value) -> dict[str, Any]:
+    """One line of the file."""
+    return {
+        "query": number,
+        "targets": [str(target) for target in query.targets],
+        "crystal": to_plain(row.candidate.crystal),
+        "selected": row.selected,
+        "formation_energy": energy.mean,
+    }
+
+
+def lines(file: Path) -> Iterator[dict[str, Any]]:
+    """What is recorded; a line that was not finished is left out."""
+    with file.open() as stream:
+        yield from (json.loads(line) for line in stream if line.endswith("\n"))
+
+
+def figures(
+    energy: tuple[FloatArray, FloatArray], truth: FloatArray, hull: FloatArray, chosen: np.ndarray[Any, Any]
+) -> dict[str, float]:
+    """How well formation energies (mean, std) tell which crystals relax to within the limit of the hull."""
+    distance, stable = energy[0] - hull, truth - hull <= LIMIT
+    pairs = [Value(float(m), float(s)) for m, s in zip(distance, energy[1], strict=True)]
+    chance = np.clip([below(LIMIT, value) for value in pairs], 1e-3, 1 - 1e-3)
+    return {
+        "mean_absolute_error": float(np.abs(energy[0] - truth).mean()),
+        "roc_area": float(roc_auc_score(stable, -distance)),
+        "roc_area_of_chosen": float(roc_auc_score(stable[chosen], -distance[chosen])),
+        "log_loss": float(-np.log(np.where(stable, chance, 1 - chance)).mean()),
+        "expected_stable": float(np.mean(chance)),
+        "stable": float(stable.mean()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--work", type=Path, default=Path("experience"))
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/experience.safetensors"))
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    file = args.work / "relaxed.jsonl"
+    collect(args.queries, args.seed, file, args.workers)
+    learn(list(lines(file)), args.seed, args.out)
+
+
+def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
+    """Fit on all lines, judge on folds by chemical system, write both."""
+    gate, reference = load_gate(), build.reference()
+    crystals = [from_plain(Crystal, line["crystal"]) for line in found]
+    distances = [reference.energy_above_hull(c, Value(0.0, 0.0)) for c in crystals]
+    kept = [i for i, d in enumerate(distances) if d is not None]
+    crystals = [crystals[i] for i in kept]
+    hull = np.array([-d.mean for d in distances if d is not None])
+    truth = np.array([found[i]["formation_energy"] for i in kept])
+    chosen = np.array([found[i]["selected"] for i in kept])
+    graphs, _ = read_graphs(crystals)
+    assert graphs is not None
+    raw = gate.model.raw(graphs)
+    seen = views(raw, gate.model.memory)
+    plain = [e.values[ENERGY] for e in gate.model.estimates(graphs, raw=raw)]
+    before = np.array([v.mean for v in plain]), np.array([v.std for v in plain])
+    residual = truth - before[0]
+    after = np.zeros(len(truth)), np.zeros(len(truth))
+    systems = [chemical_system(c.numbers) for c in crystals]
+    for train, test in GroupKFold(5).split(seen, groups=systems):
+        mean, std = fit(seen[train], residual[train], gate.model, seed=seed).residual(seen[test])
+        after[0][test], after[1][test] = before[0][test] + mean, std
+    notes = {
+        "proposals": len(truth),
+        "chosen_by_gate": int(chosen.sum()),
+        "queries": len({line["query"] for line in found}),
+        "seed": seed,
+        "potential": build.relaxer().potential,
+        "split": "five folds by chemical system",
+        "script": "scripts/train_experience.py",
+        "gate_alone": figures(before, truth, hull, chosen),
+        "with_experience": figures(after, truth, hull, chosen),
+    }
+    fit(seen, residual, gate.model, seed=seed, notes=notes).save(out)
+    out.with_suffix(".json").write_text(json.dumps(notes, indent=1) + "\n")
+    print(json.dumps(notes, indent=1))
+    print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

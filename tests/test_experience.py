@@ -1,0 +1,99 @@
+"""The gate's experience: what it learns, what it says far from it, and that it belongs to one gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invdesign.crystal import Crystal, Gene
+from invdesign.errors import ReferenceMissingError, TrainingError
+from invdesign.represent.genes import decode
+from invdesign.surrogates import load_gate
+from invdesign.surrogates.experience import HIGHEST, Experience, ExperiencedGate, fit, views
+from invdesign.surrogates.gate import GateSurrogate, read_graphs
+from invdesign.surrogates.model import Raw
+
+
+@pytest.fixture(scope="module")
+def gate() -> GateSurrogate:
+    return load_gate()
+
+
+@pytest.fixture(scope="module")
+def salts() -> list[Crystal]:
+    """Rock salts and caesium chlorides of many elements and sizes."""
+    pairs = [(a, b) for a in (3, 11, 12, 19, 20, 22, 23, 40, 41, 57) for b in (6, 7, 8, 9, 16, 17, 35)]
+    return decode(
+        [Gene(g, (0, 1), p, (), (4.0 + 0.1 * (k % 9),)) for g in (225, 221) for k, p in enumerate(pairs)]
+    )
+
+
+def seen_by(gate: GateSurrogate, crystals: list[Crystal]) -> tuple[Raw, np.ndarray]:  # type: ignore[type-arg]
+    graphs, _ = read_graphs(crystals)
+    assert graphs is not None
+    raw = gate.model.raw(graphs)
+    return raw, views(raw, gate.model.memory)
+
+
+@pytest.fixture(scope="module")
+def experience(gate: GateSurrogate, salts: list[Crystal]) -> Experience:
+    _, seen = seen_by(gate, salts)
+    return fit(seen, np.where([c.gene.space_group == 221 for c in salts], 0.5, 0.0), gate.model)  # type: ignore[union-attr]
+
+
+def test_it_learns_which_kind_disappoints(
+    gate: GateSurrogate, salts: list[Crystal], experience: Experience
+) -> None:
+    others = decode([Gene(g, (0, 1), (z, 8), (), (4.3,)) for g in (225, 221) for z in (21, 25, 30, 38, 56)])
+    _, seen = seen_by(gate, others)
+    mean, std = experience.residual(seen)
+    assert (mean[:5] < 0.15).all() and (mean[5:] > 0.35).all()
+    assert (std > 0).all()
+
+
+def test_far_from_everything_it_answers_with_the_mean_and_a_wide_spread(experience: Experience) -> None:
+    far = experience.centre + 1e3 * experience.scale
+    mean, std = experience.residual(far[None])
+    assert mean[0] == pytest.approx(experience.offset, abs=1e-6)
+    assert std[0] == pytest.approx(np.hypot(experience.amplitude, experience.noise), rel=1e-6)
+    near = experience.centre + experience.scale * experience.points[:1]
+    assert experience.residual(near)[1][0] < std[0]
+
+
+def test_residuals_are_cut(gate: GateSurrogate, salts: list[Crystal]) -> None:
+    _, seen = seen_by(gate, salts)
+    learned = fit(seen, np.full(len(seen), 7.0), gate.model)
+    assert learned.offset == pytest.approx(HIGHEST)
+
+
+def test_estimates_move_by_the_residual(
+    gate: GateSurrogate, salts: list[Crystal], experience: Experience, tmp_path: Path
+) -> None:
+    experience.save(tmp_path / "e.safetensors")
+    broken = Crystal(np.eye(3) * 30, [11], [[0, 0, 0]])
+    crystals = [salts[0], broken, salts[-1]]
+    found = ExperiencedGate(gate.model, Experience.load(tmp_path / "e.safetensors")).predict(crystals)
+    plain = gate.predict(crystals)
+    mean, std = experience.residual(seen_by(gate, [salts[0], salts[-1]])[1])
+    assert found[1].failure == plain[1].failure != ""
+    for k, row in enumerate((0, 2)):
+        moved = found[row].values["formation_energy"]
+        assert moved.mean - plain[row].values["formation_energy"].mean == pytest.approx(mean[k], abs=1e-3)
+        assert moved.std == pytest.approx(std[k], rel=1e-3)
+        assert "energy_above_hull" not in found[row].values
+        assert found[row].values["bulk_modulus"] == plain[row].values["bulk_modulus"]
+
+
+def test_another_gate_and_broken_files_are_refused(
+    gate: GateSurrogate, experience: Experience, tmp_path: Path
+) -> None:
+    other = Experience(**{**vars(experience), "gate": "0" * 16})
+    with pytest.raises(ReferenceMissingError, match="another gate"):
+        ExperiencedGate(gate.model, other)
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ReferenceMissingError, match="cannot be read"):
+        Experience.load(tmp_path / "bad.safetensors")
+    with pytest.raises(TrainingError, match="too few"):
+        fit(np.zeros((5, 34)), np.zeros(5), gate.model)
