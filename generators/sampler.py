@@ -117,6 +117,10 @@ class GeneSampler(Generic[Model]):
         for _ in range(n - given):
             yield Failure("generate", reason)
 
+    def is_known(self, crystal: Crystal) -> bool:
+        """Whether the crystal's gene, up to the choice of origin, is one of the training set."""
+        return crystal.gene is not None and fingerprint(canonical_skeleton(crystal.gene)) in self.trained_on
+
     def first_draws(self, n: int, rng: np.random.Generator) -> tuple[list[Crystal], int]:
         """All complete crystals of `n` unconditional draws, nothing rejected or redrawn, and `n`."""
         conditions = Conditions()
@@ -181,6 +185,19 @@ class GeneSampler(Generic[Model]):
                 break
         self._count("overlapping", len(waiting))
         return [found[row] for row in sorted(found)]
+
+    @torch.no_grad()
+    def crystals(self, batch: GeneBatch, context: Tensor, rng: torch.Generator) -> list[Crystal | None]:
+        """One draw of geometry for each skeleton; None where it spans no cell.
+
+        Args:
+            batch: finished skeletons.
+            context: (b, width) of the geometry decoder.
+            rng: source of randomness.
+        """
+        batch = replace(batch, lattice_mask=torch.tensor([feature_mask(int(g) + 1) for g in batch.group]))
+        found = self._draw_geometry(batch, context, torch.arange(len(batch)), rng)
+        return [found.get(row) for row in range(len(batch))]
 
     def _draw_geometry(
         self, batch: GeneBatch, context: Tensor, rows: Tensor, rng: torch.Generator

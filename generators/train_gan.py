@@ -5,6 +5,7 @@ arXiv:1609.05473), and leaves them by one of two ways:
 
 - `gene`: a critic reads whole skeletons. The generator follows the policy gradient of the critic's log odds, with
   the mean of the batch as baseline, and pays for leaving its start by a divergence penalty.
+  It can be given a merit of crystals besides, such as their chance to be stable: realism alone does not make it.
 - `latent`: a critic reads latents, real ones from the encoder (Wasserstein distance with gradient penalty,
   arXiv:1704.00028). Only the mapping of noise to latents learns; it has ordinary gradients.
 """
@@ -12,7 +13,7 @@ arXiv:1609.05473), and leaves them by one of two ways:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import InputError, TrainingError
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN, LatentCritic
 from invdesign.generators.geneset import MAX_Z, GeneBatch
@@ -44,6 +46,10 @@ from invdesign.generators.train import (
 from invdesign.generators.vae import VAEGenerator
 
 CRITICS = ("gene", "latent")
+Merit = Callable[[Sequence[Crystal]], FloatArray]
+"""(n,) what the generator is rewarded for besides its critic's opinion, in nats: a log probability, say."""
+WORST = -5.0
+"""Merit of what is no crystal, or one of the training set."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class AdversarialConfig:
         anchor: weight of the divergence from the starting weights, nats (`gene` only).
         likelihood: weight of the log likelihood of real genes (`gene` only).
         mismatch: weight of real genes under wrong conditions among the critic's negatives.
+        merit: weight of the merit, if one is given (`gene` only).
         reward_limit: log odds beyond which the critic's opinion counts no more.
         penalty: weight of the gradient penalty (`latent` only).
         max_sites: largest primitive cell that the generator writes in training.
@@ -80,6 +87,7 @@ class AdversarialConfig:
     anchor: float = 0.1
     likelihood: float = 0.1
     mismatch: float = 0.5
+    merit: float = 1.0
     reward_limit: float = 4.0
     penalty: float = 10.0
     max_sites: int = 20
@@ -113,9 +121,16 @@ def from_autoencoder(vae: GeneVAE) -> GeneGAN:
 class LightningGAN(pl.LightningModule):
     """The training steps of both ways; optimisation by hand, since two networks learn in turn."""
 
-    def __init__(self, config: AdversarialConfig, vae: GeneVAE) -> None:
+    def __init__(
+        self,
+        config: AdversarialConfig,
+        vae: GeneVAE,
+        sampler: Callable[[GeneGAN], GANGenerator] | None = None,
+        merit: Merit | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.merit, self.sampler = merit, sampler
         self.config, self.vae, self.gan = config, vae.eval().requires_grad_(False), from_autoencoder(vae)
         self.gan.eval()  # no dropout: the likelihood of what was written must be that of the writer
         self.averaged = from_autoencoder(vae).requires_grad_(False)
@@ -169,6 +184,7 @@ class LightningGAN(pl.LightningModule):
             self.critic.eval()
             reward = self.critic(written, asked).clamp(-c.reward_limit, c.reward_limit)
             self.critic.train()
+            reward = reward + self._merits(written, asked, noise)
             start = self._log_likelihood(self.vae, written, asked, noise)
         mine = self._log_likelihood(self.gan, written, asked, noise)
         merit = reward - c.anchor * (mine.detach() - start)
@@ -189,6 +205,21 @@ class LightningGAN(pl.LightningModule):
         rows, complete = sampler.draw(z, embedded, embedded, rng)
         kept = complete.nonzero()[:, 0]
         return rows.take(kept), kept
+
+    def _merits(self, batch: GeneBatch, conditions: ConditionTensors, noise: Tensor) -> Tensor:
+        """(b,) weighted merits of skeletons with one draw of geometry; zero without a merit."""
+        if self.merit is None or self.sampler is None:
+            return torch.zeros(len(batch))
+        generator, gan = self.sampler(self.gan), self.gan
+        z = gan.latents(gan.condition(conditions), noise)
+        context = gan.geometry.context(z, gan.geometry_condition(conditions))
+        rng = torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+        crystals = generator.crystals(batch, context, rng)
+        rows = [i for i, c in enumerate(crystals) if c is not None and not generator.is_known(c)]
+        merits = torch.full((len(batch),), WORST)
+        found = np.maximum(self.merit([c for i in rows if (c := crystals[i]) is not None]), WORST)
+        merits[rows] = torch.from_numpy(found).float()
+        return self.config.merit * merits
 
     def _log_likelihood(
         self, model: GeneGAN | GeneVAE, batch: GeneBatch, conditions: ConditionTensors, noise: Tensor
@@ -295,6 +326,7 @@ def train_gan(
     out: Path,
     checkpoints: Path,
     progress: Progress | None = None,
+    merit: Merit | None = None,
 ) -> list[dict[str, float]]:
     """Train adversarially from the weights of an autoencoder; resumes from `checkpoints/last.ckpt` if there.
 
@@ -305,6 +337,7 @@ def train_gan(
         out: the weights (safetensors): running means of the generator's.
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
+        merit: what the generator is rewarded for besides its critic's opinion.
 
     Returns:
         the checks: step, losses and shares of samples.
@@ -312,7 +345,12 @@ def train_gan(
     pl.seed_everything(config.seed, verbose=False)
     vae = VAEGenerator.read(start)
     data = in_units_of(vae, data)
-    module = LightningGAN(config, vae.model)
+    known = frozenset(fingerprint(key) for key in data.known)
+
+    def sampler(gan: GeneGAN) -> GANGenerator:
+        return GANGenerator(gan, data.scaling, data.element_volume, trained_on=known)
+
+    module = LightningGAN(config, vae.model, sampler, merit)
     check = AdversarialCheck(data, config, out, progress)
     saver = pl.callbacks.ModelCheckpoint(checkpoints, save_last=True, every_n_train_steps=config.check_every)
     loader = BucketLoader(data.train, config.batch, config.seed)
