@@ -1,10 +1,11 @@
 """Make the experience of the gate: relax proposals of many queries, learn where the gate was wrong.
 
-Run: python scripts/train_experience.py [--queries 60] [--seed 11] [--work DIR] [--out FILE]
+Run: python scripts/train_experience.py [--queries 60] [--seed 11] [--experienced] [--work DIR] [--out FILE]
 
 For every random query a searcher asks, the autoencoder proposes, the gate chooses 22 proposals and chance adds 10;
-all are relaxed (given up early if they stay 0.3 eV/atom above the hull). Results are lines of `DIR/relaxed.jsonl`,
-so that an interrupted run goes on. The figures beside the weights are of a five-fold split by chemical system.
+all are relaxed (given up early at 0.3 eV/atom above the hull). Results are lines of `DIR/relaxed_SEED.jsonl`,
+so that an interrupted run goes on; all such files are learned from. With `--experienced` and another seed a second
+pass chooses with the experience of the first. The figures beside the weights are of a split by chemical system.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.metrics import below
 from invdesign.pipeline import acquire, predict, propose, screen, select
 from invdesign.plain import from_plain, to_plain
+from invdesign.protocols import Surrogate
 from invdesign.query import Query
 from invdesign.records import Evaluation, Failure, Value
 from invdesign.search import make_searcher
-from invdesign.surrogates import load_gate
+from invdesign.surrogates import load_gate, load_proposal_gate
 from invdesign.surrogates.experience import ENERGY, fit, views
 from invdesign.surrogates.gate import read_graphs
 
@@ -57,13 +59,13 @@ def random_query(rng: np.random.Generator) -> Query:
     return Query(targets=kinds[int(rng.integers(len(kinds)))], n=20)
 
 
-def proposals(query: Query, seed: int, parts: Any) -> list[Evaluation]:
+def proposals(query: Query, seed: int, parts: Any, gate: Surrogate) -> list[Evaluation]:
     """The gate's choice among the proposals for a query, and some at random."""
     searcher = make_searcher(query, parts.generators, seed, query.targets, 8)
     rows = [
         r for request in searcher.ask(PROPOSALS) for r in propose(request, parts.generators[request.generator])[0]
     ]
-    rows = predict(screen(rows, parts.screens), load_gate(), parts.reference, parts.derive)
+    rows = predict(screen(rows, parts.screens), gate, parts.reference, parts.derive)
     rows = acquire(rows, query.targets, LIMIT)
     rng = np.random.default_rng(seed)
     marked, _ = select(rows, CHOSEN, [], rng)
@@ -72,7 +74,7 @@ def proposals(query: Query, seed: int, parts: Any) -> list[Evaluation]:
     return [r for r in marked if r.selected] + drawn
 
 
-def collect(queries: int, seed: int, file: Path, workers: int | None) -> None:
+def collect(queries: int, seed: int, file: Path, gate: Surrogate, workers: int | None) -> None:
     """Relax proposals until the file holds those of so many queries."""
     done = {line["query"] for line in lines(file)} if file.exists() else set()
     parts = build.default_parts(Query(n=20))
@@ -81,20 +83,21 @@ def collect(queries: int, seed: int, file: Path, workers: int | None) -> None:
         query = random_query(np.random.default_rng((seed, number)))
         if number in done:
             continue
-        rows = proposals(query, seed * 100_000 + number, parts)
+        rows = proposals(query, seed * 100_000 + number, parts, gate)
         found = []
         for index, result in relaxer.relax_iter([row.candidate.crystal for row in rows]):
             if not isinstance(result, Failure):
-                found.append(record(number, query, rows[index], result.formation_energy))
+                found.append(record(seed, number, query, rows[index], result.formation_energy))
         with file.open("a") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in found))
         print(f"query {number + 1} of {queries}: {', '.join(map(str, query.targets))}: {len(found)}", flush=True)
     relaxer.close()
 
 
-def record(number: int, query: Query, row: Evaluation, energy: Value) -> dict[str, Any]:
+def record(seed: int, number: int, query: Query, row: Evaluation, energy: Value) -> dict[str, Any]:
     """One line of the file."""
     return {
+        "seed": seed,
         "query": number,
         "targets": [str(target) for target in query.targets],
         "crystal": to_plain(row.candidate.crystal),
@@ -126,18 +129,46 @@ def figures(
     }
 
 
+SHEET = """# Data sheet: `experience.safetensors`
+
+What relaxations of generated crystals say about the gate: a Gaussian process of the difference between the
+formation energy after relaxation and the gate's before (`invdesign/surrogates/experience.py`).
+
+| | |
+| --- | --- |
+| data | {proposals} proposals of the shipped autoencoder for {queries} queries drawn at random: {chosen_by_gate} \
+chosen by the gate (a third of them with an earlier experience), the rest by chance |
+| relaxed with | {potential}, given up early above {give_up} eV/atom |
+| split of the figures below | five folds by chemical system |
+| script | `scripts/train_experience.py`, seeds {seeds} |
+
+| on unseen chemical systems; stable: within {limit} eV/atom of the hull | gate alone | with experience |
+| --- | --- | --- |
+{rows}
+"""
+
+
+def sheet(notes: dict[str, Any]) -> str:
+    """The data sheet."""
+    before, after = notes["gate_alone"], notes["with_experience"]
+    rows = [f"| {name.replace('_', ' ')} | {before[name]:.3f} | {after[name]:.3f} |" for name in before]
+    return SHEET.format(rows="\n".join(rows), give_up=GIVE_UP, limit=LIMIT, **notes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--work", type=Path, default=Path("experience"))
+    parser.add_argument("--experienced", action="store_true", help="choose with the shipped experience")
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--out", type=Path, default=Path("invdesign/tables/experience.safetensors"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    file = args.work / "relaxed.jsonl"
-    collect(args.queries, args.seed, file, args.workers)
-    learn(list(lines(file)), args.seed, args.out)
+    gate = load_proposal_gate() if args.experienced else load_gate()
+    collect(args.queries, args.seed, args.work / f"relaxed_{args.seed}.jsonl", gate, args.workers)
+    files = sorted(args.work.glob("relaxed_*.jsonl"))
+    learn([line for file in files for line in lines(file)], args.seed, args.out)
 
 
 def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
@@ -165,8 +196,8 @@ def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
     notes = {
         "proposals": len(truth),
         "chosen_by_gate": int(chosen.sum()),
-        "queries": len({line["query"] for line in found}),
-        "seed": seed,
+        "queries": len({(line["seed"], line["query"]) for line in found}),
+        "seeds": ", ".join(sorted({str(line["seed"]) for line in found})),
         "potential": build.relaxer().potential,
         "split": "five folds by chemical system",
         "script": "scripts/train_experience.py",
@@ -174,8 +205,8 @@ def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
         "with_experience": figures(after, truth, hull, chosen),
     }
     fit(seen, residual, gate.model, seed=seed, notes=notes).save(out)
-    out.with_suffix(".json").write_text(json.dumps(notes, indent=1) + "\n")
-    print(json.dumps(notes, indent=1))
+    out.with_suffix(".md").write_text(sheet(notes))
+    print(sheet(notes))
     print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
 
 
