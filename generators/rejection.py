@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from invdesign.crystal import Crystal, Gene
 from invdesign.distances import shortest_ratio
+from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import canonical_skeleton, decode
@@ -55,7 +57,8 @@ class Palette:
         allowed &= ~np.isin(numbers, sorted(conditions.forbidden))
         missing = [z for z in sorted(conditions.required) if z >= len(known) or not allowed[z]]
         if missing or not allowed.any():
-            raise InputError("elements", missing or "none left", "elements of the known crystals")
+            lost = ", ".join(symbol(z) for z in missing or sorted(conditions.allowed or ()))
+            raise InputError("elements", lost or "none left", "elements of the known crystals")
         return cls(allowed, tuple(sorted(conditions.required)))
 
 
@@ -112,5 +115,5 @@ def shipped(name: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     try:
         with resources.files("invdesign.tables").joinpath(name).open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise ReferenceMissingError(f"the table {name} cannot be read: {error}") from None

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from invdesign.config import settings_of
 from invdesign.crystal import FloatArray, Gene
-from invdesign.errors import InputError, TrainingError
+from invdesign.errors import TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, to_batch
 from invdesign.generators.model import GeneVAE
@@ -373,12 +374,8 @@ def config_from(settings: Mapping[str, Any]) -> TrainConfig:
     """A `TrainConfig` from a mapping such as a YAML file's.
 
     Raises:
-        InputError: if a key is unknown.
+        InputError: if a key is unknown or a value is not valid.
     """
     values = dict(settings)
-    network = values.pop("network", {})
-    for key, allowed in ((set(values), TrainConfig), (set(network), NetworkConfig)):
-        names = [f.name for f in fields(allowed)]  # type: ignore[arg-type]
-        for name in sorted(key - set(names)):
-            raise InputError("training setting", name, names)
-    return TrainConfig(network=NetworkConfig(**network), **values)
+    network = settings_of(NetworkConfig, values.pop("network", {}))
+    return replace(settings_of(TrainConfig, values), network=network)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from invdesign.config import mapping_of, settings_of
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import InputError, TrainingError
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN, LatentCritic
@@ -421,11 +422,8 @@ def configs_from(settings: Mapping[str, Any]) -> tuple[AdversarialConfig, TrainC
     """The settings of both stages from a mapping such as a YAML file's; those of the first under `pretraining`.
 
     Raises:
-        InputError: if a key is unknown.
+        InputError: if a key is unknown or a value is not valid.
     """
     values = dict(settings)
-    first = config_from(values.pop("pretraining", {}))
-    names = [f.name for f in fields(AdversarialConfig)]
-    for name in sorted(set(values) - set(names)):
-        raise InputError("training setting", name, [*names, "pretraining"])
-    return AdversarialConfig(**values), first
+    first = config_from(mapping_of(values.pop("pretraining", {})))
+    return settings_of(AdversarialConfig, values, also=["pretraining", "start"]), first

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build, export
-from invdesign.errors import InputError, LedgerError
+from invdesign.errors import InputError, LedgerError, ReferenceMissingError, StructureReadError
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property
 from invdesign.query import Query, Target
@@ -153,16 +154,12 @@ def resume(folder: str | Path, workers: int | None = None, progress: Progress = 
     with Ledger.read(path) as ledger:
         header, query = ledger.header, ledger.query
     export.writable_folder(folder)
-    settings = header.settings
-    with Campaign(
-        query,
-        header.seed,
-        build.default_parts(query, workers),
-        path,
-        sizes=Sizes(**settings["sizes"]),
-        policy=GatePolicy(**settings["policy"]),
-        progress=progress,
-    ) as campaign:
+    try:
+        sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
+    except (KeyError, TypeError) as error:
+        raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
+    parts = build.default_parts(query, workers)
+    with Campaign(query, header.seed, parts, path, sizes=sizes, policy=policy, progress=progress) as campaign:
         return _finish(campaign, folder)
 
 
@@ -264,17 +261,21 @@ def generate(
     with the reason.
 
     Raises:
-        InputError: if there is no such generator, or a condition is not one it knows.
+        InputError: if there is no such generator, or it does not know a condition, or a number is out of range.
         OutputError: if the folder is not empty or cannot be written.
     """
     import numpy as np
 
     from invdesign.search import conditions_of
 
+    if not math.isfinite(guidance):
+        raise InputError("guidance", guidance, "a finite number")
+    if not 0.01 <= temperature <= 100.0:
+        raise InputError("temperature", temperature, "0.01 to 100")
     if query.generator not in build.generator_names() and ":" not in query.generator:
         raise InputError("generator", query.generator, build.generator_names())
-    folder = export.new_folder(out)
     maker = build.generator(query.generator)
+    folder = export.new_folder(out)
     conditions = conditions_of(query)
     asked = {k: v for k, v in conditions.properties.items() if k in {t.name for t in query.targets}}
     conditions = replace(conditions, properties=asked, guidance=guidance, temperature=temperature)
@@ -346,6 +347,10 @@ def predict(
 
     Returns:
         One row per item in the input; an item that cannot be read or predicted has the reason in `failure`.
+
+    Raises:
+        InputError, StructureReadError: if there is nothing to read, or nothing of it can be read.
+        OutputError: if the table cannot be written.
     """
     items = _read(paths, out, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
@@ -446,6 +451,8 @@ def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:
     for judge in judges:
         try:
             verdict = judge.check(row)
+        except ReferenceMissingError:  # without it nothing can be judged
+            raise
         except Exception as error:  # one crystal must not end the table of all others
             failure = f"{judge.name}: {type(error).__name__}: {error}"
             break
@@ -676,12 +683,21 @@ def _with_error(row: Mapping[Any, Any], name: str) -> str:
 
 
 def _read(paths: Paths, out: Path | None, progress: Progress) -> list[Crystal | Failure]:
-    """Every item of the input, after a look at whether the output can be written."""
+    """Every item of the input, after a look at whether the output can be written.
+
+    Raises:
+        StructureReadError: if none of them could be read.
+    """
     from invdesign.data.read import read_crystals
 
     if out is not None:
         export.writable_file(Path(out))
-    return list(_watched(read_crystals(paths), "read", None, progress))
+    items = list(_watched(read_crystals(paths), "read", None, progress))
+    failures = [item for item in items if isinstance(item, Failure)]
+    if len(failures) == len(items):
+        why = f": {failures[0].item}: {failures[0].reason}" if failures else ""
+        raise StructureReadError(f"none of {len(items)} items could be read as a crystal{why}")
+    return items
 
 
 def _failed_row(failure: Failure) -> export.Row:
@@ -837,7 +853,9 @@ def benchmark_targets(
 
 def _names(generators: str | None) -> tuple[str, ...]:
     """Generators by their names, separated by commas; all of them if none are named."""
-    return tuple(name.strip() for name in generators.split(",")) if generators else build.generator_names()
+    if generators is None:
+        return build.generator_names()
+    return tuple(name.strip() for name in generators.split(","))
 
 
 def report(folder: Path) -> Path:

@@ -178,6 +178,8 @@ class Journal:
                 path.write_text(whole, encoding="utf-8")
             if not whole:
                 path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+        except UnicodeDecodeError:
+            raise OutputError(f"{path} is no journal of a benchmark; remove it or rename --out") from None
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from None
         lines = self._read(whole)

@@ -38,6 +38,9 @@ TRAINERS: dict[str, str] = {
 }
 """Model to `module:function` that trains it."""
 
+VERBS = {"generator": "propose", "validator": "check", "surrogate": "predict"}
+"""What a part of each family does."""
+
 SCREENS = ("distances", "charge_balance", "symmetry", "novelty", "disorder")
 """Validators of proposals, cheapest first."""
 INSPECTIONS = ("symmetry", "novelty", "disorder")
@@ -108,7 +111,7 @@ def generator(name: str) -> Generator:
     """
     from invdesign.generators import GENERATORS
 
-    made: Generator = _made(_find("generator", name, GENERATORS))
+    made: Generator = _made("generator", name, _find("generator", name, GENERATORS))
     return made
 
 
@@ -131,7 +134,7 @@ def validator(name: str, known: LocalReference | None = None, limit: float = 0.1
     elif name == "stability":
         made = kind(limit=limit)
     else:
-        made = _made(kind)
+        made = _made("validator", name, kind)
     return made
 
 
@@ -141,7 +144,7 @@ def surrogate(name: str) -> Surrogate:
     Raises:
         InputError: if there is none of that name.
     """
-    made: Surrogate = _made(_find("surrogate", name, SURROGATES))
+    made: Surrogate = _made("surrogate", name, _find("surrogate", name, SURROGATES))
     return made
 
 
@@ -204,7 +207,7 @@ def _find(family: str, name: str, table: Mapping[str, str]) -> Any:
         raise InputError(family, name, _allowed(table))
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
         if name in table:
             raise
         raise InputError(family, name, f"{_allowed(table)} ({error})") from None
@@ -214,10 +217,19 @@ def _allowed(table: Mapping[str, str]) -> str:
     return ", ".join([*table, "or module:Class"])
 
 
-def _made(kind: Any) -> Any:
+def _made(family: str, name: str, kind: Any) -> Any:
     """An object with its shipped weights, if the class can load any, otherwise without arguments."""
-    load = getattr(kind, "load", None)
-    return load() if callable(load) else kind()
+    make = load if callable(load := getattr(kind, "load", None)) else kind
+    if ":" not in name:
+        return make()
+    try:
+        made = make()
+    except TypeError as error:
+        raise InputError(family, name, f"a class that can be made without arguments ({error})") from None
+    verb = VERBS.get(family)
+    if verb and not callable(getattr(made, verb, None)):
+        raise InputError(family, name, f"a class with a method {verb}")
+    return made
 
 
 def part(name: str, family: str | None = None) -> Any:
@@ -236,7 +248,7 @@ def part(name: str, family: str | None = None) -> Any:
     }
     if family is not None:
         return makers[family](name)
-    return _made(_find("part", name, GENERATORS | VALIDATORS | SURROGATES))
+    return _made("part", name, _find("part", name, GENERATORS | VALIDATORS | SURROGATES))
 
 
 def trainer(name: str) -> Trainer:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from invdesign import __version__
-from invdesign.errors import InvdesignError
+from invdesign.errors import InputError, InvdesignError
 from invdesign.query import Query
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def design(query_file: str | None, **flags: Any) -> None:
     """Find crystals that meet a query: from QUERY.yaml, from flags, or both (flags win)."""
     settings = _yaml(query_file) if query_file else {}
     settings |= {key: value for key, value in flags.items() if value not in (None, ())}
-    run = {key: settings.pop(key) for key in RUN_KEYS if key in settings}
+    run = _run_settings({key: settings.pop(key) for key in RUN_KEYS if key in settings})
     query = _query(settings)
     from invdesign import app
 
     with _progress() as progress:
         folder = Path(run.get("out") or app.new_run_folder())
-        result = app.design(query, int(run.get("seed", 0)), folder, workers=run.get("workers"), progress=progress)
+        result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=progress)
     _print_result(result)
 
 
@@ -339,6 +339,17 @@ def _yaml(path: str) -> dict[str, Any]:
     return read_yaml(Path(path), "query file")
 
 
+def _run_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Seed, workers and output folder, checked as the flags are: a query file may hold them too."""
+    for key, least in (("seed", 0), ("workers", 1)):
+        value = given.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(key, value, f"a whole number from {least}")
+    if not isinstance(given.get("out", ""), str):
+        raise InputError("out", given["out"], "the name of a folder")
+    return given
+
+
 def _query(settings: Mapping[str, Any]) -> Query:
     return Query.from_dict(settings)
 
@@ -358,8 +369,10 @@ def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -
 
 
 def _summary(table: pd.DataFrame, path: Path, noun: str, others: str = "failed") -> None:
-    failed = int((table["failure"].fillna("") != "").sum()) if "failure" in table else 0
-    click.echo(f"{len(table) - failed} {noun}, {failed} {others}; wrote {path}")
+    reasons = table["failure"].fillna("")
+    failed = int((reasons != "").sum())
+    why = f" ({reasons.mode()[0]})" if failed == len(table) else ""
+    click.echo(f"{len(table) - failed} {noun}, {failed} {others}{why}; wrote {path}")
 
 
 def _print_result(result: Any) -> None:

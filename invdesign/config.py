@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 POSITIVE = tuple(name for name, p in PROPERTIES.items() if p.log or name == "pugh_ratio")
 """Properties that are always positive and may therefore stand in an index."""
+MAY_BE_ZERO = ("seed", "warmup", "kl_warmup")
+"""Whole-numbered training settings that may be 0."""
 QUANTITIES = (*POSITIVE, "price", "supply_risk")
 """What an index may multiply: positive properties, price (USD/kg) and relative supply risk (1 to 10)."""
 
@@ -160,7 +162,10 @@ def load_component(name_or_path: str | Path | Component) -> Component:
         path = Path(text)
         if not path.is_file():
             raise InputError("component", text, "an existing file, or one of " + ", ".join(component_names()))
-        return _parse(path.read_text("utf-8"), text)
+        try:
+            return _parse(path.read_text("utf-8"), text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("component file", text, f"a readable text file ({error})") from None
     if text not in component_names():
         raise InputError("component", text, [*component_names(), "or the path of a .yaml file"])
     file = resources.files("invdesign.configs.components").joinpath(f"{text}.yaml")
@@ -197,6 +202,57 @@ def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:
     except TypeError as error:
         missing = str(error).rsplit(": ", maxsplit=1)[-1]
         raise InputError(where, dict(data), f"also the keys {missing}") from None
+
+
+def settings_of(kind: type[T], values: object, also: Sequence[str] = ()) -> T:
+    """A record of training settings from a mapping such as a YAML file's; what is missing has its default.
+
+    Args:
+        kind: a dataclass whose fields all have defaults.
+        values: by field; numbers must be of their default's kind, and none negative.
+        also: further names that the caller allows, for the message.
+
+    Raises:
+        InputError: if a key is unknown or a value is not valid.
+    """
+    values = mapping_of(values)
+    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}  # type: ignore[arg-type]
+    for key in sorted(set(values) - set(defaults)):
+        raise InputError("training setting", key, [*defaults, *also])
+    return kind(**{key: _setting(key, value, defaults[key]) for key, value in values.items()})
+
+
+def mapping_of(values: object) -> dict[str, Any]:
+    """Training settings as a dictionary of its own.
+
+    Raises:
+        InputError: if they are no mapping.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError("training settings", values, "a mapping such as {epochs: 20}")
+    return {str(key): value for key, value in values.items()}
+
+
+def _setting(name: str, value: Any, default: object) -> Any:
+    """A value of the kind of its default; YAML reads 2e-3 as text, which is taken as the number it is."""
+    what = f"training setting {name}"
+    if isinstance(default, float):
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0.0):
+            raise InputError(what, value, "a number from 0")
+        return number
+    if isinstance(default, int) or (default is None and value is not None):
+        least = 0 if name in MAY_BE_ZERO else 1
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(what, value, f"a whole number from {least}")
+    elif isinstance(default, str) and not isinstance(value, str):
+        raise InputError(what, value, "a text")
+    elif isinstance(default, Mapping) and not isinstance(value, Mapping):
+        raise InputError(what, value, "a mapping")
+    return value
 
 
 def _items(value: object) -> Sequence[Any]:

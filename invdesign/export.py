@@ -54,6 +54,8 @@ def writable_folder(folder: Path) -> Path:
         OutputError: if it cannot.
     """
     probe = folder / ".writable"
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"output folder {folder} is a file; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -344,10 +346,13 @@ FIRST = ("rank", "file", "source", "formula", "space_group", "n_sites", "score",
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows as a table: columns that name a crystal first, the others in the order of their first appearance."""
+    """Rows as a table: columns that name a crystal first, the others in the order of their first appearance.
+
+    Without rows it has the columns that name a crystal, so that its file can be read again.
+    """
     import pandas as pd
 
-    seen = dict.fromkeys(key for row in rows for key in row)
+    seen = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys(FIRST)
     order = [name for name in FIRST if name in seen]
     table = pd.DataFrame(rows, columns=[*order, *(name for name in seen if name not in order)])
     for name in WHOLE_NUMBERS:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invdesign.crystal import Crystal
 from invdesign.errors import LedgerError, OutputError
@@ -26,6 +26,8 @@ from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Reques
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+T = TypeVar("T")
 
 FORMAT = 1
 """Version of the tables below."""
@@ -215,7 +217,7 @@ class Ledger:
         """The requests of a round in their order; empty if it was not started."""
         t = self._tables.requests
         found = self._all(t.select().where(t.c.round == number).order_by(t.c.position))
-        return [from_plain(Request, self._parse(row.data)) for row in found]
+        return [self._record(Request, row.data) for row in found]
 
     def rounds(self) -> int:
         """How many rounds were started."""
@@ -255,7 +257,7 @@ class Ledger:
             Evaluation(
                 Candidate(
                     row.id,
-                    from_plain(Crystal, self._parse(row.crystal)),
+                    self._record(Crystal, row.crystal),
                     row.request,
                     row.generator,
                     tuple(self._parse(row.parents)),
@@ -294,7 +296,8 @@ class Ledger:
             t.select().where(t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
         )
         stored = {row.candidate: self._parse(row.data) for row in found}
-        return [_filled(row, stored.get(row.candidate.id)) for row in rows]
+        with self._sound():
+            return [_filled(row, stored.get(row.candidate.id)) for row in rows]
 
     def shards(self, number: int) -> dict[Shard, tuple[dict[str, Any], float]]:
         """The finished shards of a round with their counts and seconds."""
@@ -313,7 +316,7 @@ class Ledger:
         t = self._tables.relaxations
         kinds: dict[str, type[Relaxation] | type[Failure]] = {"failure": Failure, "relaxation": Relaxation}
         return {
-            row.candidate: from_plain(kinds[row.kind], self._parse(row.data))
+            row.candidate: self._record(kinds.get(row.kind, Failure), row.data)
             for row in self._all(t.select().where(t.c.round == number))
         }
 
@@ -398,9 +401,18 @@ class Ledger:
             return connection.execute(statement).fetchall()
 
     def _parse(self, text: str) -> Any:
-        try:
+        with self._sound():
             return json.loads(text)
-        except ValueError:
+
+    def _record(self, kind: type[T], text: str) -> T:
+        with self._sound():
+            return from_plain(kind, json.loads(text))
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise LedgerError(f"{self.where}: the ledger is damaged: a record cannot be read") from None
 
 

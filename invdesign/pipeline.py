@@ -20,6 +20,7 @@ import numpy as np
 from invdesign.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import atomic_numbers, symbol
+from invdesign.errors import ReferenceMissingError
 from invdesign.metrics import StageCount, below, target_probability
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
 from invdesign.query import Query, Target
@@ -162,6 +163,8 @@ def _judge(row: Evaluation, validators: Sequence[Validator], stop: bool) -> Eval
     for validator in validators:
         try:
             verdict = validator.check(row)
+        except ReferenceMissingError:  # without it no row can be judged
+            raise
         except Exception as error:  # one bad row must not end the run, and must not look good either
             reason = f"{validator.name}: {type(error).__name__}: {error}"
             return replace(row, verdicts=verdicts, failure=Failure("check", reason, row.candidate.id))

@@ -56,7 +56,7 @@ class Target:
             InputError: if the form, the property or a value is not valid.
         """
         for pattern, form in _FORMS:
-            match = pattern.match(text.strip())
+            match = pattern.match(str(text).strip())
             if match:
                 return cls._from_match(form, match.groups())
         raise InputError("target", text, "name>=v, name<=v, name=v, name=lo..hi, name=max, name=min")
@@ -182,13 +182,14 @@ class Query:
         search: str | None = "optuna",
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
-        parsed = tuple(t if isinstance(t, Target) else Target.parse(t) for t in targets)
+        wishes = _list("targets", targets, "bulk_modulus>=250")
+        parsed = tuple(t if isinstance(t, Target) else Target.parse(t) for t in wishes)
         values: dict[str, object] = {
             "targets": parsed,
             "elements": _symbols("elements", elements),
             "required": _symbols("required", required),
             "exclude": _symbols("exclude", exclude),
-            "chemical_system": "-".join(_symbols("chemical_system", _split(chemical_system))),
+            "chemical_system": "-".join(_symbols("chemical_system", chemical_system)),
             "space_group": _space_group(space_group),
             "max_sites": _positive("max_sites", max_sites, 40),
             "generator": str(generator),
@@ -211,6 +212,8 @@ class Query:
                 raise ConflictError(
                     f"targets on {name} contradict each other: at least {low:g} and at most {high:g}"
                 )
+            if {"max", "min"} <= {t.goal for t in mine}:
+                raise ConflictError(f"targets on {name} contradict each other: highest and lowest")
         for symbol in (*self.required, *_split(self.chemical_system)):
             if symbol in self.exclude:
                 raise ConflictError(f"element {symbol} is both wanted and excluded")
@@ -220,6 +223,8 @@ class Query:
         for symbol in self.required:
             if symbol not in allowed:
                 raise ConflictError(f"element {symbol} is required but not among the allowed elements")
+        if len(self.required) > self.max_sites:
+            raise ConflictError(f"{len(self.required)} elements are required of at most {self.max_sites} atoms")
 
     @property
     def allowed_elements(self) -> tuple[str, ...]:
@@ -296,13 +301,23 @@ def _split(text: str) -> list[str]:
 def _symbols(field_name: str, symbols: Sequence[str] | str) -> tuple[str, ...]:
     if isinstance(symbols, str):
         symbols = _split(symbols)
-    unique = dict.fromkeys(str(s).strip() for s in symbols)
+    unique = dict.fromkeys(str(s).strip() for s in _list(field_name, symbols, "Ti"))
     for symbol in unique:
         try:
             atomic_number(symbol)
         except InputError:
-            raise InputError(f"element in {field_name}", symbol, "a chemical symbol such as Ti, W or N") from None
+            hint = " (YAML reads No as false: write 'No')" if symbol == "False" else ""
+            allowed = f"a chemical symbol such as Ti, W or N{hint}"
+            raise InputError(f"element in {field_name}", symbol, allowed) from None
     return tuple(unique)
+
+
+def _list(field_name: str, value: object, example: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return tuple(value)
+    raise InputError(field_name, value, f'a list such as ["{example}"]')
 
 
 def _space_group(value: int | str | None) -> int | str | None:
@@ -322,10 +337,11 @@ def _positive(name: str, value: object, most: int) -> int:
     return value
 
 
-def _hull_limit(value: float) -> float:
-    if not 0.0 <= float(value) <= 5.0:
+def _hull_limit(value: object) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0.0 <= value <= 5.0:  # type: ignore[operator]
         raise InputError("max_energy_above_hull", value, "0 to 5 eV/atom")
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _search(value: str | None) -> str:

@@ -55,13 +55,13 @@ def write_report(folder: Path) -> Path:
     try:
         table = pd.read_csv(folder / "candidates.csv", keep_default_na=False, na_values=[""])
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "run folder", str(folder), f"a folder with candidates.csv and run.json ({error})"
-        ) from None
+        page = render(table, run)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        allowed = f"a folder with the candidates.csv and run.json of a run ({error})"
+        raise InputError("run folder", str(folder), allowed) from None
     path = folder / "report.html"
     try:
-        path.write_text(render(table, run), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
     return path

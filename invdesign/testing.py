@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from invdesign.build import VERBS
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import InputError
 from invdesign.protocols import Generator, Surrogate, Validator
@@ -101,8 +102,6 @@ CONTRACTS: dict[str, Callable[[Any], list[Outcome]]] = {
 }
 """Family to contract."""
 
-_VERBS = {"generator": "propose", "validator": "check", "surrogate": "predict"}
-
 
 def contract(family: str) -> Callable[[Any], list[Outcome]]:
     """The contract of a family.
@@ -121,7 +120,7 @@ def family_of(part: object) -> str:
     Raises:
         InputError: if it has none of them.
     """
-    for family, verb in _VERBS.items():
+    for family, verb in VERBS.items():
         if callable(getattr(part, verb, None)):
             return family
     raise InputError("part", type(part).__name__, "a class with propose, check or predict")

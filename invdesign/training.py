@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from invdesign.config import settings_of
 from invdesign.errors import InputError
 from invdesign.progress import Progress, quiet
 
@@ -21,7 +21,7 @@ def train_vae(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
         progress: is told how far it has come.
 
     Raises:
-        InputError: if a setting is unknown.
+        InputError: if a setting is unknown or not valid.
         TrainingError: if there is too little to train on.
     """
     from invdesign.generators.train import config_from, train_from_file
@@ -40,7 +40,7 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
         progress: is told how far it has come.
 
     Raises:
-        InputError: if a setting is unknown.
+        InputError: if a setting is unknown or not valid.
         TrainingError: if there is too little to train on.
     """
     from invdesign.generators.train_gan import configs_from, train_from_file
@@ -61,7 +61,7 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
         progress: is told how far it has come.
 
     Raises:
-        InputError: if a setting is unknown or a column is missing.
+        InputError: if a setting is unknown or not valid, or the data cannot be read.
         TrainingError: if no property has enough labels.
     """
     import numpy as np
@@ -71,10 +71,10 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
     from invdesign.surrogates.train import Settings, fit, training_data
 
     values = dict(settings)
-    copies = int(values.pop("copies", 1))
-    allowed = [f.name for f in fields(Settings)]
-    for name in sorted(set(values) - set(allowed)):
-        raise InputError("training setting", name, [*allowed, "copies"])
+    copies = values.pop("copies", 1)
+    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 0:
+        raise InputError("training setting copies", copies, "a whole number from 0")
+    chosen = settings_of(Settings, values, also=["copies"])
     progress("read", 0, None)
     labelled = read_labelled(data)
     genes = [labelled.genes, *(perturb(labelled.genes, np.random.default_rng(k)) for k in range(1, copies + 1))]
@@ -86,7 +86,7 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
     model = fit(
         "gate",
         training_data(labelled, graphs),
-        Settings(**values),
+        chosen,
         progress=lambda line: progress(line, next(lines), None),
     )
     save_model(model, out)

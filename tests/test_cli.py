@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from fake_parts import fake_parts
 from invdesign import build, export
 from invdesign.cli import run
 from invdesign.crystal import Crystal
+from invdesign.errors import ReferenceMissingError
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import decode
 from invdesign.testing import good_crystals
@@ -53,11 +56,34 @@ def failing(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> st
         (["design", "--generator", "magic"], ["'magic'", "vae"]),
         (["design", "--component", "spoon"], ["'spoon'", "cutting_tool"]),
         (["design", "--search", "luck"], ["'luck'", "optuna, none"]),
+        (["design", "--target", "density=max", "--target", "density=min"], ["density", "contradict"]),
+        (["design", "--required", "Ti,B,N", "--max-sites", "2"], ["3 elements", "2 atoms"]),
+        (["design", "--component", "cutting_tool", "--required", "Be"], ["Be", "excluded"]),
         (["design", "-n", "none"], ["'none'", "integer"]),
+        (["design", "--workers", "0"], ["--workers", "x>=1"]),
         (["design", "missing.yaml"], ["missing.yaml", "No such file"]),
         (["resume", "nowhere"], ["nowhere", "no run"]),
         (["generate", "magic", "--out", "x"], ["'magic'", "vae"]),
+        (["generate", ":", "--out", "x"], ["':'", "module:Class"]),
+        (["generate", "os.path:join", "--out", "x"], ["'os.path:join'", "without arguments"]),
+        (["generate", "json:JSONDecoder", "--out", "x"], ["'json:JSONDecoder'", "propose"]),
+        (["generate", "random", "--temperature", "0", "--out", "x"], ["temperature", "0.0", "0.01 to 100"]),
+        (["generate", "random", "--guidance", "nan", "--out", "x"], ["guidance", "nan", "finite"]),
+        (["generate", "random", "--elements", "Og", "--out", "x"], ["'Og'", "known crystals"]),
         (["predict", "nowhere.cif", "--out", "x.csv"], ["nowhere.cif", "exists"]),
+        (["validate", ".", "--out", "x.csv"], ["'.'", "none in it"]),
+        (["elastic", "nowhere", "--out", "x.csv"], ["nowhere", "exists"]),
+        (["relax", "nowhere", "--out", "x"], ["nowhere", "exists"]),
+        (["rank", "nowhere", "--target", "stiffness>=3", "--out", "x"], ["'stiffness'", "bulk_modulus"]),
+        (["rank", "nowhere", "--component", "spoon", "--out", "x"], ["'spoon'", "cutting_tool"]),
+        (["train", "vae", "--data", "nowhere", "--out", "x"], ["nowhere", "exists"]),
+        (["train", "surrogate", "--data", "nowhere", "--out", "x"], ["nowhere", "parquet"]),
+        (["train", "vae", "--data", "nowhere", "--config", "none.yaml"], ["none.yaml", "No such file"]),
+        (["benchmark", "generation", "--generators", "magic", "--out", "x.json"], ["'magic'", "vae"]),
+        (
+            ["benchmark", "generation", "--generators", "", "--out", "x.json"],
+            ["generator: ''", "vae"],
+        ),
         (["report", "nowhere"], ["nowhere", "candidates.csv"]),
         (["check", "nothing"], ["'nothing'", "module:Class"]),
         (["check", "os.path:Nothing"], ["os.path:Nothing"]),
@@ -83,6 +109,17 @@ def test_wrong_input_is_one_line_that_says_what_is_allowed(
         ("targets: ['bulk_modulus>=1'\n", ["valid YAML"]),
         ("- a\n- b\n", ["a mapping"]),
         ("wishes: [diamond]\n", ["'wishes'", "targets"]),
+        ("targets: bulk_modulus>=3\n", ["targets", "a list"]),
+        ("targets: [3]\n", ["target: 3", "name>=v"]),
+        ("elements: 3\n", ["elements", "a list"]),
+        ("exclude: [Co, No]\n", ["exclude", "write 'No'"]),
+        ("chemical_system: 3\n", ["chemical_system", "a list"]),
+        ("n: many\n", ["'many'", "whole number"]),
+        ("seed: -1\n", ["seed", "-1", "from 0"]),
+        ("seed: 1.5\n", ["seed", "1.5", "from 0"]),
+        ("workers: 0\n", ["workers", "from 1"]),
+        ("max_energy_above_hull: low\n", ["'low'", "0 to 5"]),
+        ("component: spoon.yaml\n", ["spoon.yaml", "existing file"]),
     ],
 )
 def test_a_wrong_query_file_is_one_line(
@@ -92,6 +129,38 @@ def test_a_wrong_query_file_is_one_line(
     path.write_text(text)
     line = failing(capsys, "design", str(path), "--out", str(tmp_path / "run"))
     assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "words"),
+    [
+        ("vae", "epochs: many\n", ["epochs", "'many'", "from 1"]),
+        ("vae", "batch: 0\n", ["batch", "0", "from 1"]),
+        ("vae", "rate: fast\n", ["rate", "'fast'", "a number"]),
+        ("vae", "network: 3\n", ["settings", "3", "a mapping"]),
+        ("vae", "network: {depth: 3}\n", ["'depth'", "encoder_layers"]),
+        ("gan", "pretraining: 3\n", ["settings", "3", "a mapping"]),
+        ("gan", "critic: 3\n", ["critic", "3", "a text"]),
+        ("gan", "steps: true\n", ["steps", "True", "from 1"]),
+        ("surrogate", "copies: many\n", ["copies", "'many'", "from 0"]),
+        ("surrogate", "members: -1\n", ["members", "-1", "from 1"]),
+        ("surrogate", "weights: 3\n", ["weights", "3", "a mapping"]),
+    ],
+)
+def test_a_wrong_training_setting_is_one_line(
+    model: str, text: str, words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(text)
+    args = ["--data", str(tmp_path), "--config", str(config), "--out", str(tmp_path / "x.safetensors")]
+    line = failing(capsys, "train", model, *args)
+    assert all(word in line for word in words), line
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
+    from invdesign.generators.train import config_from
+
+    assert config_from({"rate": "2e-3", "kl_warmup": 0, "schedule_epochs": None}).rate == 0.002
 
 
 def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
@@ -123,10 +192,44 @@ def test_an_output_folder_that_cannot_be_used_is_refused_before_any_work(
     assert [p.name for p in full.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write into a read-only folder")
-def test_a_read_only_folder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "cannot be written: Permission denied" in failing(capsys, "design", "--out", str(tmp_path / "run"))
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["design", "--out"],
+        ["generate", "random", "--out"],
+        ["relax", "CIF", "--out"],
+        ["rank", "CIF", "--out"],
+        ["predict", "CIF", "--out"],
+        ["validate", "CIF", "--out"],
+        ["elastic", "CIF", "--out"],
+        ["train", "vae", "--data", "CIF", "--out"],
+        ["benchmark", "generation", "--out"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cif = tmp_path / "a.cif"
+    cif.write_text(export.plain_cif(good_crystals()[0])[0])
+    args = [str(cif) if arg == "CIF" else arg for arg in args]
+    beneath_a_file = str(cif / "results" / "x.json")
+    assert "cannot be written: Not a directory" in failing(capsys, *args, beneath_a_file)
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # the superuser may write anywhere
+    assert "cannot be written: Permission denied" in failing(capsys, *args, str(tmp_path / "out" / "x.json"))
+
+
+def test_a_read_only_folder_is_refused_by_the_system(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = Path("/proc") if os.geteuid() == 0 else tmp_path  # there not even the superuser may make a folder
+    if where == tmp_path:
+        tmp_path.chmod(0o500)
+    elif not where.exists():
+        pytest.skip("no folder here that refuses the superuser")
+    assert "cannot be written" in failing(capsys, "design", "--out", str(where / "run"))
 
 
 def test_design_makes_a_run_folder(fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -202,6 +305,50 @@ def test_a_truncated_ledger_is_one_line_and_is_left_alone(
     assert ledger.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE candidates SET crystal = '{}'",
+        "UPDATE results SET data = '[1]'",
+        "UPDATE requests SET data = '{\"id\": 1}'",
+        "UPDATE relaxations SET kind = 'other'",
+        "UPDATE run SET value = '{}' WHERE key = 'settings'",
+        "UPDATE run SET value = 'many' WHERE key = 'seed'",
+    ],
+)
+def test_a_damaged_record_is_one_line(
+    damage: str, fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["design", "-n", "3", "--relaxations", "8", "--out", str(folder)]) == 0
+    capsys.readouterr()
+    with sqlite3.connect(folder / export.LEDGER) as connection:
+        connection.execute(damage)
+    connection.close()
+    line = failing(capsys, "resume", str(folder))
+    assert str(folder / export.LEDGER) in line
+    assert "damaged" in line
+
+
+def test_a_run_without_any_candidate_is_no_error(
+    fakes: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["design", "--elements", "Tl", "-n", "2", "--relaxations", "4", "--out", str(folder)]) == 0
+    assert "0 of 2 wanted" in capsys.readouterr().out  # the fake generator has no thallium
+    assert len(pd.read_csv(folder / "candidates.csv")) == 0
+    assert "0 of 2" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["[1]", "{oops", '{"query": {"component": 3}}', '{"query": 3}'])
+def test_a_broken_run_record_is_one_line(text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "candidates.csv").write_text("rank,formula\n1,MgO\n")
+    (tmp_path / "run.json").write_text(text)
+    line = failing(capsys, "report", str(tmp_path))
+    assert str(tmp_path) in line
+    assert "run.json of a run" in line
+
+
 class Cubes:
     """A generator for the tests: rock salts, and every fifth item fails."""
 
@@ -241,6 +388,42 @@ def test_one_corrupt_file_among_good_ones_is_a_row(capsys: pytest.CaptureFixture
     assert len(table) == len(names)
     assert list(table["failure"].notna()) == [k == 2 for k in range(len(names))]
     assert table["failure"][2].startswith("read: ")
+
+
+@pytest.mark.parametrize("command", ["predict", "validate", "elastic", "relax", "rank"])
+def test_where_nothing_can_be_read_it_says_so(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.cif"
+    broken.write_text("data_broken\n_cell_length_a oops\n")
+    line = failing(capsys, command, str(broken), "--out", str(tmp_path / "out"))
+    assert "none of 1 items" in line
+    assert str(broken) in line
+
+
+def test_generate_that_makes_nothing_says_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Unlucky:
+        def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Failure]:
+            yield from [Failure("generate", "no such crystal")] * n
+
+    monkeypatch.setattr(build, "generator", lambda name: Unlucky())
+    assert run(["generate", "vae", "-n", "3", "--out", str(tmp_path / "out")]) == 0
+    assert "0 crystals, 3 failed (generate: no such crystal)" in capsys.readouterr().out
+
+
+def test_missing_tables_end_a_command_and_are_no_failure_of_a_crystal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise ReferenceMissingError("the table of known crystals cannot be read: damaged")
+
+    export.write_cifs(good_crystals(), tmp_path)
+    monkeypatch.setattr("invdesign.reference.load_known", broken)
+    line = failing(capsys, "validate", str(tmp_path / "cif"), "--out", str(tmp_path / "v.csv"))
+    assert "known crystals cannot be read" in line
+    assert not (tmp_path / "v.csv").exists()
 
 
 def test_check_reports_each_promise(capsys: pytest.CaptureFixture[str]) -> None:

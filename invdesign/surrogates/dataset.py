@@ -123,12 +123,18 @@ def read_labelled(path: Path, genes: Sequence[Gene | None] | None = None) -> Lab
         genes: the genes of all rows, if they are known already.
 
     Raises:
-        InputError: if a needed column is missing.
+        InputError: if the file cannot be read or a needed column is missing.
         TrainingError: if no row is left.
     """
     import pandas as pd
 
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            "data", str(path), f"a parquet file with columns of crystals and labels ({reason})"
+        ) from None
     missing = {"lattice_parameters", "atomic_numbers", "frac_coords"} - set(frame.columns)
     if missing:
         raise InputError("columns of the data", sorted(frame.columns), f"also {', '.join(sorted(missing))}")
