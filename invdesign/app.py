@@ -608,11 +608,10 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
     rows = _ranked_rows(selection, targets, files)
     listed = {int(row.candidate.id) for row in selection.rows}
+    why = {int(name): objection for name, objection in selection.objections.items()}
     for index in sorted(set(range(len(crystals))) - listed):
-        why = rank_known([crystals[index]], [estimates[index]], query).rejected or ["ranked lower"]
-        rows.append(
-            _predicted_row(crystals[index], estimates[index]) | {"failure": f"not listed: {next(iter(why))}"}
-        )
+        reason = estimates[index].failure or f"not listed: {why.get(index, 'ranked lower')}"
+        rows.append(_predicted_row(crystals[index], estimates[index]) | {"failure": reason})
     table = export.frame(rows + [_failed_row(item) for item in items if isinstance(item, Failure)])
     record = {
         "query": query.to_dict(),

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from invdesign import build, export
 from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.errors import ReferenceMissingError
-from invdesign.records import Conditions, Failure
+from invdesign.records import Conditions, Estimate, Failure, Value
 from invdesign.represent.genes import decode
 from invdesign.testing import good_crystals
 
@@ -424,6 +424,37 @@ def test_missing_tables_end_a_command_and_are_no_failure_of_a_crystal(
     line = failing(capsys, "validate", str(tmp_path / "cif"), "--out", str(tmp_path / "v.csv"))
     assert "known crystals cannot be read" in line
     assert not (tmp_path / "v.csv").exists()
+
+
+def test_rank_says_of_every_crystal_why_it_is_not_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Known:
+        """Stiffer the denser; copper cannot be read."""
+
+        def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
+            return [self._one(c) for c in crystals]
+
+        def _one(self, crystal: Crystal) -> Estimate:
+            if set(crystal.numbers.tolist()) == {29}:
+                return Estimate({}, failure="no neighbours")
+            k = 10.0 * crystal.n_sites
+            return Estimate({"bulk_modulus": Value(k, 1.0), "shear_modulus": Value(0.6 * k, 1.0)})
+
+    monkeypatch.setattr(build, "surrogate", lambda name: Known())
+    export.write_cifs(good_crystals(), tmp_path)
+    args = ["--exclude", "Ti", "--target", "bulk_modulus=max", "-n", "2"]
+    assert run(["rank", str(tmp_path / "cif"), *args, "--out", str(tmp_path / "ranked")]) == 0
+    assert "2 ranked, 4 not listed" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "ranked" / "candidates.csv").fillna({"failure": ""})
+    assert dict(zip(table["formula"], table["failure"], strict=True)) == {
+        "SiO2": "",
+        "MgO": "",
+        "CsCl": "not listed: ranked lower",
+        "TiB2": "not listed: element not allowed",
+        "SrTiO3": "not listed: element not allowed",
+        "Cu": "no neighbours",
+    }
 
 
 def test_check_reports_each_promise(capsys: pytest.CaptureFixture[str]) -> None:
