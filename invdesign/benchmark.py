@@ -22,22 +22,22 @@ import numpy as np
 
 from invdesign import build, export
 from invdesign import generation_metrics as metrics
+from invdesign.benchmark_charts import generation_page
 from invdesign.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.data.split import by_chemical_system
 from invdesign.errors import InputError, OutputError
-from invdesign.generation_metrics import Judged, Rate, Template, rate
+from invdesign.generation_metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate, Template, rate
 from invdesign.known import KnownCrystal
 from invdesign.pipeline import EachRelaxer
 from invdesign.plain import from_plain, to_plain
 from invdesign.progress import Progress, quiet
 from invdesign.protocols import Generator, KnowsPhases, Reference, Validator
+from invdesign.query import CRYSTAL_SYSTEMS
 from invdesign.records import Candidate, Conditions, Evaluation, Failure, Relaxation, Status
 from invdesign.represent.genes import canonical_skeleton, decode, primitive_sites
 from invdesign.symmetry import space_group
 
-KNOWN = "known"
-"""Real crystals, measured as if a generator had made them."""
 REFERENCE_SIZE = 2000
 """Known crystals that distributions are compared with."""
 SYMPREC = 0.1
@@ -221,11 +221,11 @@ class Journal:
 def generation(
     plan: Plan, out: Path, workers: int | None = None, progress: Progress = quiet, bench: Bench | None = None
 ) -> dict[str, Any]:
-    """Measure generators and write the record as JSON, as a table in Markdown, and the journal beside them.
+    """Measure generators and write the record as JSON, a table in Markdown, charts, and the journal beside them.
 
     Args:
         plan: what is measured.
-        out: `FILE.json`; the table becomes `FILE.md`, the journal `FILE.jsonl`.
+        out: `FILE.json`; the table becomes `FILE.md`, the charts `FILE.html`, the journal `FILE.jsonl`.
         workers: processes for relaxations (None: one per core).
         progress: is told how far each stage has come.
         bench: the parts (None: the shipped ones).
@@ -251,6 +251,7 @@ def generation(
     record = summarise(plan, bench, real, journal)
     export.write_json(record, out)
     write_text(markdown(record), out.with_suffix(".md"))
+    write_text(generation_page(record), out.with_suffix(".html"))
     return record
 
 
@@ -470,15 +471,17 @@ class Background:
         groups: known crystals of the plan's size and stability by space group.
         templates: templates of known crystals, of those that a sample could share.
         skeletons: canonical skeletons of known crystals of the samples' formulas.
-        systems: chemical system by id, of the known crystals that samples turned out to be.
+        split: `train`, `valid` or `test` by id, of the known crystals of the plan's size and stability.
         crystals: known crystals drawn at random.
+        fingerprints: of these.
     """
 
     groups: Mapping[int, int]
     templates: frozenset[Template]
     skeletons: frozenset[Any]
-    systems: Mapping[str, str]
+    split: Mapping[str, str]
     crystals: Sequence[Crystal]
+    fingerprints: Fingerprints
 
     @classmethod
     def of(
@@ -486,7 +489,6 @@ class Background:
         known: Sequence[KnownCrystal],
         plan: Plan,
         samples: Iterable[Crystal],
-        ids: set[str],
         real: Sequence[Crystal],
     ) -> Background:
         """One pass over all known crystals."""
@@ -494,31 +496,25 @@ class Background:
         formulas = {reduced_formula(c.numbers) for c in samples}
         shapes = {(c.gene.space_group, len(c.gene.wyckoffs)) for c in samples if c.gene}
         groups: Counter[int] = Counter()
-        templates, skeletons, systems = set(), set(), {}
+        templates, skeletons, systems = set(), set(), dict[str, str]()
         for row in known:
             gene = row.gene
             if (gene.space_group, len(gene.wyckoffs)) in shapes:
                 templates.add(metrics.template(gene))
                 if row.formula in formulas:
                     skeletons.add(canonical_skeleton(gene))
-            if row.id in ids:
-                systems[row.id] = chemical_system(gene.numbers)
             if _is_reference(row, plan):
                 groups[gene.space_group] += 1
-        return cls(groups, frozenset(templates), frozenset(skeletons), systems, real)
+                systems[row.id] = chemical_system(gene.numbers)
+        split = dict(zip(systems, by_chemical_system(systems.values()).tolist(), strict=True))
+        return cls(groups, frozenset(templates), frozenset(skeletons), split, real, fingerprints(real))
 
 
 def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journal) -> dict[str, Any]:
     """All figures from what the journal holds."""
     names = list(dict.fromkeys((*plan.generators, KNOWN)))
     samples = [c for name in names if name != KNOWN for _, c in recorded(name, plan.n, journal)]
-    ids = {
-        row.known
-        for name in plan.generators
-        for i in range(plan.n)
-        if (row := journal.get(Check, name, i)) and row.known
-    }
-    background = Background.of(bench.known, plan, samples, ids, real)
+    background = Background.of(bench.known, plan, samples, real)
     return {
         "benchmark": "generation",
         "plan": to_plain(plan),
@@ -527,6 +523,7 @@ def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journa
             f"{sum(background.groups.values())} known crystals of at most {plan.max_energy_above_hull:g} eV/atom "
             f"above the hull and {plan.max_sites} sites; distributions against {len(real)} of them"
         ),
+        "coverage_cutoffs": to_plain(Cutoffs()),
         "generators": {name: _figures(name, plan, bench, background, journal) for name in names},
     }
 
@@ -541,7 +538,8 @@ def _figures(name: str, plan: Plan, bench: Bench, background: Background, journa
         "made": len(made),
         "validity": _validity(list(checks.values()), asked),
         "symmetry": _symmetry(made, checks, background),
-        "distribution": _distribution(list(made.values()), background.crystals),
+        "distribution": _distribution(list(made.values()), background.crystals)
+        | _coverage(name, list(made.values()), asked, background),
     }
     if name != KNOWN:
         figures["novelty"] = _novelty(made, checks, asked, bench, background)
@@ -578,17 +576,64 @@ def _symmetry(made: Mapping[int, Crystal], checks: Mapping[int, Check], backgrou
         "space_group_total_variation": metrics.total_variation(Counter(groups), background.groups),
         "wyformer_space_group_chi2": metrics.wyformer_space_group_chi2(groups, background.groups),
         "groups_that_occur": len(set(groups)),
+        "crystal_systems": {
+            system: rate((group in members for group in groups), len(found)).to_dict()
+            for system, members in CRYSTAL_SYSTEMS.items()
+        },
     }
 
 
-def _distribution(crystals: Sequence[Crystal], real: Sequence[Crystal]) -> dict[str, float]:
+def _distribution(crystals: Sequence[Crystal], real: Sequence[Crystal]) -> dict[str, Any]:
     return {
         "elements_total_variation": metrics.total_variation(
             metrics.element_shares(crystals), metrics.element_shares(real)
         ),
         "elements_that_occur": len({z for c in crystals for z in c.numbers.tolist()}),
-        **{key: metrics.wasserstein(of(crystals), of(real)) for key, of in _FEATURES.items()},
+        **{f"{key}_wasserstein": metrics.wasserstein(of(crystals), of(real)) for key, of in _FEATURES.items()},
+        "quantiles": {key: quantiles(of(crystals)) for key, of in _FEATURES.items()},
     }
+
+
+def quantiles(values: Sequence[float]) -> list[float]:
+    """The least value, 49 between that part the values in fiftieths, and the largest; nothing of nothing."""
+    return [float(q) for q in np.quantile(values, np.linspace(0.0, 1.0, 51))] if values else []
+
+
+def fingerprints(crystals: Sequence[Crystal]) -> Fingerprints:
+    """What coverage is judged by, of the crystals that the gate surrogate can read.
+
+    Composition: mean, spread, least and most over the atoms of each column of the table of elements. Structure:
+    the same of five numbers around each atom that know of chemistry only the sizes of atoms: nearest-neighbour and
+    bond lengths over covalent radii, smooth coordination number, share of like neighbours, steepness of shells.
+    """
+    from invdesign.element_features import element_features
+    from invdesign.surrogates.features import feature_names
+    from invdesign.surrogates.gate import read_graphs
+
+    graphs, _ = read_graphs(crystals)
+    names = feature_names()
+    table = np.zeros((0, len(names))) if graphs is None else graphs.features.astype(np.float64)
+    kinds = ("mean", "spread", "least", "most")
+    columns = [
+        [names.index(f"{kind}_{column}") for kind in kinds for column in chosen]
+        for chosen in (element_features().columns, _SURROUNDINGS)
+    ]
+    return Fingerprints(table[:, columns[0]], table[:, columns[1]])
+
+
+_SURROUNDINGS = ("nearest_ratio", "bond_ratio", "coordination", "like_neighbours", "steepness")
+
+
+def _coverage(
+    name: str, crystals: Sequence[Crystal], asked: int, background: Background
+) -> dict[str, dict[str, float]]:
+    """How much of the known crystals the samples come near, and how many samples are near a known crystal."""
+    reference = background.fingerprints
+    if name == KNOWN:  # they are the first of the reference: compare them with the others
+        reference = fingerprints(background.crystals[len(crystals) :])
+    recall, precision = metrics.covered(fingerprints(crystals), reference)
+    rates = {"coverage_recall": rate(recall), "coverage_precision": rate(precision, asked)}
+    return {key: value.to_dict() for key, value in rates.items()}
 
 
 def _densities(crystals: Sequence[Crystal]) -> list[float]:
@@ -598,10 +643,10 @@ def _densities(crystals: Sequence[Crystal]) -> list[float]:
 
 
 _FEATURES: dict[str, Callable[[Sequence[Crystal]], list[float]]] = {
-    "density_wasserstein": _densities,
-    "n_elements_wasserstein": lambda crystals: [float(len(set(c.numbers.tolist()))) for c in crystals],
-    "n_sites_wasserstein": lambda crystals: [float(c.n_sites) for c in crystals],
-    "n_orbits_wasserstein": lambda crystals: [float(len(c.gene.wyckoffs)) for c in crystals if c.gene],
+    "density": _densities,
+    "n_elements": lambda crystals: [float(len(set(c.numbers.tolist()))) for c in crystals],
+    "n_sites": lambda crystals: [float(c.n_sites) for c in crystals],
+    "n_orbits": lambda crystals: [float(len(c.gene.wyckoffs)) for c in crystals if c.gene],
 }
 """Numbers whose distributions are compared: density in g/cm³, elements, sites of the primitive cell, orbits."""
 
@@ -617,18 +662,25 @@ def _novelty(
         "gene": rate((canonical_skeleton(g) not in background.skeletons for g in genes), asked),
         "template": rate((metrics.template(g) not in background.templates for g in genes), asked),
         "structure": rate((not row.known for row in compared), asked),
+        **_rediscovered(found, background.split),
     }
     return {key: value.to_dict() for key, value in rates.items()} | {
         "not_comparable": len(checks) - len(compared),
         "known_crystals_found": len(found),
-        "held_out_known_crystals_found": _held_out(found, background.systems),
     }
 
 
-def _held_out(ids: set[str], systems: Mapping[str, str]) -> int:
-    """How many of the known crystals are of chemical systems that no model of the project was trained on."""
-    split = by_chemical_system([systems[i] for i in sorted(ids)])
-    return int((split == "test").sum())
+def _rediscovered(found: set[str], split: Mapping[str, str]) -> dict[str, Rate]:
+    """Of the known crystals of the plan's size and stability, how many distinct ones are among the samples.
+
+    Held out are those of chemical systems that no model of the project was trained on.
+    """
+    sizes = Counter(split.values())
+    seen = Counter(split[i] for i in found if i in split)
+    return {
+        "held_out_rediscovered": Rate(seen["test"], sizes["test"]),
+        "training_rediscovered": Rate(seen["train"], sizes["train"]),
+    }
 
 
 def _unique(crystals: Sequence[Crystal], bench: Bench) -> list[bool]:
@@ -653,6 +705,7 @@ def _relaxed_figures(
     sun, metasun = metrics.lemat_sun(judged)
     rates = {
         "succeeded": Rate(len(done), asked),
+        "placed": Rate(len(energies), asked),
         "converged": rate((row.converged for row in done.values()), asked),
         "space_group_kept": rate(kept, asked),
         "stable_at_0.1": metrics.stable(judged, 0.1),
@@ -664,12 +717,14 @@ def _relaxed_figures(
         "wyformer_ssun_at_0.08": metrics.wyformer_ssun(judged),
         "lemat_sun": sun,
         "lemat_metasun": metasun,
+        "known": rate((bool(row.known) for row in done.values()), asked),
     }
     return (
         {"asked": asked}
         | {key: value.to_dict() for key, value in rates.items()}
         | {
             "median_energy_above_hull": median(energies),
+            "energy_above_hull_quantiles": quantiles(energies),
             "mean_rms_displacement": _mean(row.rms_displacement for row in done.values()),
             "median_rms_displacement": median([row.rms_displacement for row in done.values()]),
             "mean_volume_change": _mean(row.volume_change for row in done.values()),
@@ -719,6 +774,10 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("novelty", "gene", "new gene"),
     ("novelty", "template", "new template"),
     ("novelty", "structure", "new structure"),
+    ("novelty", "held_out_rediscovered", "held-out known crystals rediscovered"),
+    ("novelty", "training_rediscovered", "training crystals rediscovered"),
+    ("distribution", "coverage_recall", "coverage of known crystals, recall"),
+    ("distribution", "coverage_precision", "coverage, precision"),
     ("distribution", "elements_total_variation", "elements, total variation"),
     ("distribution", "density_wasserstein", "density, Wasserstein (g/cm³)"),
     ("distribution", "n_elements_wasserstein", "number of elements, Wasserstein"),

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from invdesign import benchmark, build, export
-from invdesign.benchmark import KNOWN, REFERENCE_SIZE, SYMPREC, Journal, Plan, Sampling, recorded
+from invdesign.benchmark import REFERENCE_SIZE, SYMPREC, Journal, Plan, Sampling, recorded
+from invdesign.benchmark_charts import targets_page
 from invdesign.campaign import SIZES
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
-from invdesign.generation_metrics import Rate, rate
+from invdesign.generation_metrics import KNOWN, Rate, rate
 from invdesign.known import KnownCrystal
 from invdesign.metrics import Funnel, StageCount, accepted, meets_targets
 from invdesign.pipeline import (
@@ -224,11 +225,11 @@ def targets(
     progress: Progress = quiet,
     bench: TargetBench | None = None,
 ) -> dict[str, Any]:
-    """Measure generators on targets and write the record as JSON, tables in Markdown, and the journal beside it.
+    """Measure generators on targets and write the record as JSON, tables in Markdown, charts, and the journal.
 
     Args:
         plan: what is measured.
-        out: `FILE.json`; the table becomes `FILE.md`, the journal `FILE.jsonl`.
+        out: `FILE.json`; the tables become `FILE.md`, the charts `FILE.html`, the journal `FILE.jsonl`.
         workers: processes for relaxations (None: one per core).
         progress: is told how far it has come.
         bench: the parts (None: the shipped ones).
@@ -254,6 +255,7 @@ def targets(
     record = summarise(plan, bench, journal)
     export.write_json(record, out)
     benchmark.write_text(markdown(record), out.with_suffix(".md"))
+    benchmark.write_text(targets_page(record), out.with_suffix(".html"))
     return record
 
 

@@ -273,7 +273,9 @@ def benchmark() -> None:
 @click.option("-n", "n", type=click.IntRange(1), help="Samples of each [100].")
 @click.option("--relax", type=click.IntRange(0), metavar="N", help="Relax the first N of each [all].")
 @click.option("--quick", is_flag=True, help="Relax a dozen of each: minutes.")
-@click.option("--out", required=True, metavar="FILE.json", help="Record; FILE.md and FILE.jsonl stand beside it.")
+@click.option(
+    "--out", required=True, metavar="FILE.json", help="Record; FILE.md, .html and .jsonl stand beside it."
+)
 @SEED
 @WORKERS
 def benchmark_generation(out: str, **flags: Any) -> None:
@@ -297,7 +299,9 @@ def benchmark_generation(out: str, **flags: Any) -> None:
 @click.option("-n", "n", type=click.IntRange(1), help="Samples for each target and generator [600].")
 @click.option("--relax", type=click.IntRange(0), metavar="N", help="Relaxations that the screen may spend [n/30].")
 @click.option("--quick", is_flag=True, help="Six targets, 240 samples each: about ten minutes on two cores.")
-@click.option("--out", required=True, metavar="FILE.json", help="Record; FILE.md and FILE.jsonl stand beside it.")
+@click.option(
+    "--out", required=True, metavar="FILE.json", help="Record; FILE.md, .html and .jsonl stand beside it."
+)
 @SEED
 @WORKERS
 def benchmark_targets(out: str, **flags: Any) -> None:

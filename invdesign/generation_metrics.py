@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdesign.composition import integer_composition
 from invdesign.crystal import Crystal, FloatArray, Gene
@@ -24,6 +25,13 @@ from invdesign.elements import symbol
 from invdesign.represent.wyckoff import wyckoff_table
 
 _Z95 = 1.959963984540054
+_ROWS = 1000
+"""Samples compared with all reference crystals at a time."""
+
+BoolArray = NDArray[np.bool_]
+
+KNOWN = "known"
+"""Real crystals, measured as if a generator had made them."""
 
 Template = tuple[int, tuple[tuple[int, ...], ...]]
 """A space group, and for each element the positions that it occupies."""
@@ -108,6 +116,62 @@ def element_shares(crystals: Iterable[Crystal]) -> Counter[int]:
         for number, count in zip(found.tolist(), counts.tolist(), strict=True):
             shares[number] += count / crystal.n_sites
     return shares
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """Where `n` crystals lie in two spaces of features.
+
+    Attributes:
+        composition: (n, p), of what they are made.
+        structure: (n, q), of how their atoms are arranged.
+    """
+
+    composition: FloatArray
+    structure: FloatArray
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """How far apart two crystals may lie to cover each other, in standard deviations of the reference crystals."""
+
+    composition: float = 0.6
+    structure: float = 0.7
+
+
+def covered(
+    samples: Fingerprints, reference: Fingerprints, cutoffs: Cutoffs = Cutoffs()
+) -> tuple[BoolArray, BoolArray]:
+    """Recall and precision: which reference crystals have a sample near them, and which samples such a crystal.
+
+    The idea of CDVAE's COV-R and COV-P but not their numbers, which need CrystalNN and Magpie fingerprints of
+    matminer. Near means within the cutoff in both spaces at once. A distance is the root mean square over the
+    features, each in units of its standard deviation among the reference crystals; a feature that never varies
+    there counts in its own unit.
+
+    Returns:
+        (n_reference,) and (n_samples,) flags.
+    """
+    recall = np.zeros(len(reference.composition), dtype=bool)
+    precision = np.zeros(len(samples.composition), dtype=bool)
+    for start in range(0, len(precision), _ROWS):
+        some = slice(start, start + _ROWS)
+        near = _near(samples.composition[some], reference.composition, cutoffs.composition)
+        near &= _near(samples.structure[some], reference.structure, cutoffs.structure)
+        recall |= near.any(axis=0)
+        precision[some] = near.any(axis=1)
+    return recall, precision
+
+
+def _near(samples: FloatArray, reference: FloatArray, cutoff: float) -> BoolArray:
+    """(n_samples, n_reference) whether two rows are within the cutoff."""
+    from scipy.spatial.distance import cdist
+
+    if not (len(samples) and len(reference)):
+        return np.zeros((len(samples), len(reference)), dtype=bool)
+    spread = reference.std(axis=0)
+    unit = np.where(spread > 0, spread, 1.0) * math.sqrt(reference.shape[1])
+    return np.asarray(cdist(samples / unit, reference / unit) <= cutoff)
 
 
 def template(gene: Gene) -> Template:

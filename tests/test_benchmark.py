@@ -13,10 +13,23 @@ import pytest
 from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, Unique, cubic
 
 from invdesign import generation_metrics as metrics
-from invdesign.benchmark import KNOWN, Bench, Journal, Plan, Sample, Sampling, generation, markdown
+from invdesign.benchmark import (
+    Background,
+    Bench,
+    Journal,
+    Plan,
+    Sample,
+    Sampling,
+    _rediscovered,
+    fingerprints,
+    generation,
+    markdown,
+    quantiles,
+)
+from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import InputError, OutputError
-from invdesign.generation_metrics import Judged, Rate
+from invdesign.generation_metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate
 from invdesign.known import KnownCrystal
 from invdesign.records import Conditions, Failure, Relaxation
 
@@ -121,6 +134,57 @@ def test_templates_forget_elements_and_origin_but_not_who_shares_what():
     assert metrics.template(fcc((0, 11), (1, 17), (2, 17))) != metrics.template(fcc((0, 11), (1, 17), (2, 5)))
 
 
+def prints(*rows: tuple[float, float, float]) -> Fingerprints:
+    """Two features of composition, one of structure."""
+    table = np.array(rows, dtype=float).reshape(-1, 3)
+    return Fingerprints(table[:, :2], table[:, 2:])
+
+
+def test_coverage():
+    # deviations of the reference: 1, 2 and 0 (so the structure counts in its own unit)
+    reference = prints((0, 0, 5), (2, 4, 5))
+    cutoffs = Cutoffs(composition=0.6, structure=0.7)
+    # sqrt(((0.8/1)^2 + (0.4/2)^2)/2) = 0.583: near the first; the same with the structure 0.71 off: near none
+    near, far = (0.8, 0.4, 5.69), (0.8, 0.4, 5.71)
+    assert [flags.tolist() for flags in metrics.covered(prints(near, far), reference, cutoffs)] == [
+        [True, False],
+        [True, False],
+    ]
+    # sqrt(((0.9/1)^2 + 0)/2) = 0.636: just beyond
+    assert not metrics.covered(prints((0.9, 0, 5)), reference, cutoffs)[1].any()
+    # near in composition to one and in structure to another is near to none
+    apart = prints((0, 0, 0), (100, 100, 50))
+    assert not metrics.covered(prints((0, 0, 50)), apart, cutoffs)[0].any()
+    assert metrics.covered(prints((0, 0, 0)), apart, cutoffs)[0].tolist() == [True, False]
+
+
+def test_coverage_of_nothing_and_of_many():
+    recall, precision = metrics.covered(prints(), prints((0, 0, 0), (1, 1, 1)))
+    assert (recall.tolist(), precision.tolist()) == ([False, False], [])
+    many = prints(*[(9, 9, 9)] * 2500, (0, 0, 0))  # more than are compared at a time
+    recall, precision = metrics.covered(many, prints((0, 0, 0), (1, 1, 1)))
+    assert recall.tolist() == [True, False]
+    assert precision.tolist() == [False] * 2500 + [True]
+
+
+def test_fingerprints_tell_composition_from_structure():
+    salt, other, swollen = cubic(225, 11, 17, 5.6), cubic(221, 11, 17, 3.5), cubic(225, 11, 17, 5.7)
+    found = fingerprints([salt, other, swollen, cubic(225, 12, 8, 4.2)])
+    assert found.composition.shape[0] == found.structure.shape[0] == 4
+    assert found.structure.shape[1] == 20
+    assert np.array_equal(found.composition[0], found.composition[1])
+    assert not np.allclose(found.composition[0], found.composition[3])
+    moved = np.abs(found.structure - found.structure[0]).max(axis=1)
+    assert moved[1] > 1.0  # eight neighbours in place of six
+    assert moved[2] < 0.05
+
+
+def test_quantiles():
+    assert quantiles([]) == []
+    found = quantiles([float(i) for i in range(101)])
+    assert (len(found), found[0], found[25], found[-1]) == (51, 0.0, 50.0, 100.0)
+
+
 ROWS = [
     Judged(-0.01, True, True, 225),
     Judged(0.05, True, True, 1),  # P1
@@ -154,6 +218,22 @@ def test_stable_unique_novel():
 def test_a_plan_checks_its_numbers(settings, named):
     with pytest.raises(InputError, match=named):
         Plan(**{"generators": ("fake",), "n": 8, "relax": 4} | settings)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--generators", "magic", "--out", "g.json"], ["'magic'", "vae", "known"]),
+        (["--out", "g.md"], ["g.md", ".json"]),
+        (["-n", "5", "--relax", "6", "--out", "g.json"], ["relax", "0 to n = 5"]),
+    ],
+)
+def test_wrong_input_is_one_line(args, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["benchmark", "generation", *args]) == 2
+    out, line = capsys.readouterr()
+    assert (out, line.count("\n")) == ("", 1)
+    assert all(word in line for word in words), line
 
 
 class Cubics:
@@ -253,13 +333,35 @@ def test_the_figures_of_a_run(measured):
     assert counts("novelty", "gene") == (6, 10)  # MgO twice and TiC are known
     assert counts("novelty", "template") == (0, 10)  # rock salt
     assert figures["novelty"]["known_crystals_found"] == 1
+    assert counts("novelty", "training_rediscovered") == (1, 4)  # the carbide, of those within the limit
+    assert counts("novelty", "held_out_rediscovered") == (0, 0)
+    assert figures["symmetry"]["crystal_systems"]["cubic"] == Rate(9, 9).to_dict()
+    assert figures["distribution"]["quantiles"]["n_elements"] == [2.0] * 51
+    assert counts("distribution", "coverage_precision")[1] == 10
+    assert counts("distribution", "coverage_recall")[1] == 4
     relaxed = figures["relaxed"]
+    assert counts("relaxed", "placed") == (9, 10)
+    assert counts("relaxed", "known") == (1, 10)
     assert counts("relaxed", "stable_at_0.1") == (4, 10)  # MgO twice, TiO, TiC
     assert counts("relaxed", "sun_at_0.1") == (2, 10)  # once MgO, TiO
     assert counts("relaxed", "sun_at_0") == (0, 10)
     assert counts("relaxed", "space_group_kept") == (9, 10)
     assert relaxed["cpu_seconds"] == pytest.approx(9 * 0.5)
     assert figures["speed"]["cpu_seconds_per_sun_crystal"] >= 9 * 0.5 / 2
+
+
+def test_rediscovered_crystals_are_counted_by_split():
+    split = {"a": "test", "b": "train", "c": "test", "d": "train", "e": "valid", "f": "test"}
+    found = _rediscovered({"a", "b", "d", "e", "not within the limit"}, split)
+    assert found == {"held_out_rediscovered": Rate(1, 3), "training_rediscovered": Rate(2, 2)}
+
+
+def test_held_out_are_the_known_crystals_of_test_systems_within_the_limits():
+    stable = replace(REAL[4], id="mp-6", energy_above_hull=0.0)  # Ti-N is a test system, Mg-O a training system
+    split = Background.of([*REAL, stable], PLAN, [], []).split
+    assert split["mp-6"] == "test"
+    assert split["mp-1"] == "train"
+    assert "mp-5" not in split  # the same at 0.4 eV/atom
 
 
 def test_known_crystals_are_measured_beside(measured):
@@ -278,6 +380,9 @@ def test_the_files_of_a_run(measured):
     assert table == markdown(record)
     assert "| S.U.N. at 0.1 eV/atom | 20.0 (6–51) |" in table
     assert "potential: fake 1" in table
+    page = out.with_suffix(".html").read_text()
+    assert "S.U.N. at 0.1 eV/atom, fake: 2 of 10, 20.0 %" in page
+    assert page.count("<svg") == 7  # rates, crystal systems, four distributions, energies
 
 
 def test_a_run_that_was_stopped_goes_on(measured, tmp_path):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from fake_parts import Distances, FakeReference, FakeRelaxer, Novelty, Unique, cubic, derive
 
-from invdesign.benchmark import KNOWN, cell
+from invdesign.benchmark import cell
 from invdesign.benchmark_targets import QUICK_TARGETS, TARGETS, TargetBench, TargetPlan, markdown, targets
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import ConflictError, InputError, OutputError
-from invdesign.generation_metrics import Rate
+from invdesign.generation_metrics import KNOWN, Rate
 from invdesign.known import KnownCrystal
 from invdesign.pipeline import Parts
 from invdesign.records import Conditions, Estimate, Failure, Relaxation, Value
@@ -200,6 +200,10 @@ def test_the_files_of_a_run(measured):
     assert f"| `{ONE}` | hard | {KNOWN} | 50.0 (15–85) |" in table
     assert cell(Rate(2, 2000).to_dict()) == "0.10 (0.03–0.36)"
     assert "potential: fake 1" in table
+    page = out.with_suffix(".html").read_text()
+    assert f"{ONE}, fake: 8 of 10, 80.0 %" in page
+    assert f"{ONE}, known: 2 of 4, 50.0 %" in page
+    assert f"{ONE}, fake: 1 of 5, 20.0 %" in page  # hits per relaxation
 
 
 @pytest.mark.parametrize("stop", [0, 2, 5, 8])
