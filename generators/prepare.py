@@ -11,6 +11,7 @@ import numpy as np
 
 from invdesign.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray, Gene
+from invdesign.data.clean import crystal_fault, label_faults
 from invdesign.data.read import read_table
 from invdesign.data.split import by_chemical_system
 from invdesign.errors import TrainingError
@@ -37,7 +38,8 @@ class Prepared:
         labels: (n,) arrays by condition name, NaN where unknown.
         systems: chemical systems.
         split: `train`, `valid` or `test` of each, by chemical system.
-        removed: how many rows were left out, by reason.
+        removed: how many rows were left out, by reason; those of `invdesign.data.clean` begin with `faulty`.
+        emptied: how many labels of kept crystals were taken for unknown, by property and reason.
         filled: how many labels of each condition a surrogate supplied.
     """
 
@@ -46,6 +48,7 @@ class Prepared:
     systems: list[str]
     split: Sequence[str]
     removed: Mapping[str, int]
+    emptied: Mapping[str, int]
     filled: Mapping[str, int]
 
 
@@ -56,7 +59,7 @@ def prepare(
     max_energy_above_hull: float = 0.1,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Read a table of crystals and make training genes of it.
+    """Read a table of crystals and make training genes of it, without what cannot be right.
 
     Args:
         data: any file that `invdesign.data.read` reads, with label columns.
@@ -69,7 +72,7 @@ def prepare(
     Raises:
         TrainingError: if fewer than 50 crystals are left.
     """
-    removed: collections.Counter[str] = collections.Counter()
+    removed, emptied = collections.Counter[str](), collections.Counter[str]()
     genes, crystals, rows = [], [], []
     for count, (item, labels) in enumerate(read_table(data)):
         if progress and count % 200 == 0:
@@ -80,7 +83,9 @@ def prepare(
             continue
         genes.append(gene)
         crystals.append(item)
-        rows.append(labels)
+        faults = label_faults(labels, item)
+        emptied.update(f"{name}: {rule}" for name, (rule, _) in faults.items())
+        rows.append({name: value for name, value in labels.items() if name not in faults})
     if len(genes) < 50:
         why = ", ".join(f"{n} {reason}" for reason, n in removed.most_common(3))
         raise TrainingError(
@@ -88,10 +93,12 @@ def prepare(
         )
     systems = [chemical_system(c.numbers) for c in crystals]
     columns = {n: np.array([r.get(n, np.nan) for r in rows], dtype=float) for n in CONDITION_PROPERTIES}
+    columns["energy_above_hull"] = np.maximum(columns["energy_above_hull"], 0.0)
     columns["density"] = _densities(crystals)
     columns["n_sites"] = np.array([primitive_sites(g) for g in genes], dtype=float)
     filled = _fill(columns, crystals, predict)
-    return Prepared(genes, columns, systems, by_chemical_system(systems).tolist(), removed, filled)
+    split = by_chemical_system(systems).tolist()
+    return Prepared(genes, columns, systems, split, removed, emptied, filled)
 
 
 def _usable(
@@ -106,6 +113,8 @@ def _usable(
         return None, "element beyond the model's range"
     if labels.get("energy_above_hull", 0.0) > limit:
         return None, f"more than {limit:g} eV/atom above the hull"
+    if fault := crystal_fault(item):
+        return None, f"faulty: {fault[0]}"
     try:
         gene = encode(item)
     except ValueError:

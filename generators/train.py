@@ -362,6 +362,7 @@ def train_from_file(
         "data": data.name,
         "crystals": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "left out": dict(prepared.removed),
+        "labels emptied": dict(prepared.emptied),
         "labels filled by the gate surrogate": dict(prepared.filled),
         "split": "by chemical system, seed 0; trained on train, watched on valid, test never seen",
         "config": _plain(config),

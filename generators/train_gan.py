@@ -410,6 +410,7 @@ def train_from_file(
         "data": data.name,
         "crystals": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "left out": dict(prepared.removed),
+        "labels emptied": dict(prepared.emptied),
         "split": "by chemical system, seed 0; trained on train, test never seen",
         "config": asdict(config),
         "checks": history,
