@@ -231,6 +231,8 @@ def estimate_columns(estimate: Estimate | None) -> Row:
     for name in PROPERTIES:
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
+    if math.isfinite(estimate.metal_probability):
+        columns["metal_probability"] = estimate.metal_probability
     return columns | {"outside": estimate.outside, "is_outside": estimate.is_outside}
 
 

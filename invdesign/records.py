@@ -72,12 +72,14 @@ class Estimate:
             beyond; NaN where it cannot be computed.
         is_outside: whether the crystal is marked as outside what the surrogate has seen.
         failure: why there is no answer, in which case `values` is empty.
+        metal_probability: probability that the band gap is zero; NaN where it is not known.
     """
 
     values: Mapping[str, Value]
     outside: float = float("nan")
     is_outside: bool = False
     failure: str = ""
+    metal_probability: float = float("nan")
 
 
 @dataclass(frozen=True)

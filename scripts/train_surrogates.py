@@ -1,30 +1,47 @@
 """Make `invdesign/tables/surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
 
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
+     [--calibrate]
 
 `DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights must lie in `--out`.
 With `--cache`, genes, graphs and potential features are kept there between runs. About 30 minutes for the gate and
 20 for the second stage on one core; one thread is best: OMP_NUM_THREADS=1.
+
+With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
+stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
+the validation part, and measured on the test part. Two minutes for each stage.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from invdesign.crystal import Gene
+from invdesign.data.split import by_chemical_system
 from invdesign.represent.genes import decode, primitive_sites
 from invdesign.surrogates.assess import assess
-from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, perturb, read_labelled
+from invdesign.surrogates.dataset import (
+    Graphs,
+    Labelled,
+    encode_rows,
+    graphs_of_genes,
+    perturb,
+    read_labelled,
+    select,
+)
 from invdesign.surrogates.features import FloatTable
 from invdesign.surrogates.model import Model, load_model, save_model
 from invdesign.surrogates.potential_features import PotentialFeatures
+from invdesign.surrogates.scales import to_scale
 from invdesign.surrogates.sheet import data_sheet
 from invdesign.surrogates.store import cached_graphs, join, load_genes, save_genes
-from invdesign.surrogates.train import Settings, TrainingData, fit, training_data
+from invdesign.surrogates.train import Settings, TrainingData, calibrated, fit, training_data
 
 NOISY_COPIES = 2
 CHUNK = 4000
@@ -48,9 +65,14 @@ def graphs(labelled: Labelled, copy: int, cache: Path | None) -> Graphs:
 
     def make() -> Graphs:
         genes = labelled.genes if copy == 0 else perturb(labelled.genes, np.random.default_rng(copy))
-        return join([graphs_of_genes(genes[i : i + CHUNK]) for i in range(0, len(genes), CHUNK)])
+        return joined(genes)
 
     return cached_graphs(cache / f"graphs_{copy}.npz" if cache else None, make)
+
+
+def joined(genes: Sequence[Gene]) -> Graphs:
+    """Graphs of many genes, made in pieces."""
+    return join([graphs_of_genes(genes[i : i + CHUNK]) for i in range(0, len(genes), CHUNK)])
 
 
 def potential_rows(labelled: Labelled) -> np.ndarray:
@@ -90,9 +112,50 @@ def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -
     rows = potential_rows(labelled)
     extra = potential_table(labelled, rows, cache)
     part = labelled.subset(rows)
-    exact = join([graphs_of_genes(part.genes[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
-    data = training_data(part, [exact], extra)
+    data = training_data(part, [joined(part.genes)], extra)
     return fit("relaxed", data, settings, base=base, progress=tell), data
+
+
+def held_out(labelled: Labelled, rows: np.ndarray) -> tuple[Labelled, np.ndarray]:
+    """Those of the rows that no network was trained on, and their part of the split."""
+    split = by_chemical_system(labelled.chemical_systems)
+    kept = rows[split[rows] != "train"]
+    return labelled.subset(kept), split[kept]
+
+
+def gate_data(labelled: Labelled) -> TrainingData:
+    """Held-out crystals, exact and with a generator's errors."""
+    part, split = held_out(labelled, np.arange(len(labelled.ids)))
+    noisy = perturb(part.genes, np.random.default_rng(NOISY_COPIES))
+    return TrainingData(part, [joined(part.genes), joined(noisy)], None, split)
+
+
+def relaxed_data(labelled: Labelled, cache: Path | None) -> TrainingData:
+    """Held-out crystals of the second stage with their potential features."""
+    part, split = held_out(labelled, potential_rows(labelled))
+    return TrainingData(part, [joined(part.genes)], features(part, cache), split)
+
+
+def features(part: Labelled, cache: Path | None) -> FloatTable:
+    """(n, N_FEATURES) potential features, from the cache if they are there."""
+    kept = cache / "potential_held_out.npz" if cache else None
+    if kept is not None and kept.exists():
+        return np.load(kept)["values"]
+    potential, n = PotentialFeatures(), len(part.genes)
+    parts = [potential.compute(decode(part.genes[i : i + 200]))[0] for i in range(0, n, 200)]
+    if kept is not None:
+        np.savez(kept, values=np.concatenate(parts))
+    return np.concatenate(parts)
+
+
+def recalibrated(model: Model, data: TrainingData) -> Model:
+    """The model with calibrations of the validation part; the last copy of the crystals is looked at."""
+    rows = data.rows("valid")
+    raw = model.raw(select(data.copies[-1], rows), None if data.extra is None else data.extra[rows])
+    outside = model.memory.percentile(model.memory.distance(raw.columns))
+    targets = np.stack([to_scale(p, data.labelled.labels[p][rows]) for p in model.properties], axis=1)
+    calibrations, masses = calibrated(model.properties, raw, outside, targets)
+    return replace(model, calibrations=calibrations, masses=masses)
 
 
 def tell(line: str) -> None:
@@ -111,6 +174,18 @@ def finish(model: Model, data: TrainingData, out: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
+    """Calibrate weights again and write them back."""
+    labelled, gate_weights = labelled_data(folder, cache), load_model(out / "surrogate_gate.safetensors")
+    if stage in ("gate", "both"):
+        data = gate_data(labelled)
+        finish(recalibrated(gate_weights, data), data, out)
+    if stage in ("relaxed", "both"):
+        data = relaxed_data(labelled, cache)
+        model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
+        finish(recalibrated(model, data), data, out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -119,10 +194,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--members", type=int)
+    parser.add_argument("--calibrate", action="store_true", help="fit the calibration only")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.cache:
         args.cache.mkdir(parents=True, exist_ok=True)
+    if args.calibrate:
+        calibrate(args.data, args.cache, args.out, args.stage)
+        return
     chosen = {k: v for k, v in (("epochs", args.epochs), ("members", args.members)) if v is not None}
     if args.stage in ("gate", "both"):
         finish(*gate(args.data, args.cache, replace(Settings(), **chosen)), args.out)

@@ -213,6 +213,49 @@ def test_calibration_that_is_stored(gate):
         assert figures["shear_modulus"]["mae"] <= 0.120
 
 
+def test_intervals_hold_where_it_matters(gate, relaxed):
+    """By fifths of the moduli, for metals and insulators, far from the training data."""
+    for model in (gate.model, relaxed.model):
+        for figures in model.notes["test"].values():
+            assert max(table["miscalibration_area"] for table in figures.values()) <= 0.03
+            assert min(table["coverage_90_farthest_tenth"] for table in figures.values()) >= 0.85
+            for name in ("bulk_modulus", "shear_modulus"):
+                assert figures[name]["coverage_90_least_quintile"] >= 0.84
+            for name in ("band_gap", "energy_above_hull"):
+                assert min(figures[name]["coverage_90_zero"], figures[name]["coverage_90_not_zero"]) >= 0.87
+
+
+def test_metals_are_told_from_insulators(known, gate):
+    chance = {name: estimate.metal_probability for name, estimate in known.items()}
+    assert min(chance[name] for name in ("Al", "Cu", "W", "TiC")) > 0.7
+    assert max(chance[name] for name in ("diamond", "MgO", "NaCl")) < 0.2
+    assert known["MgO"].values["band_gap"].low > 2.0 and known["W"].values["band_gap"].high < 1.0
+    assert np.isnan(gate.predict([replace(textbook()["W"], numbers=np.array([110]))])[0].metal_probability)
+
+
+def test_weights_of_before_have_intervals_with_equal_arms(tmp_path, gate):
+    """A file with the calibration of earlier versions is read, and has no probability of a metal."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    save_model(gate.model, tmp_path / "new.safetensors")
+    with safe_open(str(tmp_path / "new.safetensors"), framework="pt") as file:
+        header, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for key in [k for k in tensors if k.endswith(".high_factor")]:
+        stem = key.removesuffix("high_factor")
+        tensors[f"{stem}value_factor"] = tensors.pop(key)
+        tensors[f"{stem}std_factor"] = tensors[f"{stem}std_factor"] / tensors[f"{stem}value_factor"]
+        del tensors[f"{stem}low_factor"]
+    save_file(
+        {k: v for k, v in tensors.items() if not k.startswith("mass.")}, tmp_path / "old.safetensors", header
+    )
+    found = load_gate(tmp_path / "old.safetensors").predict([textbook()["TiC"]])[0]
+    value, other = found.values["bulk_modulus"], gate.predict([textbook()["TiC"]])[0].values["bulk_modulus"]
+    assert np.isnan(found.metal_probability)
+    assert value.std == pytest.approx(other.std, rel=1e-3)
+    assert value.mean**2 == pytest.approx(value.low * value.high, rel=1e-3)  # equal arms of log10
+
+
 def test_percentile_goes_beyond_one(gate):
     memory = gate.model.memory
     far = np.array([memory.distances[0] / 2, memory.distances[-1] * 3])

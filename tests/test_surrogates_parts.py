@@ -13,7 +13,15 @@ from invdesign.crystal import Crystal, Gene
 from invdesign.element_features import element_features
 from invdesign.errors import InputError, TrainingError
 from invdesign.represent.genes import decode, encode
-from invdesign.surrogates.calibrate import conformal_quantile, coverage, fit_calibration, miscalibration_area
+from invdesign.surrogates.calibrate import (
+    best_std,
+    conformal_quantile,
+    coverage,
+    fit_calibration,
+    fit_point_mass,
+    miscalibration_area,
+    pit_area,
+)
 from invdesign.surrogates.dataset import Labelled, clean_labels, graphs_of_genes, perturb, read_labelled, select
 from invdesign.surrogates.features import crystal_features, feature_names
 from invdesign.surrogates.gate import GateSurrogate
@@ -152,9 +160,10 @@ def test_conformal_intervals_cover_new_draws(seed, wrong_scale):
     predicted, outside = rng.normal(size=4000), rng.uniform(size=4000)
     truth = predicted + wrong_scale * spread * rng.standard_t(4, size=4000)
     fitted = fit_calibration(predicted[:2000], spread[:2000], outside[:2000], truth[:2000])
-    half = fitted.half_width(predicted[2000:], spread[2000:], outside[2000:])
-    covered = coverage(predicted[2000:] - half, predicted[2000:] + half, truth[2000:])
-    assert 0.86 < covered < 0.94  # binomial error of 2,000 draws and of the fit
+    new = predicted[2000:], spread[2000:], outside[2000:]
+    low, high = fitted.interval(*new)
+    assert 0.86 < coverage(low, high, truth[2000:]) < 0.94  # binomial error of 2,000 draws and of the fit
+    assert miscalibration_area(predicted[2000:], fitted.std(*new), truth[2000:]) < 0.04
 
 
 def test_intervals_widen_where_errors_do():
@@ -164,8 +173,57 @@ def test_intervals_widen_where_errors_do():
         size=6000
     )
     fitted = fit_calibration(predicted, np.ones(6000), outside, truth)
-    half = fitted.half_width(np.array([0.1, 0.9, 0.1]), np.ones(3), np.array([0.1, 0.1, 0.99]))
-    assert half[1] > 3 * half[0] and half[2] > 2 * half[0]
+    low, high = fitted.interval(np.array([0.1, 0.9, 0.1]), np.ones(3), np.array([0.1, 0.1, 0.99]))
+    width = high - low
+    assert width[1] > 3 * width[0] and width[2] > 2 * width[0]
+    assert (np.diff(fitted.distance_factor) >= 0).all()
+
+
+def test_ends_lean_where_errors_do():
+    """Errors to one side only give an interval to that side, and every fifth of the truths is covered."""
+    rng = np.random.default_rng(2)
+    predicted, one = rng.normal(size=6000), np.ones(6000)
+    truth = predicted + rng.exponential(size=6000)
+    fitted = fit_calibration(predicted, one, rng.uniform(size=6000), truth)
+    low, high = fitted.interval(predicted, one, np.zeros(6000))
+    assert (low <= predicted).all() and (high - predicted).mean() > 20 * (predicted - low).mean()
+    assert coverage(low, high, truth) > 0.88
+
+
+def test_the_best_std_of_normal_errors_is_their_own():
+    assert best_std(np.random.default_rng(3).normal(0, 2.5, 20_000)) == pytest.approx(2.5, rel=0.03)
+
+
+def gaps(n: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Predicted gaps, spreads, distances and true gaps; metals are surer the lower the prediction."""
+    rng = np.random.default_rng(seed)
+    predicted = np.where(rng.random(n) < 0.5, rng.exponential(0.1, n), rng.uniform(0.0, 5.0, n))
+    spread = 0.1 + 0.1 * predicted
+    metal = rng.random(n) < 1.0 / (1.0 + np.exp(4.0 * (predicted - 0.5)))
+    truth = np.where(metal, 0.0, np.abs(predicted + spread * rng.normal(size=n)) + 1e-3)
+    return predicted, spread, rng.uniform(size=n), truth
+
+
+def test_zero_gaps_have_a_probability_and_both_classes_are_covered():
+    mass = fit_point_mass(*gaps(8000, 0))
+    assert mass is not None
+    predicted, spread, outside, truth = gaps(8000, 1)
+    chance, metal = mass.zero_probability(predicted, spread), truth == 0.0
+    for least, most in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.0)):
+        rows = (chance >= least) & (chance < most)
+        assert metal[rows].mean() == pytest.approx(chance[rows].mean(), abs=0.05)
+    low, high = mass.interval(predicted, spread, outside)
+    assert (low >= 0).all() and (low <= high).all()
+    assert coverage(low[metal], high[metal], truth[metal]) > 0.88
+    assert coverage(low[~metal], high[~metal], truth[~metal]) > 0.87
+    assert pit_area(mass.pit(predicted, spread, outside, truth)) < 0.02
+    assert pit_area(mass.pit(predicted, spread, outside, truth + 2.0 * ~metal)) > 0.1  # wrong gaps are noticed
+
+
+def test_a_property_without_zeros_has_no_mass_there():
+    predicted, spread, outside, truth = gaps(2000, 0)
+    assert fit_point_mass(predicted, spread, outside, truth + 0.1) is None
+    assert fit_point_mass(predicted, spread, outside, np.full(2000, np.nan)) is None
 
 
 def test_conformal_quantile_by_hand():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from invdesign.crystal import FloatArray
 from invdesign.records import Estimate
-from invdesign.surrogates.calibrate import coverage, miscalibration_area
-from invdesign.surrogates.dataset import select
+from invdesign.surrogates.calibrate import PointMass, coverage, miscalibration_area, pit_area
+from invdesign.surrogates.dataset import Graphs, select
+from invdesign.surrogates.features import FloatTable
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import to_scale
 from invdesign.surrogates.train import TrainingData
@@ -23,17 +24,61 @@ Figures = dict[str, float | int]
 def assess(model: Model, data: TrainingData, copy: int, part: str = "test") -> dict[str, Figures]:
     """Figures of each property on one part of the split, with the exact crystals (copy 0) or perturbed ones."""
     rows = data.rows(part)
-    graphs = data.copies[copy]
-    estimates = model.estimates(select(graphs, rows), None if data.extra is None else data.extra[rows])
     labels = {name: values[rows] for name, values in data.labelled.labels.items()}
-    found = {
-        name: figures(name, estimates, labels[name])
-        for name in model.properties
-        if np.isfinite(labels[name]).sum() >= 10
-    }
-    for name in found.keys() & STIFF:
-        found[name] |= near_hull(name, estimates, labels[name], labels["energy_above_hull"])
+    extra = None if data.extra is None else data.extra[rows]
+    return judge(model, select(data.copies[copy], rows), labels, extra)
+
+
+def judge(
+    model: Model, graphs: Graphs, labels: Mapping[str, FloatArray], extra: FloatTable | None = None
+) -> dict[str, Figures]:
+    """Figures of each property with ten labels or more (NaN where unknown)."""
+    raw = model.raw(graphs, extra)
+    estimates = model.estimates(graphs, extra, raw)
+    outside = np.array([e.outside for e in estimates])
+    found: dict[str, Figures] = {}
+    for j, name in enumerate(model.properties):
+        if np.isfinite(labels[name]).sum() < 10:
+            continue
+        found[name] = figures(name, estimates, labels[name])
+        if name in STIFF:
+            found[name] |= near_hull(name, estimates, labels[name], labels["energy_above_hull"])
+        if name in model.masses:
+            answers = raw.mean[:, j], raw.spread[:, j], outside
+            found[name] |= zeros(name, model.masses[name], estimates, answers, labels[name])
     return found
+
+
+def zeros(
+    name: str,
+    mass: PointMass,
+    estimates: Sequence[Estimate],
+    answers: tuple[FloatArray, FloatArray, FloatArray],
+    truth: FloatArray,
+) -> Figures:
+    """Calibration of a property that is often exactly zero, by class; the area is that of its whole distribution.
+
+    Args:
+        name: of the property.
+        mass: its probability of zero.
+        estimates: one per crystal.
+        answers: mean, spread (both in the modelled scale) and distance percentile of each crystal.
+        truth: labels, NaN where unknown.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    known = np.isfinite(truth)
+    values = [e.values[name] for e, k in zip(estimates, known, strict=True) if k]
+    low, high = (np.array([getattr(v, end) for v in values]) for end in ("low", "high"))
+    truth, (mean, spread, outside) = truth[known], (column[known] for column in answers)
+    zero, chance = truth == 0.0, mass.zero_probability(mean, spread)
+    return {
+        "coverage_90_zero": coverage(low[zero], high[zero], truth[zero]),
+        "coverage_90_not_zero": coverage(low[~zero], high[~zero], truth[~zero]),
+        "zero_auc": float(roc_auc_score(zero, chance)),
+        "zero_brier": float(((chance - zero) ** 2).mean()),
+        "miscalibration_area": pit_area(mass.pit(mean, spread, outside, to_scale(name, truth))),
+    }
 
 
 def near_hull(name: str, estimates: Sequence[Estimate], truth: FloatArray, hull: FloatArray) -> Figures:

@@ -1,8 +1,10 @@
 """Honest intervals: conformal factors by predicted value and by distance to the training data.
 
-Split conformal prediction with a scale (Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)), in bins of the
-predicted value and then of the distance to the training data (Mondrian: Vovk et al., Algorithmic Learning in a
-Random World (2005)), on crystals of chemical systems that the model was not trained on.
+Split conformal prediction with a scale (Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)), in bins of the distance
+to the training data and then of the predicted value (Mondrian: Vovk et al., Algorithmic Learning in a Random World
+(2005)), on crystals of chemical systems that the model was not trained on. The two ends are calibrated apart: the
+stiffest and the softest crystals are predicted too near the middle, so errors lean. Band gaps and energies above
+hull, many of which are exactly zero, have a probability of zero beside (`PointMass`).
 """
 
 from __future__ import annotations
@@ -15,10 +17,9 @@ from numpy.typing import NDArray
 from invdesign.crystal import FloatArray
 
 LEVEL = 0.90
-NORMAL_68 = 0.6827
-"""Share of a normal distribution within one standard deviation."""
-
 LEAST_IN_BIN = 60
+GRID = np.linspace(0.0, 1.0, 41)
+"""Levels at which the distribution of the non-zero values is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,47 +28,158 @@ class Calibration:
 
     Attributes:
         value_edges: (b - 1,) inner edges of the bins of the predicted value, in the modelled scale.
-        value_factor: (b,) half-width of the 90 % interval over the raw spread, by bin of predicted value.
-        std_factor: (b,) standard deviation over the half-width of the 90 % interval, by bin of predicted value.
+        low_factor: (b,) distance of the lower end of the 90 % interval over the raw spread, by bin of value.
+        high_factor: (b,) that of the upper end.
+        std_factor: (b,) standard deviation over the raw spread, by bin of value.
         distance_edges: (c - 1,) inner edges of the bins of the distance percentile.
-        distance_factor: (c,) further factor by bin of distance.
+        distance_factor: (c,) further factor by bin of distance, never smaller farther away.
     """
 
     value_edges: FloatArray
-    value_factor: FloatArray
+    low_factor: FloatArray
+    high_factor: FloatArray
     std_factor: FloatArray
     distance_edges: FloatArray
     distance_factor: FloatArray
 
-    def half_width(self, predicted: FloatArray, spread: FloatArray, outside: FloatArray) -> FloatArray:
-        """(n,) half-widths of the 90 % intervals, in the modelled scale."""
-        by_value = self.value_factor[np.digitize(predicted, self.value_edges)]
-        by_distance = self.distance_factor[np.digitize(outside, self.distance_edges)]
-        half: FloatArray = spread * by_value * by_distance
-        return half
+    def widened(self, spread: FloatArray, outside: FloatArray) -> FloatArray:
+        """(n,) raw spreads, wider far from the training data."""
+        wide: FloatArray = spread * self.distance_factor[np.digitize(outside, self.distance_edges)]
+        return wide
 
-    def std(self, predicted: FloatArray, half: FloatArray) -> FloatArray:
-        """(n,) standard deviations that go with the half-widths: 68.3 % of errors are smaller."""
-        deviation: FloatArray = half * self.std_factor[np.digitize(predicted, self.value_edges)]
+    def interval(
+        self, predicted: FloatArray, spread: FloatArray, outside: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n,) ends of the 90 % intervals, in the modelled scale; they hold the predicted value."""
+        wide, which = self.widened(spread, outside), np.digitize(predicted, self.value_edges)
+        return predicted - wide * self.low_factor[which], predicted + wide * self.high_factor[which]
+
+    def std(self, predicted: FloatArray, spread: FloatArray, outside: FloatArray) -> FloatArray:
+        """(n,) standard deviations of the normal distributions that fit the errors best, in the modelled scale."""
+        wide = self.widened(spread, outside)
+        deviation: FloatArray = wide * self.std_factor[np.digitize(predicted, self.value_edges)]
         return deviation
 
 
 def fit_calibration(
-    predicted: FloatArray, spread: FloatArray, outside: FloatArray, truth: FloatArray, bins: int = 5
+    predicted: FloatArray,
+    spread: FloatArray,
+    outside: FloatArray,
+    truth: FloatArray,
+    bins: int = 5,
+    level: float = LEVEL,
 ) -> Calibration:
     """Fit on crystals that the model has not seen; rows without a label (NaN) are ignored."""
     known = np.isfinite(truth)
     predicted, spread, outside = predicted[known], spread[known], outside[known]
-    score = np.abs(truth[known] - predicted) / spread
+    score = (truth[known] - predicted) / spread
     bins = max(1, min(bins, len(score) // LEAST_IN_BIN))
     value_edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))
-    value_factor = _by_bin(score, np.digitize(predicted, value_edges), len(value_edges) + 1)
-    score = score / value_factor[np.digitize(predicted, value_edges)]
+    which = np.digitize(predicted, value_edges)
     distance_edges = np.array([0.5, 0.8, 0.95]) if len(score) >= 20 * LEAST_IN_BIN else np.array([0.8])
-    distance_factor = _by_bin(score, np.digitize(outside, distance_edges), len(distance_edges) + 1)
-    score = score / distance_factor[np.digitize(outside, distance_edges)]
-    std_factor = _by_bin(score, np.digitize(predicted, value_edges), len(value_edges) + 1, NORMAL_68)
-    return Calibration(value_edges, value_factor, std_factor, distance_edges, distance_factor)
+    farness = np.digitize(outside, distance_edges)
+    size = np.abs(score) / _by_bin(np.abs(score), which, len(value_edges) + 1, level)[which]
+    distance_factor = np.maximum.accumulate(_by_bin(size, farness, len(distance_edges) + 1, level))
+    score = score / distance_factor[farness]
+    low, high = (_by_bin(side, which, len(value_edges) + 1, 0.5 + 0.5 * level) for side in (-score, score))
+    std = np.array([best_std(score[which == b] if (which == b).any() else score) for b in range(len(low))])
+    return Calibration(
+        value_edges, np.maximum(low, 0.0), np.maximum(high, 0.0), std, distance_edges, distance_factor
+    )
+
+
+def best_std(scores: FloatArray) -> float:
+    """The standard deviation of the normal distribution about zero with the least miscalibration area."""
+    tried = max(float(np.median(np.abs(scores))), 1e-6) * np.linspace(0.3, 3.0, 109)
+    zeros = np.zeros_like(scores)
+    return float(tried[np.argmin([miscalibration_area(zeros, np.full_like(scores, t), scores) for t in tried])])
+
+
+@dataclass(frozen=True, eq=False)
+class PointMass:
+    """How often a non-negative quantity is exactly zero, and what it is otherwise.
+
+    Attributes:
+        ratios: (k,) ascending: predicted value over raw spread.
+        chances: (k,) probability of zero there, descending.
+        least_zero: (1,) probability from which on intervals reach down to zero: nine in ten zeros have it.
+        other: calibration on values that are not zero, where zero alone is not enough.
+        edges: (b - 1,) bins of the predicted value of the distribution of values that are not zero.
+        quantiles: (b, len(GRID)) quantiles of that distribution, in raw spreads from the predicted value.
+    """
+
+    ratios: FloatArray
+    chances: FloatArray
+    least_zero: FloatArray
+    other: Calibration
+    edges: FloatArray
+    quantiles: FloatArray
+
+    def zero_probability(self, predicted: FloatArray, spread: FloatArray) -> FloatArray:
+        """(n,) probability that the quantity is zero."""
+        return np.interp(predicted / spread, self.ratios, self.chances)
+
+    def interval(
+        self, predicted: FloatArray, spread: FloatArray, outside: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n,) ends of intervals that hold nine in ten zeros and nine in ten other values.
+
+        Zero alone where its probability is above nine in ten.
+        """
+        zero = self.zero_probability(predicted, spread)
+        low, high = self.other.interval(predicted, spread, outside)
+        low = np.where(zero >= self.least_zero, 0.0, np.maximum(low, 0.0))
+        return low, np.where(zero <= LEVEL, np.maximum(high, low), low)
+
+    def pit(self, predicted: FloatArray, spread: FloatArray, outside: FloatArray, truth: FloatArray) -> FloatArray:
+        """(n,) probability of values up to the true one, drawn evenly within the mass at zero.
+
+        Uniform if the distribution is right (Czado et al., Biometrics 65, 1254 (2009)).
+        """
+        zero = self.zero_probability(predicted, spread)
+        score = (truth - predicted) / self.other.widened(spread, outside)
+        rank = np.empty_like(score)
+        which = np.digitize(predicted, self.edges)
+        for b, row in enumerate(self.quantiles):
+            rank[which == b] = np.interp(score[which == b], row, GRID)
+        drawn = np.random.default_rng(0).random(len(truth))
+        return np.where(truth == 0.0, zero * drawn, zero + (1.0 - zero) * rank)
+
+
+def fit_point_mass(
+    predicted: FloatArray, spread: FloatArray, outside: FloatArray, truth: FloatArray
+) -> PointMass | None:
+    """Fit on crystals that the model has not seen; None if there are not enough zeros or not enough others."""
+    known = np.isfinite(truth)
+    predicted, spread, outside, truth = predicted[known], spread[known], outside[known], truth[known]
+    zero = truth == 0.0
+    if min(zero.sum(), (~zero).sum()) < 2 * LEAST_IN_BIN:
+        return None
+    ratios, chances = _falling(predicted / spread, zero.astype(np.float64))
+    chance = np.interp(predicted / spread, ratios, chances)
+    least_zero = -conformal_quantile(-chance[zero], LEVEL)
+    told = ~zero & (chance <= LEVEL)
+    level = min(LEVEL * (~zero).sum() / told.sum(), 0.99)  # of those told, so that all others have nine in ten
+    other = fit_calibration(predicted[told], spread[told], outside[told], truth[told], level=level)
+    rows = ~zero
+    score = (truth - predicted)[rows] / other.widened(spread, outside)[rows]
+    edges = np.unique(np.quantile(predicted[rows], [0.2, 0.4, 0.6, 0.8]))
+    which = np.digitize(predicted[rows], edges)
+    quantiles = np.stack([np.quantile(score[which == b], GRID) for b in range(len(edges) + 1)])
+    return PointMass(ratios, chances, np.array([least_zero]), other, edges, quantiles)
+
+
+def _falling(ratio: FloatArray, zero: FloatArray, bins: int = 40) -> tuple[FloatArray, FloatArray]:
+    """Means of bins of equal size, made to fall (pooling adjacent violators: Barlow et al. (1972))."""
+    order = np.argsort(ratio, kind="stable")
+    blocks: list[list[float]] = []
+    for rows in np.array_split(order, bins):
+        blocks.append([float(zero[rows].sum()), float(len(rows)), float(ratio[rows].sum())])
+        while len(blocks) > 1 and blocks[-1][0] * blocks[-2][1] >= blocks[-2][0] * blocks[-1][1]:
+            last = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+    table = np.array(blocks)
+    return table[:, 2] / table[:, 1], table[:, 0] / table[:, 1]
 
 
 def conformal_quantile(scores: FloatArray, level: float = LEVEL) -> float:
@@ -101,6 +213,14 @@ def miscalibration_area(mean: FloatArray, std: FloatArray, truth: FloatArray) ->
 
     known = np.isfinite(truth)
     inside = erf(np.abs(truth[known] - mean[known]) / (std[known] * np.sqrt(2.0)))
+    levels = np.linspace(0.01, 0.99, 99)
+    observed = np.array([np.mean(inside <= level) for level in levels])
+    return float(np.mean(np.abs(observed - levels)))
+
+
+def pit_area(pit: FloatArray) -> float:
+    """The same area from probabilities of the truths: central sets about the median hold what they should."""
+    inside = np.abs(2.0 * pit[np.isfinite(pit)] - 1.0)
     levels = np.linspace(0.01, 0.99, 99)
     observed = np.array([np.mean(inside <= level) for level in levels])
     return float(np.mean(np.abs(observed - levels)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from invdesign.element_features import element_features
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Estimate, Value
 from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.surrogates.calibrate import Calibration
+from invdesign.surrogates.calibrate import Calibration, PointMass
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
@@ -31,6 +31,9 @@ NEAREST = 5
 OUTSIDE_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
+
+GAP = "band_gap"
+"""The property whose probability of being exactly zero is told."""
 
 MINI_BATCH = 64
 """Crystals that the networks take at once: what they compute then fits the processor's cache."""
@@ -99,6 +102,7 @@ class Model:
         feature_scale: (2, features + extra) mean and standard deviation.
         target_scale: (2, p) mean and standard deviation of the modelled targets.
         calibrations: by property.
+        masses: of properties that are often exactly zero.
         memory: of the training data.
         notes: data, split, seeds, metrics.
         base: another model whose answers are mixed in, or None.
@@ -116,6 +120,7 @@ class Model:
     notes: Mapping[str, Any]
     base: Model | None = None
     shares: FloatTable | None = None
+    masses: Mapping[str, PointMass] = field(default_factory=dict)
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
         """Run all members, and those of the base, on all crystals."""
@@ -138,7 +143,7 @@ class Model:
         """One calibrated estimate per crystal; `raw` if the answers are there already."""
         raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
-        unseen = self._unseen(graphs)
+        unseen, metal = self._unseen(graphs), self._metal(raw)
         columns = {
             name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
             for j, name in enumerate(self.properties)
@@ -148,6 +153,7 @@ class Model:
                 {name: values[i] for name, values in columns.items()},
                 outside=float(outside[i]),
                 is_outside=bool(unseen[i] or outside[i] > OUTSIDE_PERCENTILE),
+                metal_probability=float(metal[i]),
             )
             for i in range(len(outside))
         ]
@@ -158,12 +164,20 @@ class Model:
         rare = (self.memory.element_counts < SEEN_ELEMENT)[batch.orbit_number]
         return np.bincount(batch.orbit_owner, weights=rare, minlength=len(batch)) > 0
 
+    def _metal(self, raw: Raw) -> FloatArray:
+        """(n,) probability that the band gap is zero, NaN where nothing is known of it."""
+        if GAP not in self.masses:
+            return np.full(len(raw.mean), np.nan)
+        j = self.properties.index(GAP)
+        return self.masses[GAP].zero_probability(raw.mean[:, j], raw.spread[:, j])
+
     def _values(self, name: str, mean: FloatArray, spread: FloatArray, outside: FloatArray) -> list[Value]:
         """Calibrated values of one property."""
         calibration = self.calibrations[name]
-        half = calibration.half_width(mean, spread, outside)
-        centre, low, high = (from_scale(name, v) for v in (mean, mean - half, mean + half))
-        std = calibration.std(mean, half) * slope(name, mean)
+        ends = self.masses.get(name, calibration).interval(mean, spread, outside)
+        low, high = (from_scale(name, end) for end in ends)
+        centre = np.clip(from_scale(name, mean), low, high)
+        std = calibration.std(mean, spread, outside) * slope(name, mean)
         source = f"surrogate:{self.stage}"
         return [
             Value(float(c), float(s), float(a), float(b), source)
@@ -277,6 +291,9 @@ def save_model(model: Model, path: Path) -> None:
     arrays |= {f"memory.{k}": v for k, v in vars(model.memory).items()}
     for name, calibration in model.calibrations.items():
         arrays |= {f"calibration.{name}.{k}": v for k, v in vars(calibration).items()}
+    for name, mass in model.masses.items():
+        arrays |= {f"mass.{name}.{k}": v for k, v in vars(mass).items() if k != "other"}
+        arrays |= {f"mass.{name}.other.{k}": v for k, v in vars(mass.other).items()}
     halved = {"memory.points", "memory.distances"}
     for key, value in arrays.items():
         tensor = torch.from_numpy(np.ascontiguousarray(value))
@@ -333,12 +350,30 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         members=[_member(tensors, i, shape) for i in range(int(header["members"]))],
         feature_scale=tensors["feature_scale"].numpy(),
         target_scale=tensors["target_scale"].numpy(),
-        calibrations={name: Calibration(**_group(tensors, f"calibration.{name}.")) for name in properties},
+        calibrations={name: _calibration(_group(tensors, f"calibration.{name}.")) for name in properties},
         memory=Memory(**_group(tensors, "memory.")),
         notes=json.loads(header["notes"]),
         base=base if wanted else None,
         shares=tensors["shares"].numpy() if wanted else None,
+        masses={name: mass for name in properties if (mass := _mass(tensors, f"mass.{name}."))},
     )
+
+
+def _mass(tensors: Mapping[str, Tensor], prefix: str) -> PointMass | None:
+    """The point mass at zero of a property, if it has one."""
+    parts = _group(tensors, prefix)
+    if not parts:
+        return None
+    plain = {key: value for key, value in parts.items() if not key.startswith("other.")}
+    return PointMass(**plain, other=Calibration(**_group(tensors, f"{prefix}other.")))
+
+
+def _calibration(parts: dict[str, Any]) -> Calibration:
+    """A calibration from a file; files of before have intervals with equal arms."""
+    if "value_factor" in parts:
+        half = parts.pop("value_factor")
+        parts |= {"low_factor": half, "high_factor": half, "std_factor": half * parts["std_factor"]}
+    return Calibration(**parts)
 
 
 def _member(tensors: Mapping[str, Tensor], index: int, shape: Shape) -> Network:

@@ -22,7 +22,8 @@ def data_sheet(model: Model) -> str:
         "",
         WHAT.get(model.stage, f"Surrogate of stage {model.stage}."),
         f"{len(model.members)} networks over symmetry orbits ({model.shape.layers} rounds of messages, width "
-        f"{model.shape.width}) with crystal features; half precision. Made by `scripts/train_surrogates.py`.",
+        f"{model.shape.width}) with crystal features; half precision. Made by `scripts/train_surrogates.py`, "
+        "calibrated by the same with `--calibrate`.",
         "",
         "Data: Materials Project crystals (CC BY 4.0; A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et "
         "al., Sci. Data 2, 150009 (2015)). Split by chemical system (hash, seed 0, 80 / 10 / 10): trained on the "
@@ -38,7 +39,9 @@ def data_sheet(model: Model) -> str:
         "",
         "Errors of moduli are in log10 GPa, of the others in their unit. `stiff`: K > 250 GPa, G > 150 GPa. "
         "`recall_top_1_in_3_percent`: share of the true top 1 % found in the predicted top 3 %. `near_hull`: "
-        "crystals within 0.15 eV/atom of the hull and moduli above 2 GPa, as in Matbench.",
+        "crystals within 0.15 eV/atom of the hull and moduli above 2 GPa, as in Matbench. `zero`: metals, and "
+        "phases on the hull; `zero_auc` and `zero_brier` are of their probability, and the miscalibration area of "
+        "these two properties is that of the whole distribution with its mass at zero.",
     ]
     return "\n".join(lines) + "\n"
 

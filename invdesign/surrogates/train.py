@@ -14,7 +14,7 @@ from invdesign.crystal import FloatArray, IntArray
 from invdesign.data.split import assert_no_leakage, by_chemical_system
 from invdesign.errors import TrainingError
 from invdesign.properties import PREDICTED
-from invdesign.surrogates.calibrate import fit_calibration
+from invdesign.surrogates.calibrate import Calibration, PointMass, fit_calibration, fit_point_mass
 from invdesign.surrogates.dataset import Graphs, Labelled, select
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
 from invdesign.surrogates.model import (
@@ -35,6 +35,9 @@ LEAST_LABELS = 50
 """Training labels that a property needs to be modelled."""
 
 STIFF_GPA = 100.0
+OFTEN_ZERO = ("band_gap", "energy_above_hull")
+"""Properties that are exactly zero for many crystals: metals, and phases on the hull."""
+
 REMEMBERED, AXES = 6000, 24
 
 Progress = Callable[[str], None]
@@ -165,10 +168,7 @@ def fit(
         progress(f"shares of the own members: {dict(zip(names, shares.tolist(), strict=True))}")
     memory = remember(run(kept).columns, raw.columns, element_counts(data, train))
     outside = memory.percentile(memory.distance(raw.columns))
-    calibrations = {
-        name: fit_calibration(raw.mean[:, j], raw.spread[:, j], outside, targets[valid, j])
-        for j, name in enumerate(names)
-    }
+    calibrations, masses = calibrated(names, raw, outside, targets[valid])
     notes = {
         "settings": asdict(settings) | {"weights": dict(settings.weights)},
         "training labels": {p: int(np.isfinite(targets[train, j]).sum()) for j, p in enumerate(names)},
@@ -187,6 +187,26 @@ def fit(
         notes,
         base,
         shares,
+        masses,
+    )
+
+
+def calibrated(
+    names: Sequence[str], raw: Raw, outside: FloatArray, targets: FloatArray
+) -> tuple[dict[str, Calibration], dict[str, PointMass]]:
+    """Calibrations of all properties, and of those that are often zero that probability, on held-out crystals.
+
+    Args:
+        names: the properties.
+        raw: uncalibrated answers.
+        outside: (n,) distance percentiles.
+        targets: (n, p) in the modelled scale, NaN where unknown.
+    """
+    columns = {name: (raw.mean[:, j], raw.spread[:, j], outside, targets[:, j]) for j, name in enumerate(names)}
+    masses = {name: fit_point_mass(*column) for name, column in columns.items() if name in OFTEN_ZERO}
+    return (
+        {name: fit_calibration(*column) for name, column in columns.items()},
+        {name: mass for name, mass in masses.items() if mass is not None},
     )
 
 
