@@ -825,6 +825,6 @@ def cell(value: Any) -> str:
         if not value["of"]:
             return ""
         share, low, high = (100 * value[key] for key in ("value", "low", "high"))
-        digits = 0 if high >= 1.0 else 2
+        digits = 0 if high >= 10.0 else 1 if high >= 1.0 else 2
         return f"{share:.{max(1, digits)}f} ({low:.{digits}f}–{high:.{digits}f})"
     return f"{value:d}" if isinstance(value, int) else f"{value:.3g}"

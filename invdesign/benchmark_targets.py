@@ -50,7 +50,7 @@ from invdesign.pipeline import (
 from invdesign.plain import to_plain
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property
-from invdesign.protocols import Validator
+from invdesign.protocols import Surrogate, Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Relaxation, Status
 from invdesign.search import conditions_of, seed_of
@@ -130,12 +130,14 @@ class TargetBench:
     Attributes:
         parts: generators, surrogates, validators, relaxer and reference of a design run.
         known: all known crystals.
+        known_gate: judges known crystals: the gate of a design run may be corrected for what generators propose.
         uniqueness: makes a validator that remembers what it was shown.
         about: versions, weights, potential and hull, for the record.
     """
 
     parts: Parts
     known: Sequence[KnownCrystal]
+    known_gate: Surrogate
     uniqueness: Callable[[], Validator]
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -275,6 +277,7 @@ def default_bench(plan: TargetPlan, workers: int | None = None) -> TargetBench:
     return TargetBench(
         parts=parts,
         known=load_known(),
+        known_gate=build.surrogate("gate"),
         uniqueness=lambda: build.validator("uniqueness"),
         about=benchmark.measured_with(parts.provenance["potential"]),
     )
@@ -422,7 +425,7 @@ def _objection(row: Evaluation) -> str:
 def summarise(plan: TargetPlan, bench: TargetBench, journal: Journal) -> dict[str, Any]:
     """All figures from what the journal holds."""
     real = benchmark.draw_known(bench.known, plan, REFERENCE_SIZE)
-    base = _known_rows(real, plan, bench.parts)
+    base = _known_rows(real, plan, bench)
     return {
         "benchmark": "targets",
         "plan": to_plain(plan),
@@ -437,10 +440,10 @@ def summarise(plan: TargetPlan, bench: TargetBench, journal: Journal) -> dict[st
     }
 
 
-def _known_rows(real: Sequence[Crystal], plan: TargetPlan, parts: Parts) -> list[Evaluation]:
+def _known_rows(real: Sequence[Crystal], plan: TargetPlan, bench: TargetBench) -> list[Evaluation]:
     rows = [Evaluation(Candidate(str(i), crystal, "", KNOWN)) for i, crystal in enumerate(real)]
-    derived = [d for text in plan.targets if (d := _derive(plan.query(text), parts))]
-    return predict(rows, parts.gate, parts.reference, derived[0] if derived else None)
+    derived = [d for text in plan.targets if (d := _derive(plan.query(text), bench.parts))]
+    return predict(rows, bench.known_gate, bench.parts.reference, derived[0] if derived else None)
 
 
 def _screen_in_words(parts: Parts) -> str:
