@@ -5,7 +5,7 @@ compares generators at length. Relaxations of crystals that will not come within
 stopped early, so that a sample costs a third of a second.
 
 Run: python benchmarks/stable_new.py vae [-n 200] [--weights FILE] [--temperature 1] [--energy-above-hull 0]
-     [--seed 2] [--out FILE.json]
+     [--potential chgnet] [--seed 2] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def generator(name: str, weights: Path | None) -> Generator:
     return {"vae": VAEGenerator, "gan": GANGenerator}[name].load(weights)
 
 
-def judged(crystals: Sequence[Crystal], workers: int | None) -> dict[str, list[bool]]:
+def judged(crystals: Sequence[Crystal], potential: str | None, workers: int | None) -> dict[str, list[bool]]:
     """For every crystal whether it is stable, new, both and the first of its kind, and keeps its space group."""
     reference, unique = build.reference(), build.validator("uniqueness")
-    relaxer = build.relaxer(workers=workers, ceiling=partial(build.ceiling, reference, LIMIT))
+    relaxer = build.relaxer(potential, workers, ceiling=partial(build.ceiling, reference, LIMIT))
     found: dict[str, list[bool]] = {
         "stable": [],
         "new": [],
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--energy-above-hull", type=float)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--potential", help="of the judge; by default that of design runs")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -84,7 +85,7 @@ def main() -> None:
         conditions = replace(conditions, properties={"energy_above_hull": args.energy_above_hull})
     made = generator(args.name, args.weights).propose(args.n, np.random.default_rng(args.seed), conditions)
     crystals = [item for item in made if isinstance(item, Crystal)]
-    found = judged(crystals, args.workers)
+    found = judged(crystals, args.potential, args.workers)
     record: dict[str, Any] = {
         key: rate(values, len(values) if key == "stable keeps group" else args.n).to_dict()
         for key, values in found.items()

@@ -44,8 +44,13 @@ class GeneModel(nn.Module):
         """
         raise NotImplementedError
 
-    def skeleton_losses(self, z: Tensor, batch: GeneBatch, condition: Tensor) -> dict[str, Tensor]:
-        """(b,) negative log likelihoods of the `group`, the `position`s and the `element`s, in nats."""
+    def skeleton_losses(
+        self, z: Tensor, batch: GeneBatch, condition: Tensor, max_sites: int | None = None
+    ) -> dict[str, Tensor]:
+        """(b,) negative log likelihoods of the `group`, the `position`s and the `element`s, in nats.
+
+        With `max_sites`, those of a `SkeletonSampler` with that limit, which makes lawful choices only.
+        """
         context = self.skeleton.context(z, condition)
         group = F.cross_entropy(self.skeleton.groups(context), batch.group, reduction="none")
         hidden = self.skeleton.hidden(context, batch)
@@ -53,9 +58,15 @@ class GeneModel(nn.Module):
         target = torch.full((b, n + 1), MAX_POSITIONS)
         target[:, :n] = torch.where(batch.mask, batch.wyckoff, MAX_POSITIONS)
         steps = torch.arange(n + 1)[None] <= batch.length[:, None]
-        logits = self.skeleton.positions(hidden, batch.group).clamp(min=-1e4)
+        logits = self.skeleton.positions(hidden, batch.group)
+        lawful = None if max_sites is None else lawful_choices(batch, max_sites)
+        if lawful is not None:
+            logits = logits.masked_fill(~lawful[0], float("-inf"))
+        logits = logits.clamp(min=-1e4)
         position = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(b, n + 1)
         logits = self.skeleton.elements(hidden[:, :n], batch.position)
+        if lawful is not None:
+            logits = logits.masked_fill(~lawful[1], -1e4)
         element = F.cross_entropy(logits.flatten(0, 1), batch.number.flatten(), reduction="none").view(b, n)
         return {"group": group, "position": (position * steps).sum(1), "element": (element * batch.mask).sum(1)}
 
@@ -74,6 +85,30 @@ class GeneModel(nn.Module):
                 )
                 coordinate = coordinate.index_add(0, free.nonzero()[:, 0], -density)
         return {"lattice": lattice, "coordinate": coordinate}
+
+
+def lawful_choices(batch: GeneBatch, max_sites: int) -> tuple[Tensor, Tensor]:
+    """What a sampler could choose at each step of writing these skeletons.
+
+    Returns:
+        (b, n + 1, MAX_POSITIONS + 1) Wyckoff positions and *stop*: in ascending order, one without freedom once,
+        at most `max_sites` atoms, no stop at the beginning; (b, n, MAX_Z) elements: any, on the same position in
+        ascending order.
+    """
+    table = wyckoff_table()
+    sites, freedom = torch.from_numpy(table.primitive_multiplicity), torch.from_numpy(table.freedom)
+    b, n = batch.number.shape
+    order = torch.arange(MAX_POSITIONS)
+    index = (torch.from_numpy(table.group_start)[batch.group][:, None] + order).clamp(max=len(sites) - 1)
+    last = torch.cat([torch.full((b, 1), -1), batch.wyckoff], dim=1)[..., None]
+    used = F.pad(batch.sites.cumsum(1), (1, 0))[..., None]
+    ascending = (order > last) | ((order == last) & (freedom[index] > 0)[:, None])
+    stop = (torch.arange(n + 1) > 0).expand(b, n + 1)[..., None]
+    positions = torch.cat([ascending & (used + sites[index][:, None] <= max_sites), stop], dim=-1)
+    before = F.pad(batch.number, (1, 0))[:, :n, None]
+    same = (last[:, :n] == batch.wyckoff[..., None]) & (torch.arange(n) > 0)[:, None]
+    z = torch.arange(MAX_Z)
+    return positions, (z > 0) & ~(same & (z < before))
 
 
 class GeneVAE(GeneModel):

@@ -225,9 +225,10 @@ class LightningGAN(pl.LightningModule):
     def _log_likelihood(
         self, model: GeneGAN | GeneVAE, batch: GeneBatch, conditions: ConditionTensors, noise: Tensor
     ) -> Tensor:
-        """(b,) log likelihood of skeletons given their noise."""
+        """(b,) log likelihood of written skeletons given their noise."""
         embedded = model.condition(conditions)
-        losses = model.skeleton_losses(model.latents(embedded, noise), batch, embedded)
+        z = model.latents(embedded, noise)
+        losses = model.skeleton_losses(z, batch, embedded, self.config.max_sites)
         return -(losses["group"] + losses["position"] + losses["element"])
 
     def _real_losses(self, batch: GeneBatch, conditions: ConditionTensors) -> Tensor:

@@ -14,7 +14,7 @@ from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN
 from invdesign.generators.geneset import to_batch
-from invdesign.generators.model import GeneVAE
+from invdesign.generators.model import GeneVAE, lawful_choices
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions
 from invdesign.generators.train_gan import (
@@ -22,6 +22,7 @@ from invdesign.generators.train_gan import (
     LightningGAN,
     configs_from,
     from_autoencoder,
+    rows_of,
     train_gan,
 )
 from invdesign.generators.vae import VAEGenerator
@@ -145,6 +146,27 @@ def test_the_same_seed_gives_the_same_crystals() -> None:
         for _ in range(2)
     ]
     assert runs[0] and runs[0] == runs[1]
+
+
+def test_the_likelihood_is_that_of_the_sampler(start: Path) -> None:
+    """What it writes is lawful, and lawful choices make up all of its probability."""
+    torch.manual_seed(2)
+    module = LightningGAN(AdversarialConfig(max_sites=12), VAEGenerator.read(start).model)
+    noise = torch.randn(64, 4)
+    written, kept = module._write(anything(64), noise)
+    positions, elements = lawful_choices(written, 12)
+    for row in range(len(written)):
+        n = int(written.length[row])
+        assert positions[row, torch.arange(n), written.wyckoff[row, :n]].all()
+        assert positions[row, n, -1]
+        assert elements[row, torch.arange(n), written.number[row, :n]].all()
+    asked = rows_of(anything(64), kept)
+    lawful = module._log_likelihood(module.gan, written, asked, noise[kept])
+    free = module.gan.skeleton_losses(
+        module.gan.latents(module.gan.condition(asked), noise[kept]), written, module.gan.condition(asked)
+    )
+    assert (lawful >= -(free["group"] + free["position"] + free["element"]) - 1e-4).all()
+    assert (lawful > -(free["group"] + free["position"] + free["element"]) + 0.1).any()
 
 
 def test_unknown_settings_are_refused() -> None:
