@@ -49,7 +49,9 @@ class Stability:
         chance = _probability_below(self.limit, energy)
         if chance >= self.confidence:
             return Verdict(self.name, Status.PASS, value=energy.mean)
-        reason = f"{energy.mean:.3f} eV/atom above the hull, {chance:.0%} likely within {self.limit:g}"
+        stopped = row.relaxation is not None and not row.relaxation.converged
+        when = " where its relaxation ended, not converged" if stopped else ""
+        reason = f"{energy.mean:.3f} eV/atom above the hull{when}, {chance:.0%} likely within {self.limit:g}"
         return Verdict(self.name, Status.FAIL, reason, energy.mean)
 
 
