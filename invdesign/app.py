@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from invdesign.campaign import Campaign
     from invdesign.crystal import Crystal
     from invdesign.elastic import Elasticity
+    from invdesign.feedback import Revised
     from invdesign.metrics import Funnel
     from invdesign.protocols import Validator
     from invdesign.records import Relaxation
@@ -143,11 +145,63 @@ def resume(folder: str | Path, workers: int | None = None, progress: Progress = 
     Raises:
         LedgerError: if there is no ledger, or it is damaged, in use, or of another version.
     """
+    with _reopened(Path(folder), workers, progress) as campaign:
+        return _finish(campaign, Path(folder))
+
+
+def feedback(
+    folder: str | Path, results: str | Path, workers: int | None = None, progress: Progress = quiet
+) -> Result:
+    """Tell a finished run what was measured, or computed by DFT, for some of its candidates, and rank them again.
+
+    The values are added to the run's ledger. They replace the estimates of their candidates; where three
+    candidates or more have a value of one property, the estimates of all others are corrected as well.
+
+    Args:
+        folder: the run folder.
+        results: CSV with `id` or `file` as in `candidates.csv`, and columns of properties.
+        workers: as in `resume`.
+        progress: is told how far each stage has come.
+
+    Raises:
+        InputError: if the run is not finished, or the results cannot be read or do not belong to it.
+        LedgerError: as in `resume`.
+    """
+    from invdesign import feedback as results_of
+
+    folder = Path(folder)
+    told = results_of.read(Path(results), _ids(folder))
+    with _reopened(folder, workers, progress) as campaign:
+        assert campaign.ledger is not None
+        _run(campaign)
+        results_of.check(told, campaign.rows)
+        before = campaign.ledger.feedback()
+        known = {name: {**before.get(name, {}), **told.get(name, {})} for name in {**before, **told}}
+        results_of.revise(campaign.rows, known, campaign.parts)  # so that nothing is recorded that cannot be used
+        campaign.ledger.add_feedback(told)
+        return _finish(campaign, folder)
+
+
+def _ids(folder: Path) -> dict[str, str]:
+    """Candidate ids of a finished run by their files."""
+    import csv
+
+    path = folder / "candidates.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return {row["file"]: row["id"] for row in csv.DictReader(stream)}
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error):
+        allowed = f"the folder of a finished run, with candidates.csv; go on with: invdesign resume {folder}"
+        raise InputError("run folder", str(folder), allowed) from None
+
+
+@contextmanager
+def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator[Campaign]:
+    """The campaign of a run folder, as it was made."""
     from invdesign.campaign import Campaign, Sizes
     from invdesign.ledger import Ledger
     from invdesign.pipeline import GatePolicy
 
-    folder = Path(folder)
     path = folder / export.LEDGER
     if not path.exists():
         raise LedgerError(f"{folder} holds no run: there is no {export.LEDGER} in it")
@@ -160,22 +214,31 @@ def resume(folder: str | Path, workers: int | None = None, progress: Progress = 
         raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
     with Campaign(query, header.seed, parts, path, sizes=sizes, policy=policy, progress=progress) as campaign:
-        return _finish(campaign, folder)
+        yield campaign
 
 
-def _finish(campaign: Campaign, folder: Path | None) -> Result:
-    """Run the rounds that are left, rank, and write the run folder."""
-    from invdesign.pipeline import LENIENT
-    from invdesign.select import rank
-
-    seconds = 0.0
+def _run(campaign: Campaign) -> None:
+    """Run the rounds that are left."""
     try:
-        seconds = sum(step.seconds for step in campaign)
+        for _ in campaign:
+            pass
     finally:
         close = getattr(campaign.parts.relaxer, "close", None)
         if close is not None:
             close()
-    selection = rank(campaign.rows, campaign.query, unknown_allowed=LENIENT)
+
+
+def _finish(campaign: Campaign, folder: Path | None) -> Result:
+    """Run the rounds that are left, rank with what came back since, and write the run folder."""
+    from invdesign.feedback import revise
+    from invdesign.pipeline import LENIENT
+    from invdesign.select import rank
+
+    _run(campaign)
+    seconds = sum(stage.seconds for stage in campaign.funnel.stages.values())
+    told = {} if campaign.ledger is None else campaign.ledger.feedback()
+    revised = revise(campaign.rows, told, campaign.parts)
+    selection = rank(revised.rows, campaign.query, unknown_allowed=LENIENT)
     result = Result(
         campaign.query, campaign.seed, selection, campaign.funnel, seconds, folder, targets=campaign.targets
     )
@@ -183,7 +246,7 @@ def _finish(campaign: Campaign, folder: Path | None) -> Result:
         return result
     files = tuple(export.write_cifs([row.crystal for row in result.rows], folder, verify=True))
     result = replace(result, files=files)
-    _write_run(folder, result.table, _run_record(result, campaign))
+    _write_run(folder, result.table, _run_record(result, campaign, revised))
     return result
 
 
@@ -196,7 +259,7 @@ def _write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> Non
     write_report(folder)
 
 
-def _run_record(result: Result, campaign: Campaign) -> dict[str, Any]:
+def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str, Any]:
     selection = result.selection
     funnel = result.funnel.to_dict()
     return {
@@ -212,10 +275,21 @@ def _run_record(result: Result, campaign: Campaign) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
-        "warnings": _limits(result),
+        "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
+        "warnings": [*_limits(result), *_told(revised)],
         "funnel": funnel,
         "selection": _selection_counts(selection),
     }
+
+
+def _told(revised: Revised) -> list[str]:
+    """What came back after the run, in a sentence."""
+    if not revised.told:
+        return []
+    who = "1 candidate has" if revised.told == 1 else f"{revised.told} candidates have"
+    names = ", ".join(get_property(name).label for name in revised.corrected)
+    others = f"; the estimates of the others are corrected by them ({names})" if names else ""
+    return [f"{who} values that came back after the run{others}."]
 
 
 def _selection_counts(selection: Selection) -> dict[str, Any]:

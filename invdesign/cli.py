@@ -149,6 +149,19 @@ def resume(folder: str, workers: int | None) -> None:
 
 
 @commands.command()
+@click.argument("folder", metavar="DIR")
+@click.argument("results", metavar="RESULTS.csv")
+@WORKERS
+def feedback(folder: str, results: str, workers: int | None) -> None:
+    """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
+    from invdesign import app
+
+    with _progress() as progress:
+        result = app.feedback(Path(folder), Path(results), workers=workers, progress=progress)
+    _print_result(result)
+
+
+@commands.command()
 @click.argument("generator", metavar="NAME")
 @_conditions
 @click.option("-n", "n", type=click.IntRange(1), default=100, show_default=True, help="Number of samples.")

@@ -8,7 +8,7 @@ one term per element), so that a gate that thinks too well of, say, fluorides is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,8 @@ from invdesign.records import Estimate, Evaluation, Value
 
 LEAST = 8
 """Relaxed rows below which nothing is learned."""
+Pair = tuple[Crystal, Value, float]
+"""A crystal, the answer that is to be corrected, and a better one."""
 OFFSET_PRIOR, ELEMENT_PRIOR = 1.0, 0.5
 """Prior standard deviations of the offset and of an element's term, in units of the gate's own scatter."""
 N_ELEMENTS = 119
@@ -50,7 +52,22 @@ def learn(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate]
 
     Only properties that the gate estimates are corrected. Rows that could not be relaxed say nothing.
     """
-    shifts = {name: shift for name in PROPERTIES if (shift := _fit(name, rows)) is not None}
+    return correction({name: _pairs(name, rows) for name in PROPERTIES})
+
+
+def correction(
+    pairs: Mapping[str, Sequence[Pair]], least: int = LEAST
+) -> Callable[[Estimate, Crystal], Estimate] | None:
+    """A function that corrects estimates of crystals by what pairs of answers say.
+
+    Args:
+        pairs: by property.
+        least: pairs below which nothing is learned of a property.
+
+    Returns:
+        The function, which leaves properties alone of which nothing was learned; None if it would leave all.
+    """
+    shifts = {name: shift for name, known in pairs.items() if (shift := _fit(name, known, least)) is not None}
     if not shifts:
         return None
 
@@ -65,15 +82,18 @@ def learn(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate]
     return correct
 
 
-def _fit(name: str, rows: Sequence[Evaluation]) -> _Shift | None:
-    pairs = [
+def _pairs(name: str, rows: Sequence[Evaluation]) -> list[Pair]:
+    return [
         (row.candidate.crystal, row.gate.values[name], truth)
         for row in rows
         if (truth := _truth(name, row)) is not None and row.gate is not None and name in row.gate.values
     ]
+
+
+def _fit(name: str, pairs: Sequence[Pair], least: int) -> _Shift | None:
     log = get_property(name).log
     usable = [(c, g, t) for c, g, t in pairs if not log or (g.mean > 0.0 and t > 0.0)]
-    if len(usable) < LEAST:
+    if len(usable) < least:
         return None
     x = np.array([_features(crystal) for crystal, _, _ in usable])
     spread = np.array([max(_spread(gate, log), 1e-3) for _, gate, _ in usable])

@@ -22,7 +22,7 @@ from invdesign.crystal import Crystal
 from invdesign.errors import LedgerError, OutputError
 from invdesign.plain import from_plain, read_field, to_plain
 from invdesign.query import Query
-from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request
+from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request, Value
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -320,6 +320,27 @@ class Ledger:
             for row in self._all(t.select().where(t.c.round == number))
         }
 
+    def add_feedback(self, values: Mapping[str, Mapping[str, Value]]) -> None:
+        """Record values that came back for some candidates, by id and property, after all earlier ones."""
+        table = self._tables.feedback
+        with _translated(self.where):
+            table.create(self._engine, checkfirst=True)
+        number = 1 + max((row.number for row in self._all(table.select())), default=0)
+        rows = [{"number": number, "candidate": key, "data": _dumps(to_plain(v))} for key, v in values.items()]
+        self._insert([(table, rows)])
+
+    def feedback(self) -> dict[str, dict[str, Value]]:
+        """The values that came back, by candidate id and property; of one given twice the later."""
+        table = self._tables.feedback
+        if table.name not in self._names():
+            return {}
+        found: dict[str, dict[str, Value]] = {}
+        for row in self._all(table.select().order_by(table.c.number)):
+            with self._sound():
+                told = {name: from_plain(Value, value) for name, value in json.loads(row.data).items()}
+            found.setdefault(row.candidate, {}).update(told)
+        return found
+
     def close(self) -> None:
         """Let go of the file and its lock."""
         self._engine.dispose()
@@ -363,7 +384,7 @@ class Ledger:
             answer = self._all(sa.text("PRAGMA quick_check(1)"))
             if not answer or answer[0][0] != "ok":
                 raise LedgerError(f"{self.where}: the ledger is damaged or truncated")
-        missing = set(self._tables.metadata.tables) - set(self._names())
+        missing = set(self._tables.metadata.tables) - set(self._names()) - {self._tables.feedback.name}
         if missing:
             raise LedgerError(f"{self.where}: not a ledger of invdesign, or truncated (no {min(missing)})")
 
@@ -426,6 +447,7 @@ class _Tables:
     results: sa.Table
     relaxations: sa.Table
     shards: sa.Table
+    feedback: sa.Table
 
 
 def _tables() -> _Tables:
@@ -481,6 +503,13 @@ def _tables() -> _Tables:
             key("request"),
             text("counts"),
             Column("seconds", Float, nullable=False),
+        ),
+        Table(
+            "feedback",
+            meta,
+            Column("number", Integer, primary_key=True, autoincrement=False),
+            key("candidate"),
+            text("data"),
         ),
     )
 

@@ -43,6 +43,10 @@ class Failure:
     item: str = ""
 
 
+MEASURED = "feedback"
+"""Source of a value that somebody measured, or computed from first principles, for that very crystal."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A number with its standard deviation, its 90 % interval and its source.
@@ -52,7 +56,8 @@ class Value:
         std: one standard deviation, same unit.
         low: lower end of the calibrated 90 % interval, if known.
         high: upper end of it.
-        source: what computed it: `surrogate:gate`, `surrogate:relaxed`, `potential:chgnet`, `formula:…`.
+        source: what computed it: `surrogate:gate`, `surrogate:relaxed`, `potential:chgnet`, `formula:…`,
+            `feedback`.
     """
 
     mean: float

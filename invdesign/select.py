@@ -26,7 +26,7 @@ from invdesign.mechanics import derive_many, draw, has_moduli, log_spread
 from invdesign.metrics import target_probability
 from invdesign.properties import PROPERTIES, get_property
 from invdesign.query import Query, Target
-from invdesign.records import Candidate, Estimate, Evaluation, Status, Value
+from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Status, Value
 
 Array = NDArray[np.float64]
 
@@ -417,6 +417,9 @@ class _Samples:
             for name, values in drawn.items():
                 self._known[name] = np.full((len(rows), n_samples), np.nan)
                 self._known[name][whole] = values[:, 1:]
+                for i in whole:
+                    if (value := self._estimates[i].values.get(name)) is not None and value.source == MEASURED:
+                        self._known[name][i] = self._one(i, name)
 
     def quantity(self, name: str) -> Array:
         """Samples of a property, of `price` or of `supply_risk`."""
