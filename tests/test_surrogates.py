@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from invdesign.errors import ReferenceMissingError
 from invdesign.protocols import Surrogate
 from invdesign.represent.genes import decode, encode
 from invdesign.surrogates import load_gate, load_relaxed
+from invdesign.surrogates.calibrate import UNSEEN
 from invdesign.surrogates.gate import GateSurrogate
 from invdesign.surrogates.model import OUTSIDE_PERCENTILE, save_model
 
@@ -254,6 +257,27 @@ def test_weights_of_before_have_intervals_with_equal_arms(tmp_path, gate):
     assert np.isnan(found.metal_probability)
     assert value.std == pytest.approx(other.std, rel=1e-3)
     assert value.mean**2 == pytest.approx(value.low * value.high, rel=1e-3)  # equal arms of log10
+
+
+def test_intervals_are_wider_where_an_element_was_not_seen(gate):
+    """As if titanium had not been trained on: by the factors that leaving elements out has shown."""
+    model = gate.model
+    counts = model.memory.element_counts.copy()
+    counts[22] = 0.0
+    blind = GateSurrogate(replace(model, memory=replace(model.memory, element_counts=counts)))
+    before, after = (s.predict([textbook()["TiC"]])[0] for s in (gate, blind))
+    assert after.is_outside and not before.is_outside
+    for name in ("bulk_modulus", "shear_modulus"):
+        old, new = before.values[name], after.values[name]
+        assert new.mean == old.mean
+        assert np.log(new.high / new.low) == pytest.approx(UNSEEN[name] * np.log(old.high / old.low), rel=1e-3)
+        assert new.std == pytest.approx(UNSEEN[name] * old.std, rel=1e-3)
+
+
+def test_the_factors_of_unseen_elements_are_the_measured_ones():
+    path = Path(__file__).parent.parent / "benchmarks" / "results" / "surrogate_shift.json"
+    needed = json.loads(path.read_text())["summary"]["needed"]
+    assert pytest.approx(needed, abs=0.06) == UNSEEN
 
 
 def test_percentile_goes_beyond_one(gate):

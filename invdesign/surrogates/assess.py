@@ -43,7 +43,7 @@ def judge(
         found[name] = figures(name, estimates, labels[name])
         if name in STIFF:
             found[name] |= near_hull(name, estimates, labels[name], labels["energy_above_hull"])
-        if name in model.masses:
+        if name in model.masses and 0 < (labels[name] == 0.0).sum() < np.isfinite(labels[name]).sum():
             answers = raw.mean[:, j], raw.spread[:, j], outside
             found[name] |= zeros(name, model.masses[name], estimates, answers, labels[name])
     return found
@@ -154,7 +154,8 @@ def tail(mean: FloatArray, truth: FloatArray, limit: float) -> Figures:
     if stiff.sum() >= 5:
         found["stiff_bias_gpa"] = float((mean - truth)[stiff].mean())
         found["stiff_mae_gpa"] = float(np.abs(mean - truth)[stiff].mean())
-        found["stiff_spearman"] = float(spearmanr(mean[stiff], truth[stiff]).statistic)
+        if np.ptp(mean[stiff]) > 0.0:
+            found["stiff_spearman"] = float(spearmanr(mean[stiff], truth[stiff]).statistic)
     best = np.argsort(-truth)[: max(1, len(truth) // 100)]
     for share in (1, 3):
         chosen = np.argsort(-mean)[: max(1, len(truth) * share // 100)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from invdesign.element_features import element_features
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Estimate, Value
 from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.surrogates.calibrate import Calibration, PointMass
+from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
@@ -143,7 +143,10 @@ class Model:
         """One calibrated estimate per crystal; `raw` if the answers are there already."""
         raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
-        unseen, metal = self._unseen(graphs), self._metal(raw)
+        unseen = self._unseen(graphs)
+        wider = np.array([UNSEEN[name] for name in self.properties])
+        raw = replace(raw, spread=np.where(unseen[:, None], wider, 1.0) * raw.spread)
+        metal = self._metal(raw)
         columns = {
             name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
             for j, name in enumerate(self.properties)
@@ -159,7 +162,7 @@ class Model:
         ]
 
     def _unseen(self, graphs: Graphs) -> Any:
-        """(n,) whether a crystal holds an element that training had hardly any of."""
+        """(n,) whether a crystal holds an element that training hardly had."""
         batch = graphs.batch
         rare = (self.memory.element_counts < SEEN_ELEMENT)[batch.orbit_number]
         return np.bincount(batch.orbit_owner, weights=rare, minlength=len(batch)) > 0
