@@ -924,6 +924,26 @@ def benchmark_targets(
     return bench.markdown(bench.targets(plan, Path(out), workers, progress))
 
 
+def benchmark_surrogates(out: Path, relaxed: int | None = None, progress: Progress = quiet) -> str:
+    """Measure the shipped surrogates and write the record; see `invdesign.benchmark_surrogates`.
+
+    Args:
+        out: `FILE.json`; a table is written beside it.
+        relaxed: test crystals for the second stage (None: all).
+        progress: is told how far it has come.
+
+    Returns:
+        The tables in Markdown.
+
+    Raises:
+        OutputError: if a file cannot be written.
+        ReferenceMissingError: if weights or tables cannot be read.
+    """
+    from invdesign import benchmark_surrogates as bench
+
+    return bench.markdown(bench.surrogates(Path(out), relaxed, progress))
+
+
 def _names(generators: str | None) -> tuple[str, ...]:
     """Generators by their names, separated by commas; all of them if none are named."""
     if generators is None:

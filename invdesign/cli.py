@@ -326,6 +326,18 @@ def benchmark_targets(out: str, **flags: Any) -> None:
     click.echo(table, nl=False)
 
 
+@benchmark.command("surrogates")
+@click.option("--relaxed", type=click.IntRange(1), metavar="N", help="Crystals for the second stage [all].")
+@click.option("--out", required=True, metavar="FILE.json", help="Record; FILE.md stands beside it.")
+def benchmark_surrogates(out: str, relaxed: int | None) -> None:
+    """Errors, calibration, tails and speed of the surrogates on unseen chemical systems, beside baselines."""
+    from invdesign import app
+
+    with _progress() as progress:
+        table = app.benchmark_surrogates(Path(out), relaxed=relaxed, progress=progress)
+    click.echo(table, nl=False)
+
+
 @commands.command()
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:
