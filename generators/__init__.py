@@ -8,6 +8,7 @@ from __future__ import annotations
 
 GENERATORS: dict[str, str] = {
     "vae": "invdesign.generators.vae:VAEGenerator",
+    "gan": "invdesign.generators.gan:GANGenerator",
     "substitution": "invdesign.generators.substitution:SubstitutionGenerator",
     "random": "invdesign.generators.random_genes:RandomGenerator",
 }

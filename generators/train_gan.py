@@ -93,7 +93,7 @@ class AdversarialConfig:
     penalty: float = 10.0
     max_sites: int = 20
     average: float = 0.995
-    check_every: int = 250
+    check_every: int = 100
     check_samples: int = 500
     seed: int = 0
 
