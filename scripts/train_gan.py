@@ -42,8 +42,8 @@ mapping of noise and conditions, skeleton decoder, geometry decoder. Running mea
 | | |
 | --- | --- |
 | data | Materials Project crystals (July 2024 snapshot, CC BY 4.0) with at most 20 sites per primitive cell and \
-at most 0.1 eV/atom above the hull where that is known, split by chemical system, seed 0: {crystals} for training, test \
-never seen |
+at most 0.1 eV/atom above the hull where that is known, split by chemical system, seed 0: {crystals} for \
+training, test never seen |
 | starts from | decoders and prior of `vae.safetensors`; the geometry decoder stays as it is |
 | critic | `{critic}` (`generators/train_gan.py`), with projection of the conditions |
 | reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its experience, genes \
