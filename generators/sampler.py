@@ -19,6 +19,7 @@ from torch import Tensor
 
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.distances import shortest_ratio
+from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features
@@ -251,9 +252,10 @@ class GeneSampler(Generic[Model]):
         elements = elements & known & ~_element_set(conditions.forbidden)
         elements[0] = False
         required = _element_set(conditions.required)
-        if not elements.any() or (required & ~elements).any():
-            missing = [z for z in conditions.required if not elements[z]]
-            raise InputError("elements", missing or "none left", "elements that the generator was trained on")
+        missing = [z for z in sorted(conditions.required) if z >= MAX_Z or not elements[z]]
+        if missing or not elements.any():
+            lost = ", ".join(symbol(z) for z in missing or sorted(conditions.allowed or ()))
+            raise InputError("elements", lost or "none left", "elements that the generator was trained on")
         return Limits(groups, elements, required, conditions.max_sites, conditions.n_sites)
 
     def _tensors(self, conditions: Conditions) -> ConditionTensors:

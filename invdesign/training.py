@@ -48,6 +48,8 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     values = dict(settings)
     start = values.pop("start", None)
     config, first = configs_from(values)
+    if start is not None and not (isinstance(start, str) and Path(start).is_file()):
+        raise InputError("training setting start", start, "the file of an autoencoder's weights")
     return train_from_file(data, out, config, first, progress=progress, start=Path(start) if start else None)
 
 
