@@ -70,10 +70,10 @@ class GeneBatch:
         """The chosen rows, cut to the longest of them."""
         longest = int(self.length[index].max())
         rows = {f.name: getattr(self, f.name)[index] for f in fields(self)}
-        return GeneBatch(**{k: v[:, :longest] if k in _PER_ORBIT else v for k, v in rows.items()})
+        return GeneBatch(**{k: v[:, :longest] if k in PER_ORBIT else v for k, v in rows.items()})
 
 
-_PER_ORBIT = frozenset(("position", "wyckoff", "number", "coords", "freedom", "sites"))
+PER_ORBIT = frozenset(("position", "wyckoff", "number", "coords", "freedom", "sites"))
 
 
 def to_batch(genes: Sequence[Gene], labels: FloatArray, element_volume: FloatArray) -> GeneBatch:
