@@ -4,8 +4,8 @@ Run: python scripts/retrain_vae.py --data DIR [--samples 24000] [--seed 0] [--ou
 
 DIR holds `crystals.parquet`. The shipped autoencoder draws samples without conditions; those that have a chance
 of at least one half of lying within 0.1 eV/atom of the hull, by the gate and its experience, join the known
-crystals. Only their skeletons are learned from: their geometry is the model's own and teaches nothing. Their labels
-are those of the surrogates.
+crystals. Only their skeletons are learned from: their geometry is the model's own and teaches nothing. Their
+labels are those of the surrogates.
 """
 
 from __future__ import annotations
