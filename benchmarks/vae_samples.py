@@ -102,7 +102,10 @@ def relaxed_figures(crystals: list[Crystal], potential: str | None, workers: int
     kept = sum(space_group(r.crystal, 0.1) == c.gene.space_group for c, r in done)
     places = [reference.energy_above_hull(r.crystal, r.formation_energy) for _, r in done]
     stable = [p is not None and p.mean <= 0.1 for p in places]
-    new = [reference.match(r.crystal) is None for _, r in done]
+    new = [
+        reference.match(r.crystal) is None and not reference.phase_without_crystal(r.crystal.numbers)
+        for _, r in done
+    ]
     n = len(crystals)
     return {
         "relaxed": n,

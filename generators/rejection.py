@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from invdesign.crystal import Crystal, Gene
 from invdesign.distances import shortest_ratio
 from invdesign.elements import symbol
-from invdesign.errors import InputError, ReferenceMissingError
+from invdesign.errors import InputError
 from invdesign.records import Conditions, Failure
 from invdesign.represent.genes import canonical_skeleton, decode
 from invdesign.symmetry import quick_space_group
+from invdesign.tables import read_arrays
 
 CLEAR = 0.65
 """Shortest distance over the sum of covalent radii that a proposal must keep."""
@@ -105,15 +104,5 @@ def _crystals(drawn: Sequence[tuple[Gene, str]]) -> Iterator[Crystal | None]:
         yield made if is_clear(made) and is_itself(made) else None
 
 
-@cache
-def shipped(name: str) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Arrays of a shipped table, read once.
-
-    Raises:
-        ReferenceMissingError: if it is not there or cannot be read.
-    """
-    try:
-        with resources.files("invdesign.tables").joinpath(name).open("rb") as stream, np.load(stream) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, BadZipFile) as error:
-        raise ReferenceMissingError(f"the table {name} cannot be read: {error}") from None
+shipped = cache(read_arrays)
+"""Arrays of a shipped table, read once."""

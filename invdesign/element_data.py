@@ -7,15 +7,14 @@ one per atom of a cell or formula unit, in any order.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from invdesign.elements import SYMBOLS, symbol
+from invdesign.tables import read_json
 
 Array = NDArray[np.float64]
 
@@ -53,7 +52,7 @@ class ElementTable:
 @cache
 def table() -> ElementTable:
     """The shipped table; read once."""
-    raw = json.loads(resources.files("invdesign.tables").joinpath("element_data.json").read_text("utf-8"))
+    raw = read_json("element_data.json")
     return ElementTable(
         mass=_numeric(raw["mass"]),
         electronegativity=_numeric(raw["electronegativity"]),

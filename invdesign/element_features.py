@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
 from invdesign.crystal import FloatArray
+from invdesign.tables import read_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,6 @@ class ElementFeatures:
 @cache
 def element_features() -> ElementFeatures:
     """Read the shipped table (made by `scripts/build_element_features.py`)."""
-    raw = json.loads(files("invdesign.tables").joinpath("element_features.json").read_text())
+    raw = read_json("element_features.json")
     values = np.array(raw["values"], dtype=np.float64)
     return ElementFeatures(tuple(raw["columns"]), np.vstack([np.zeros(values.shape[1]), values]))

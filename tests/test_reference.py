@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from invdesign import tables
 from invdesign.crystal import Crystal
 from invdesign.distances import (
     COVALENT_RADII,
@@ -17,6 +19,7 @@ from invdesign.distances import (
     shortest_ratio,
 )
 from invdesign.elements import atomic_number
+from invdesign.errors import ReferenceMissingError
 from invdesign.hull import Hull, _by_library, _lowest_mixture
 from invdesign.known import KnownCrystals
 from invdesign.protocols import Reference
@@ -172,6 +175,21 @@ def test_known_crystals_match_themselves() -> None:
         crystal = known.crystal(row)
         if crystal.n_sites <= 24 and len(known.rows_of_formula(known[row].formula)) < 20:
             assert known.match(crystal) is not None, known.id(row)
+
+
+# shipped tables
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut off", b'{"mass": [1.0'])
+def test_a_shipped_table_that_is_missing_or_damaged_is_named(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "files", lambda package: tmp_path)
+    for name in ("broken.npz", "broken.json"):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ReferenceMissingError, match=f"the shipped table {name} cannot be read"):
+            tables.read_json(name) if name.endswith("json") else tables.read_arrays(name)
 
 
 # distances

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import numpy as np
 
 from invdesign.crystal import FloatArray, IntArray
+from invdesign.tables import read_arrays
 
 FREE_LATTICE: dict[str, tuple[int, ...]] = {
     "triclinic": (0, 1, 2, 3, 4, 5),
@@ -93,8 +93,7 @@ class WyckoffTable:
 @cache
 def wyckoff_table() -> WyckoffTable:
     """The table, loaded once."""
-    with resources.files("invdesign.tables").joinpath("wyckoff.npz").open("rb") as stream:
-        raw = dict(np.load(stream))
+    raw = read_arrays("wyckoff.npz")
     start, site = raw["group_start"].astype(np.int64), raw["site_symmetry"].astype(np.int64)
     enumeration = np.zeros(len(site), dtype=np.int64)
     for first, last in itertools.pairwise(start):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family, wyckoff_ta
 from invdesign.surrogates.dataset import graphs_of_genes
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import shown
+from invdesign.tables import read_arrays
 
 DRAWS = 32
 """Chains from substitutes to the crystal; every second one runs through the sites in the reverse order."""
@@ -142,5 +142,4 @@ def element_volumes() -> FloatArray:
 
 @cache
 def _exchanges() -> dict[str, FloatArray]:
-    with files("invdesign.tables").joinpath("substitution.npz").open("rb") as stream:
-        return dict(np.load(stream))
+    return read_arrays("substitution.npz")
