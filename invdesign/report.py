@@ -235,7 +235,7 @@ def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
         f'<td data-value="{score if score is not None else -1:g}">{"–" if score is None else f"{score:.2f}"}</td>',
         *(_value_cell(row, name) for name in shown),
         f'<td class="checks" data-value="{_passes(row)}">{_checks(row)}</td>',
-        f'<td class="why">{_why(row)}</td>',
+        f'<td class="why">{_why(row, shown)}</td>',
     ]
     return f'<tr data-key="{escape(_key(place))}">{"".join(cells)}</tr>'
 
@@ -303,12 +303,13 @@ def _checks(row: Row) -> str:
     return "".join(parts)
 
 
-def _why(row: Row) -> str:
+def _why(row: Row, shown: Sequence[str]) -> str:
+    """The reason, then what elements add to the properties that the table shows, and where the crystal is from."""
     reason = row.get("reason")
     text = escape(reason) if isinstance(reason, str) else ""
     details = [
         f"{_symbol_with_unit(name).split(' <small>')[0]} against usual substitutes: {escape(why)}"
-        for name in PROPERTIES
+        for name in shown
         if isinstance(why := row.get(f"{name}_by_element"), str)
     ]
     for key, words in (("nearest", "nearest known crystals:"), ("generator", "made by"), ("id", "id")):

@@ -104,7 +104,7 @@ def load_labelled(path: Path | None = None) -> LabelledCrystals:
 
 @lru_cache(maxsize=2)
 def labelled_for(model: Model) -> LabelledCrystals:
-    """The shipped crystals in the space of a gate; another gate than the shipped one reads them anew (10 s)."""
+    """The shipped crystals in the space of a gate; another gate than the shipped one reads them anew."""
     table = load_labelled()
     if table.gate == model.fingerprint:
         return table
