@@ -220,6 +220,8 @@ _ROWS = (
     ("coverage_90", "coverage of 90 % intervals"),
     ("coverage_90_least_quintile", "least coverage of a fifth"),
     ("coverage_90_farthest_tenth", "coverage, farthest tenth"),
+    ("coverage_90_metals", "coverage, metals"),
+    ("coverage_90_insulators", "coverage, insulators"),
     ("coverage_90_zero", "coverage, zeros"),
     ("coverage_90_not_zero", "coverage, not zero"),
     ("miscalibration_area", "miscalibration area"),

@@ -70,6 +70,7 @@ def test_a_run_writes_a_record_and_its_tables(
     assert errors["mean"] > errors["ridge on composition"] > record["gate, exact"]["bulk_modulus"]["mae"]
     assert errors["mean"] > errors["random forest on element statistics"]
     assert len(record["gate, exact"]["shear_modulus"]["deciles"]) == 10
+    assert min(record["gate, exact"]["bulk_modulus"][f"coverage_90_{c}"] for c in ("metals", "insulators")) > 0.8
     text = (tmp_path / "surrogates.md").read_text()
     assert text in capsys.readouterr().out
     assert "## Bulk modulus (log10 GPa)" in text and "## Band gap (PBE) (eV)" in text

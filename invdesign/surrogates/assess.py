@@ -40,12 +40,26 @@ def judge(
     for j, name in enumerate(model.properties):
         if np.isfinite(labels[name]).sum() < 10:
             continue
-        found[name] = figures(name, estimates, labels[name])
+        found[name] = figures(name, estimates, labels[name]) | by_class(name, estimates, labels)
         if name in STIFF:
             found[name] |= near_hull(name, estimates, labels[name], labels["energy_above_hull"])
         if name in model.masses and 0 < (labels[name] == 0.0).sum() < np.isfinite(labels[name]).sum():
             answers = raw.mean[:, j], raw.spread[:, j], outside
             found[name] |= zeros(name, model.masses[name], estimates, answers, labels[name])
+    return found
+
+
+def by_class(name: str, estimates: Sequence[Estimate], labels: Mapping[str, FloatArray]) -> Figures:
+    """Coverage among metals and among insulators, by their known gaps; a class of fewer than ten is left out."""
+    gap, truth = labels["band_gap"], labels[name]
+    answered = np.array([name in e.values for e in estimates]) & np.isfinite(truth)
+    found: Figures = {}
+    for title, rows in (("metals", gap == 0.0), ("insulators", gap > 0.0)):
+        chosen = np.flatnonzero(answered & rows)
+        if len(chosen) >= 10:
+            values = [estimates[int(k)].values[name] for k in chosen]
+            low, high = (np.array([getattr(v, end) for v in values]) for end in ("low", "high"))
+            found[f"coverage_90_{title}"] = coverage(low, high, truth[chosen])
     return found
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from invdesign.crystal import FloatArray
-from invdesign.errors import ReferenceMissingError
 from invdesign.properties import PREDICTED
 from invdesign.surrogates.dataset import graphs_of_genes
 from invdesign.surrogates.features import FloatTable
 from invdesign.surrogates.model import Model
+from invdesign.tables import read_arrays
 
 TABLE = "labelled_crystals.npz"
 CHUNK = 2000
@@ -87,19 +85,15 @@ class LabelledCrystals:
         )
 
 
-def load_labelled(path: Path | None = None) -> LabelledCrystals:
-    """Read the table (None: the shipped one).
+def load_labelled() -> LabelledCrystals:
+    """Read the shipped table.
 
     Raises:
         ReferenceMissingError: if it cannot be read.
     """
-    try:
-        with as_file(files("invdesign.tables") / TABLE) as shipped:
-            raw = dict(np.load(path or shipped))
-        floats = {name: raw[name].astype(np.float32) for name in ("labels", "positions")}
-        return LabelledCrystals(**(raw | floats | {"gate": str(raw["gate"])}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReferenceMissingError(f"the table of labelled crystals cannot be read: {error}") from None
+    raw = read_arrays(TABLE)
+    floats = {name: raw[name].astype(np.float32) for name in ("labels", "positions")}
+    return LabelledCrystals(**(raw | floats | {"gate": str(raw["gate"])}))
 
 
 @lru_cache(maxsize=2)
