@@ -8,7 +8,7 @@ import invdesign as ivd
 
 def main() -> None:
     """Run a small campaign and print what each round brought."""
-    query = ivd.Query(targets=["bulk_modulus>=250"], chemical_system="Ti-Zr-Hf-B-C-N", n=5, relaxations=24)
+    query = ivd.Query(targets=["bulk_modulus>=250", "shear_modulus>=150"], n=6, relaxations=12)
     with ivd.Campaign(query, seed=0) as campaign:
         for step in campaign:
             print(f"round {step.number + 1}: {dict(step.counts)}")
