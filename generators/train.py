@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, 
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.prepare import Predict, Progress, prepare
+from invdesign.generators.reward import Merit, Written, log_likelihood, merits, policy_loss, write
 from invdesign.generators.sampler import fingerprint
 from invdesign.generators.vae import VAEGenerator
 
@@ -52,6 +53,8 @@ class TrainConfig:
         property_weight: weight of the property head's squared error.
         drop_all: share of crystals trained without any condition.
         drop_each: chance of each scalar condition to be absent otherwise.
+        merit: weight of the policy gradient of a merit, if one is given; the geometry decoder then stays as it is.
+        max_sites: largest primitive cell that is written for a merit.
         check_every: epochs between checks of validity and novelty.
         check_samples: samples of such a check.
         patience: checks without improvement before training stops.
@@ -69,6 +72,8 @@ class TrainConfig:
     property_weight: float = 0.3
     drop_all: float = 0.15
     drop_each: float = 0.5
+    merit: float = 5.0
+    max_sites: int = 20
     check_every: int = 4
     check_samples: int = 1000
     patience: int = 4
@@ -103,6 +108,13 @@ class LightningVAE(pl.LightningModule):
         super().__init__()
         self.config, self.steps = config, steps
         self.vae = GeneVAE(config.network)
+        self.reward: Callable[[Written], Tensor] | None = None
+
+    def follow(self, reward: Callable[[Written], Tensor]) -> None:
+        """From now on also raise the (b,) reward of what the decoder writes; the geometry decoder is held."""
+        self.reward = reward
+        for part in (self.vae.geometry, self.vae.geometry_embedding, self.vae.geometry_condition):
+            part.requires_grad_(False)
 
     def _loss(self, batch: GeneBatch, stage: str) -> Tensor:
         terms = self.vae.losses(batch, random_conditions(batch, self.config))
@@ -116,7 +128,14 @@ class LightningVAE(pl.LightningModule):
 
     def training_step(self, batch: GeneBatch, _: int) -> Tensor:
         """One step."""
-        return self._loss(batch, "train")
+        loss = self._loss(batch, "train")
+        if self.reward is None:
+            return loss
+        written = write(self.vae, random_conditions(batch, self.config), self.config.max_sites)
+        merit = self.reward(written)
+        self.log("train/merit", merit.mean(), batch_size=len(batch), on_step=False, on_epoch=True)
+        likelihood = log_likelihood(self.vae, written, self.config.max_sites)
+        return loss + self.config.merit * policy_loss(likelihood, merit)
 
     def validation_step(self, batch: GeneBatch, _: int) -> None:
         """One batch of the validation split."""
@@ -263,10 +282,12 @@ def train_vae(
     checkpoints: Path,
     progress: Progress | None = None,
     start: Path | None = None,
+    merit: Merit | None = None,
 ) -> Path:
     """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
 
     With `start`, weights of the same network sizes are trained further instead of random ones (fine-tuning).
+    With `merit`, the decoder is also taught to write crystals of high merit.
 
     Returns:
         the path of the weights.
@@ -276,6 +297,10 @@ def train_vae(
     module = LightningVAE(config, steps=len(loader) * (config.schedule_epochs or config.epochs))
     if start is not None:
         data = _start_from(start, module, data)
+    if merit is not None:
+        known = frozenset(fingerprint(key) for key in data.known)
+        writer = VAEGenerator(module.vae, data.scaling, data.element_volume, trained_on=known)
+        module.follow(lambda written: merits(writer, written, merit))
     saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)
     trainer = pl.Trainer(
         max_epochs=config.epochs,

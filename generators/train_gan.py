@@ -13,7 +13,7 @@ arXiv:1609.05473), and leaves them by one of two ways:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from invdesign.config import mapping_of, settings_of
-from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import InputError, TrainingError
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN, LatentCritic
-from invdesign.generators.geneset import MAX_Z, GeneBatch
-from invdesign.generators.model import GeneVAE, Limits, SkeletonSampler
+from invdesign.generators.geneset import GeneBatch
+from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors
 from invdesign.generators.prepare import Predict, Progress, prepare
+from invdesign.generators.reward import Merit, log_likelihood, merits, policy_loss, rows_of, write
 from invdesign.generators.sampler import fingerprint
 from invdesign.generators.train import (
     BucketLoader,
@@ -47,10 +47,6 @@ from invdesign.generators.train import (
 from invdesign.generators.vae import VAEGenerator
 
 CRITICS = ("gene", "latent")
-Merit = Callable[[Sequence[Crystal]], FloatArray]
-"""(n,) what the generator is rewarded for besides its critic's opinion, in nats: a log probability, say."""
-WORST = -5.0
-"""Merit of what is no crystal, or one of the training set."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +103,6 @@ class AdversarialConfig:
             raise InputError("critic", self.critic, CRITICS)
 
 
-def rows_of(conditions: ConditionTensors, index: Tensor) -> ConditionTensors:
-    """The chosen rows of conditions."""
-    return ConditionTensors(*(t[index] for t in conditions))
-
-
 def from_autoencoder(vae: GeneVAE) -> GeneGAN:
     """A generator that starts as the autoencoder's decoders behind its prior."""
     gan = GeneGAN(vae.config)
@@ -137,9 +128,6 @@ class LightningGAN(pl.LightningModule):
         self.averaged = from_autoencoder(vae).requires_grad_(False)
         network = vae.config
         self.critic = GeneCritic(network) if config.critic == "gene" else LatentCritic(network)
-        elements = torch.arange(MAX_Z) > 0
-        groups = torch.ones(230, dtype=torch.bool)
-        self.limits = Limits(groups, elements, torch.zeros_like(elements), max_sites=config.max_sites)
         self.step = 0
 
     def training_step(self, batch: GeneBatch, _: int) -> None:
@@ -164,11 +152,9 @@ class LightningGAN(pl.LightningModule):
     def _gene_step(self, batch: GeneBatch, conditions: ConditionTensors) -> dict[str, Tensor]:
         """Critic: logistic loss. Generator: policy gradient of its log odds, less what leaving its start costs."""
         c = self.config
-        noise = torch.randn(len(batch), self.gan.config.latent)
-        written, kept = self._write(conditions, noise)
-        asked, noise = rows_of(conditions, kept), noise[kept]
+        written = write(self.gan, conditions, c.max_sites)
         wrong = rows_of(conditions, torch.randperm(len(batch)))
-        real, fake = self.critic(batch, conditions), self.critic(written, asked)
+        real, fake = self.critic(batch, conditions), self.critic(written.batch, written.conditions)
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()
         loss = loss + c.mismatch * F.softplus(self.critic(batch, wrong)).mean()
         loss = loss + 1e-3 * (real**2).mean() + 1e-3 * (fake**2).mean()
@@ -177,59 +163,24 @@ class LightningGAN(pl.LightningModule):
             "critic": loss.detach(),
             "real_seen": (real > 0).float().mean(),
             "fake_seen": (fake < 0).float().mean(),
-            "complete": torch.tensor(len(kept) / len(batch)),
+            "complete": torch.tensor(len(written.kept) / len(batch)),
         }
         if self.step <= c.warmup:
             return terms
         with torch.no_grad():
             self.critic.eval()
-            reward = self.critic(written, asked).clamp(-c.reward_limit, c.reward_limit)
+            opinion = self.critic(written.batch, written.conditions)
             self.critic.train()
-            reward = reward + self._merits(written, asked, noise)
-            start = self._log_likelihood(self.vae, written, asked, noise)
-        mine = self._log_likelihood(self.gan, written, asked, noise)
-        merit = reward - c.anchor * (mine.detach() - start)
-        advantage = (merit - merit.mean()) / merit.std().clamp(min=0.5)
-        policy = -(advantage * mine).mean()
+            reward = opinion.clamp(-c.reward_limit, c.reward_limit)
+            if self.merit is not None and self.sampler is not None:
+                reward = reward + c.merit * merits(self.sampler(self.gan), written, self.merit)
+            start = log_likelihood(self.vae, written, c.max_sites)
+        mine = log_likelihood(self.gan, written, c.max_sites)
+        divergence = mine.detach() - start
+        policy = policy_loss(mine, reward - c.anchor * divergence)
         likelihood = self._real_losses(batch, conditions).mean()
         self._update(0, policy + c.likelihood * likelihood)
-        divergence = (mine.detach() - start).mean()
-        return terms | {"reward": reward.mean(), "divergence": divergence, "nll": likelihood.detach()}
-
-    @torch.no_grad()
-    def _write(self, conditions: ConditionTensors, noise: Tensor) -> tuple[GeneBatch, Tensor]:
-        """Complete skeletons under the conditions, and which rows they are of."""
-        embedded = self.gan.condition(conditions)
-        z = self.gan.latents(embedded, noise)
-        rng = torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
-        sampler = SkeletonSampler(self.gan.skeleton, self.limits, 1.0, 1.0)
-        rows, complete = sampler.draw(z, embedded, embedded, rng)
-        kept = complete.nonzero()[:, 0]
-        return rows.take(kept), kept
-
-    def _merits(self, batch: GeneBatch, conditions: ConditionTensors, noise: Tensor) -> Tensor:
-        """(b,) weighted merits of skeletons with one draw of geometry; zero without a merit."""
-        if self.merit is None or self.sampler is None:
-            return torch.zeros(len(batch))
-        generator, gan = self.sampler(self.gan), self.gan
-        z = gan.latents(gan.condition(conditions), noise)
-        context = gan.geometry.context(z, gan.geometry_condition(conditions))
-        rng = torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
-        crystals = generator.crystals(batch, context, rng)
-        rows = [i for i, c in enumerate(crystals) if c is not None and not generator.is_known(c)]
-        merits = torch.full((len(batch),), WORST)
-        found = np.maximum(self.merit([c for i in rows if (c := crystals[i]) is not None]), WORST)
-        merits[rows] = torch.from_numpy(found).float()
-        return self.config.merit * merits
-
-    def _log_likelihood(
-        self, model: GeneGAN | GeneVAE, batch: GeneBatch, conditions: ConditionTensors, noise: Tensor
-    ) -> Tensor:
-        """(b,) log likelihood of written skeletons given their noise."""
-        embedded = model.condition(conditions)
-        z = model.latents(embedded, noise)
-        losses = model.skeleton_losses(z, batch, embedded, self.config.max_sites)
-        return -(losses["group"] + losses["position"] + losses["element"])
+        return terms | {"reward": reward.mean(), "divergence": divergence.mean(), "nll": likelihood.detach()}
 
     def _real_losses(self, batch: GeneBatch, conditions: ConditionTensors) -> Tensor:
         """(b,) negative log likelihood of real skeletons from the latents that the encoder gives them."""
@@ -379,6 +330,7 @@ def train_from_file(
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     start: Path | None = None,
+    merit: Merit | None = None,
 ) -> Path:
     """Train the adversarial generator on a file of crystals and write its weights and a data sheet.
 
@@ -393,6 +345,7 @@ def train_from_file(
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
         start: weights of an autoencoder; without them one is trained first.
+        merit: what the generator is rewarded for besides its critic's opinion.
 
     Raises:
         TrainingError: if there is too little to train on.
@@ -403,7 +356,7 @@ def train_from_file(
     if start is None:
         start = folder / "autoencoder.safetensors"
         train_vae(training, pretraining or TrainConfig(), start, folder / "autoencoder", progress)
-    history = train_gan(training, config, start, out, folder, progress)
+    history = train_gan(training, config, start, out, folder, progress, merit)
     if not history:
         raise TrainingError("training ended before its first check: no weights were written")
     names, counts = np.unique(np.asarray(prepared.split), return_counts=True)

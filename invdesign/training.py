@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invdesign.config import settings_of
 from invdesign.errors import InputError
 from invdesign.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from invdesign.crystal import Crystal, FloatArray
+    from invdesign.generators.reward import Merit
+
+UNBALANCED = 1.6
+"""What a composition that SMACT calls invalid costs a generator in training, nats: a factor of five."""
 
 
 def train_vae(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
@@ -35,7 +42,8 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     Args:
         data: crystals with labels, in any form that can be read.
         settings: fields of `invdesign.generators.train_gan.AdversarialConfig`; `start` is the file of an
-            autoencoder's weights to start from, `pretraining` holds the settings of one trained first otherwise.
+            autoencoder's weights to start from, `pretraining` holds the settings of one trained first otherwise;
+            with `reward: false` nothing is rewarded but the critic's opinion (`stable_and_balanced`).
         out: file of the weights; a data sheet and the checkpoints lie beside it.
         progress: is told how far it has come.
 
@@ -46,11 +54,41 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     from invdesign.generators.train_gan import configs_from, train_from_file
 
     values = dict(settings)
-    start = values.pop("start", None)
+    start, reward = values.pop("start", None), values.pop("reward", True)
+    if not isinstance(reward, bool):
+        raise InputError("training setting reward", reward, [True, False])
     config, first = configs_from(values)
     if start is not None and not (isinstance(start, str) and Path(start).is_file()):
         raise InputError("training setting start", start, "the file of an autoencoder's weights")
-    return train_from_file(data, out, config, first, progress=progress, start=Path(start) if start else None)
+    begin, merit = Path(start) if start else None, stable_and_balanced() if reward else None
+    return train_from_file(data, out, config, first, progress=progress, start=begin, merit=merit)
+
+
+def stable_and_balanced(limit: float = 0.1) -> Merit:
+    """What generators are rewarded for: the log probability of lying near the hull, less a price of imbalance.
+
+    The probability is that of the gate with its experience; SMACT says what is imbalanced, and costs `UNBALANCED`.
+
+    Args:
+        limit: largest energy above hull, eV/atom.
+    """
+    import numpy as np
+
+    from invdesign import build
+    from invdesign.generation_metrics import smact_valid
+    from invdesign.metrics import below
+    from invdesign.pipeline import predict
+    from invdesign.records import Candidate, Evaluation
+
+    gate, reference = build.surrogate("proposals"), build.reference()
+
+    def merit(crystals: Sequence[Crystal]) -> FloatArray:
+        rows = predict([Evaluation(Candidate("", c, "", "")) for c in crystals], gate, reference)
+        values = [row.gate.values.get("energy_above_hull") if row.gate else None for row in rows]
+        chance = np.log([max(1e-9, below(limit, value)) for value in values])
+        return np.asarray(chance - UNBALANCED * np.array([not smact_valid(c.numbers) for c in crystals]))
+
+    return merit
 
 
 def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:

@@ -17,17 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
-
 from invdesign import build
-from invdesign.crystal import Crystal, FloatArray
 from invdesign.generators.prepare import prepare
 from invdesign.generators.train import make_training_set
-from invdesign.generators.train_gan import AdversarialConfig, Merit, train_gan
-from invdesign.metrics import below
-from invdesign.pipeline import predict
-from invdesign.records import Candidate, Evaluation
-from invdesign.surrogates import load_gate, load_proposal_gate
+from invdesign.generators.train_gan import AdversarialConfig, train_gan
+from invdesign.surrogates import load_gate
+from invdesign.training import stable_and_balanced
 
 CONFIGS = {
     "gene": AdversarialConfig(critic="gene", steps=1300, warmup=200, rate=2e-4, critic_rate=6e-4),
@@ -46,8 +41,8 @@ at most 0.1 eV/atom above the hull where that is known, split by chemical system
 training, test never seen |
 | starts from | decoders and prior of `vae.safetensors`; the geometry decoder stays as it is |
 | critic | `{critic}` (`generators/train_gan.py`), with projection of the conditions |
-| reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its experience, genes \
-of the training set being worst |
+| reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its experience, less \
+1.6 for what SMACT calls invalid; genes of the training set are worst |
 | settings | {settings} |
 | script | `scripts/train_gan.py --data DIR` |
 
@@ -60,18 +55,6 @@ start in nats; of 500 samples without any rejection the shares that keep their d
 
 Figures of its samples, other seeds and other ways of training: `docs/generation.md`.
 """
-
-
-def chance_of_stability(limit: float = 0.1) -> Merit:
-    """Log probability that a crystal relaxes to within the limit of the hull, by the gate and its experience."""
-    gate, reference = load_proposal_gate(), build.reference()
-
-    def merit(crystals: Sequence[Crystal]) -> FloatArray:
-        rows = predict([Evaluation(Candidate("", c, "", "")) for c in crystals], gate, reference)
-        values = [row.gate.values.get("energy_above_hull") if row.gate else None for row in rows]
-        return np.log([max(1e-9, below(limit, value)) for value in values])
-
-    return merit
 
 
 def main() -> None:
@@ -88,7 +71,7 @@ def main() -> None:
     data = make_training_set(prepared.genes, prepared.labels, prepared.split)
     vae = Path(str(build.resources.files("invdesign.tables").joinpath("vae.safetensors")))
     config, out = replace(CONFIGS[args.critic], seed=args.seed), args.work / "gan.safetensors"
-    merit = chance_of_stability() if args.critic == "gene" and not args.realism_only else None
+    merit = stable_and_balanced() if args.critic == "gene" and not args.realism_only else None
     history = train_gan(data, config, vae, out, args.work, report, merit)
     shutil.copy(out, args.out)
     args.out.with_suffix(".md").write_text(sheet(config, history, len(data.train)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +17,19 @@ from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN
 from invdesign.generators.geneset import to_batch
 from invdesign.generators.model import GeneVAE, lawful_choices
 from invdesign.generators.network import ConditionTensors, NetworkConfig
+from invdesign.generators.reward import WORST, log_likelihood, merits, policy_loss, write
+from invdesign.generators.sampler import fingerprint
 from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions
 from invdesign.generators.train_gan import (
     AdversarialConfig,
     LightningGAN,
     configs_from,
     from_autoencoder,
-    rows_of,
     train_gan,
 )
 from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Conditions
+from invdesign.represent.genes import canonical_skeleton
 
 P = len(CONDITION_PROPERTIES)
 SMALL = NetworkConfig(
@@ -151,22 +154,53 @@ def test_the_same_seed_gives_the_same_crystals() -> None:
 def test_the_likelihood_is_that_of_the_sampler(start: Path) -> None:
     """What it writes is lawful, and lawful choices make up all of its probability."""
     torch.manual_seed(2)
-    module = LightningGAN(AdversarialConfig(max_sites=12), VAEGenerator.read(start).model)
-    noise = torch.randn(64, 4)
-    written, kept = module._write(anything(64), noise)
-    positions, elements = lawful_choices(written, 12)
-    for row in range(len(written)):
-        n = int(written.length[row])
-        assert positions[row, torch.arange(n), written.wyckoff[row, :n]].all()
+    model = VAEGenerator.read(start).model
+    written = write(model, anything(64), 12)
+    batch = written.batch
+    positions, elements = lawful_choices(batch, 12)
+    for row in range(len(batch)):
+        n = int(batch.length[row])
+        assert positions[row, torch.arange(n), batch.wyckoff[row, :n]].all()
         assert positions[row, n, -1]
-        assert elements[row, torch.arange(n), written.number[row, :n]].all()
-    asked = rows_of(anything(64), kept)
-    lawful = module._log_likelihood(module.gan, written, asked, noise[kept])
-    free = module.gan.skeleton_losses(
-        module.gan.latents(module.gan.condition(asked), noise[kept]), written, module.gan.condition(asked)
+        assert elements[row, torch.arange(n), batch.number[row, :n]].all()
+    condition = model.condition(written.conditions)
+    free = model.skeleton_losses(model.latents(condition, written.noise), batch, condition)
+    more = log_likelihood(model, written, 12) + free["group"] + free["position"] + free["element"]
+    assert (more > -1e-4).all()
+    assert (more > 0.1).any()
+
+
+def test_merits_are_of_the_crystals_and_known_genes_are_worst(start: Path) -> None:
+    torch.manual_seed(3)
+    generator = VAEGenerator.read(start)
+    written = write(generator.model, anything(40), 12)
+    seen: list[Crystal] = []
+
+    def light(crystals: Sequence[Crystal]) -> np.ndarray:  # type: ignore[type-arg]
+        seen.extend(crystals)
+        return np.array([-float(c.numbers.max()) / 100 for c in crystals])
+
+    found = merits(generator, written, light)
+    assert len(found) == len(written.batch)
+    top = written.batch.number.max(dim=1).values
+    judged = found > WORST
+    assert judged.any()
+    torch.testing.assert_close(found[judged], -top[judged] / 100.0)
+    known = VAEGenerator(
+        generator.model,
+        generator.scaling,
+        generator.element_volume,
+        trained_on=frozenset(fingerprint(canonical_skeleton(c.gene)) for c in seen if c.gene),
     )
-    assert (lawful >= -(free["group"] + free["position"] + free["element"]) - 1e-4).all()
-    assert (lawful > -(free["group"] + free["position"] + free["element"]) + 0.1).any()
+    assert (merits(known, written, light) == WORST).all()
+
+
+def test_the_policy_gradient_raises_what_is_better_than_average() -> None:
+    likelihood = torch.zeros(4, requires_grad=True)
+    policy_loss(likelihood, torch.tensor([1.0, 0.0, 0.0, -1.0])).backward()
+    assert likelihood.grad is not None
+    assert (likelihood.grad[0] < 0) and (likelihood.grad[3] > 0)
+    assert float(likelihood.grad.sum()) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_unknown_settings_are_refused() -> None:
