@@ -361,6 +361,7 @@ def train_from_file(
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     start: Path | None = None,
+    merit: Merit | None = None,
 ) -> Path:
     """Train the autoencoder on a file of crystals and write its weights and a data sheet.
 
@@ -373,7 +374,7 @@ def train_from_file(
         predict: supplies missing labels (see `prepare`).
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
-        start: weights to train further, as of `train_vae`.
+        start, merit: as of `train_vae`.
 
     Raises:
         TrainingError: if there is too little to train on.
@@ -381,7 +382,7 @@ def train_from_file(
     config, folder = config or TrainConfig(), checkpoints or out.with_suffix(".checkpoints")
     prepared = prepare(data, predict, progress=progress)
     training = make_training_set(prepared.genes, prepared.labels, prepared.split)
-    train_vae(training, config, out, folder, progress, start)
+    train_vae(training, config, out, folder, progress, start, merit)
     names, counts = np.unique(np.asarray(prepared.split), return_counts=True)
     sheet = {
         "data": data.name,

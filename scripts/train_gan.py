@@ -25,7 +25,7 @@ from invdesign.surrogates import load_gate
 from invdesign.training import stable_and_balanced
 
 CONFIGS = {
-    "gene": AdversarialConfig(critic="gene", steps=1300, warmup=200, rate=2e-4, critic_rate=6e-4),
+    "gene": AdversarialConfig(critic="gene", steps=1700, warmup=200, rate=2e-4, critic_rate=6e-4),
     "latent": AdversarialConfig(critic="latent", steps=1500, warmup=100, rate=2e-4),
 }
 CURVE = ("step", "critic", "real_seen", "fake_seen", "reward", "divergence", "valid", "unique", "novel")
