@@ -443,8 +443,7 @@ def _minimise(
 def _hopeless(lowest: Sequence[float], ceiling: float, settings: RelaxSettings) -> bool:
     """Whether the lowest energies so far (eV/atom) will not come below the ceiling.
 
-    On 220 proposals of a design run, this rule saved 58 % of all evaluations and gave up 1 of the 21 crystals that
-    relaxed to within 0.1 eV/atom of the hull.
+    They are expected to fall by as much again as in the last three evaluations and by `hopeless_margin` more.
     """
     gain = lowest[max(0, len(lowest) - 4)] - lowest[-1]
     return len(lowest) >= settings.hopeless_after and lowest[-1] - gain - settings.hopeless_margin > ceiling
