@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,7 +25,7 @@ from invdesign.generators.network import (
 from invdesign.represent.wyckoff import wyckoff_table
 
 
-class GeneModel(nn.Module):
+class GeneModel(nn.Module, ABC):
     """What every model of genes has: decoders of a latent and conditions into a skeleton and its geometry."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -37,12 +38,12 @@ class GeneModel(nn.Module):
         self.skeleton = SkeletonDecoder(config, self.embedding)
         self.geometry = GeometryDecoder(config, self.geometry_embedding)
 
+    @abstractmethod
     def latents(self, condition: Tensor, noise: Tensor, centre: Sequence[float] | None = None) -> Tensor:
         """(b, latent) latents from (b, width) embedded conditions and (b, latent) standard normal noise.
 
         With a centre, latents of the region around it.
         """
-        raise NotImplementedError
 
     def skeleton_losses(
         self, z: Tensor, batch: GeneBatch, condition: Tensor, max_sites: int | None = None
