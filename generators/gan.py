@@ -9,10 +9,6 @@ holds the two ways round that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +22,7 @@ from invdesign.generators.network import (
     GeneEmbedding,
     NetworkConfig,
 )
-from invdesign.generators.sampler import GeneSampler, SamplingConfig
-
-WEIGHTS = "gan.safetensors"
+from invdesign.generators.sampler import GeneSampler
 
 
 class GeneGAN(GeneModel):
@@ -100,22 +94,5 @@ class GANGenerator(GeneSampler[GeneGAN]):
     """Samples the adversarial generator under conditions; how, see `GeneSampler`."""
 
     name = "gan"
+    weights = "gan.safetensors"
     model_class = GeneGAN
-
-    @classmethod
-    def load(cls, path: Path | None = None, sampling: SamplingConfig | None = None) -> Self:
-        """From a file that `save` wrote; without a path, the weights of the package (loaded once).
-
-        Raises:
-            ReferenceMissingError: if the file is missing or is no such file.
-        """
-        if path is not None:
-            return cls.read(path, sampling)
-        shipped = _shipped()
-        return cls(shipped.model, shipped.scaling, shipped.element_volume, sampling, shipped.trained_on)
-
-
-@cache
-def _shipped() -> GANGenerator:
-    with resources.as_file(resources.files("invdesign.tables").joinpath(WEIGHTS)) as path:
-        return GANGenerator.read(path)

@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -68,10 +70,12 @@ class GeneSampler(Generic[Model]):
     Attributes:
         name: of the generator.
         model_class: the model that its weights are of.
+        weights: their file among the tables of the package.
     """
 
     name: ClassVar[str]
     model_class: ClassVar[type[GeneModel]]
+    weights: ClassVar[str]
 
     def __init__(
         self,
@@ -292,6 +296,18 @@ class GeneSampler(Generic[Model]):
         temporary.replace(path)
 
     @classmethod
+    def load(cls, path: Path | None = None, sampling: SamplingConfig | None = None) -> Self:
+        """From a file that `save` wrote; without a path, the weights of the package (loaded once).
+
+        Raises:
+            ReferenceMissingError: if the file is missing or is no such file.
+        """
+        if path is not None:
+            return cls.read(path, sampling)
+        shipped = _shipped(cls)  # type: ignore[arg-type]  # mypy does not know that classes are hashable
+        return cls(shipped.model, shipped.scaling, shipped.element_volume, sampling, shipped.trained_on)
+
+    @classmethod
     def read(cls, path: Path, sampling: SamplingConfig | None = None) -> Self:
         """From a file that `save` wrote.
 
@@ -315,6 +331,13 @@ class GeneSampler(Generic[Model]):
         known = frozenset(tensors["trained_on"].tolist()) if "trained_on" in tensors else frozenset()
         volume = tensors["element_volume"].numpy()
         return cls(model, Scaling(mean, deviation), volume, sampling, known)  # type: ignore[arg-type]
+
+
+@cache
+def _shipped(kind: type[GeneSampler[Any]]) -> Any:
+    """A generator with the weights of the package."""
+    with resources.as_file(resources.files("invdesign.tables").joinpath(kind.weights)) as path:
+        return kind.read(path)
 
 
 def fingerprint(skeleton: object) -> int:
