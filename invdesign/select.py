@@ -61,12 +61,15 @@ class Diversity:
     Attributes:
         penalty: share of the score that a candidate loses if its twin is on the list (0: none, below 1).
         per_system: largest share of the list from one chemical system (at least 2 rows).
-        per_formula: most rows of one reduced formula. Both caps are raised only where places stay free.
+        per_formula: most rows of one reduced formula.
+        per_prototype: largest share of one prototype, space group and occupied positions (at least 2 rows). All
+            caps are raised only where places stay free.
     """
 
     penalty: float = 0.5
     per_system: float = 0.2
     per_formula: int = 2
+    per_prototype: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def rank_known(
     query: Query,
     component: str | Component | None = None,
     n: int | None = None,
-    diversity: Diversity = Diversity(penalty=0.0, per_system=1.0, per_formula=1_000_000),
+    diversity: Diversity = Diversity(0.0, per_system=1.0, per_formula=1_000_000, per_prototype=1.0),
 ) -> Selection:
     """Rank known crystals as they are, without relaxation; by default all of them, however alike.
 
@@ -513,27 +516,27 @@ def _rank_intervals(
 def _diverse(rows: Sequence[Evaluation], scores: Array, n: int, diversity: Diversity) -> list[int]:
     """Greedy choice of up to `n` rows: the best score after a penalty for likeness to those already chosen.
 
-    Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), under caps per system and formula that are
-    doubled only when no row is left below them.
+    Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), under caps per system, formula and
+    prototype that are doubled only when no row is left below them.
     """
     kinds = [_kinds(row) for row in rows]
     codes = [np.unique([kind[c] for kind in kinds], return_inverse=True)[1].reshape(-1) for c in range(3)]
     likeness, free = np.zeros(len(rows)), np.ones(len(rows), dtype=np.bool_)
-    caps = [max(2, math.ceil(diversity.per_system * n)), diversity.per_formula]
-    tally = [np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)]
+    shared = [max(2, math.ceil(share * n)) for share in (diversity.per_system, diversity.per_prototype)]
+    caps = np.array([shared[0], diversity.per_formula, shared[1]])
+    tally = np.zeros((3, len(rows)), dtype=np.int64)
     chosen: list[int] = []
     while len(chosen) < min(n, len(rows)):
-        open_ = free & (tally[0] < caps[0]) & (tally[1] < caps[1])
+        open_ = free & (tally < caps[:, None]).all(axis=0)
         if not open_.any():
-            caps = [2 * cap for cap in caps]
+            caps *= 2
             continue
         value = np.where(open_, scores * (1.0 - diversity.penalty * likeness), -np.inf)
         best = int(np.argmax(value))
         chosen.append(best)
         free[best] = False
         same = [code == code[best] for code in codes]
-        for count, alike in zip(tally, same, strict=False):
-            count += alike
+        tally += np.stack(same)
         likeness = np.maximum(likeness, _likeness(*same))
     return chosen
 
