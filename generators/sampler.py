@@ -32,6 +32,9 @@ from invdesign.represent.genes import canonical_skeleton, decode
 from invdesign.symmetry import quick_space_group
 
 CHUNK = 256
+TOLERANCES = (0.1, 0.01, 0.3)
+"""Distances (Å) at which a crystal must have its gene's space group: what is nearer to a higher symmetry falls
+into it when relaxed, most often as a known crystal."""
 CLEAR = 0.65
 """Shortest distance over the sum of covalent radii below which the geometry is drawn again."""
 
@@ -241,9 +244,9 @@ class GeneSampler(Generic[Model]):
         return genes
 
     def _is_itself(self, crystal: Crystal) -> bool:
-        """Whether the crystal has its gene's space group and no higher one, strictly and at 0.1 Å."""
+        """Whether the crystal has its gene's space group and is not within 0.3 Å of a higher one."""
         return crystal.gene is not None and all(
-            quick_space_group(crystal, symprec) == crystal.gene.space_group for symprec in (0.1, 0.01)
+            quick_space_group(crystal, symprec) == crystal.gene.space_group for symprec in TOLERANCES
         )
 
     def _limits(self, conditions: Conditions) -> Limits:
