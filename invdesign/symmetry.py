@@ -47,7 +47,9 @@ def moyo_dataset(crystal: Crystal, symprec: float) -> Any:
     """
     import moyopy
 
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every cell that is not primitive
+    log = logging.getLogger("moyo")
+    if log.level != logging.ERROR:  # it warns of every cell that is not primitive; to set this costs time
+        log.setLevel(logging.ERROR)
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.numbers.tolist())
     try:
         return moyopy.MoyoDataset(cell, symprec=symprec, setting=moyopy.Setting.standard())

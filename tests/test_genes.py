@@ -1,5 +1,7 @@
 """Wyckoff genes: the way there and back, equivalent choices, and what must be refused."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,9 @@ from invdesign.represent.genes import (
     decode,
     decode_conventional,
     encode,
+    encode_many,
     equivalents,
+    free_coordinates,
     free_from_lattice,
     lattice_from_free,
     primitive_sites,
@@ -156,3 +160,44 @@ def test_decoding_a_batch_equals_decoding_one_by_one():
         np.testing.assert_array_equal(together.frac_coords, alone.frac_coords)
         np.testing.assert_array_equal(together.lattice, alone.lattice)
     assert decode([]) == []
+
+
+def test_many_at_once_are_as_one_by_one_and_one_bad_crystal_spoils_no_other():
+    crystals = [from_pymatgen(s) for s in (ROCKSALT, RUTILE, QUARTZ)]
+    twins = Crystal(np.eye(3) * 4, np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.01, 0.0, 0.0]]))
+    found = encode_many([crystals[0], twins, *crystals[1:]])
+    assert isinstance(found[1], str) and "0.1 Å" in found[1]
+    assert [found[0], *found[2:]] == [encode(c) for c in crystals]
+    with pytest.raises(ValueError, match=re.escape(found[1])):
+        encode(twins)
+
+
+@pytest.mark.parametrize("number", [1, 14, 62, 139, 166, 194, 225, 227])
+def test_free_coordinates_put_the_orbit_where_the_point_is(number):
+    table, rng = wyckoff_table(), np.random.default_rng(number)
+    positions = np.arange(*table.group_start[number - 1 : number + 1])
+    lattices = np.broadcast_to(np.diag([6.1, 7.3, 8.9]), (len(positions), 3, 3))
+    wanted = rng.uniform(0.05, 0.2, (len(positions), 3)) * (np.arange(3) < table.freedom[positions, None])
+    last = table.map_start[positions] + table.multiplicity[positions] - 1  # any point of the orbit
+    points = np.einsum("kij,kj->ki", table.rotation[last], wanted) + table.translation[last]
+    free, error = free_coordinates(positions, points, lattices)
+    assert error.max() < 1e-9
+    start, count = table.map_start[positions], table.multiplicity[positions]
+    for k, point in enumerate(points):
+        maps = slice(start[k], start[k] + count[k])
+        away = table.rotation[maps] @ free[k] + table.translation[maps] - point
+        assert np.abs(away - np.round(away)).max(axis=1).min() < 1e-5
+        tried = np.mod(np.einsum("kij,kj->ki", table.left_inverse[maps], point - table.translation[maps]), 1.0)
+        back = np.einsum("kij,kj->ki", table.rotation[maps], tried) + table.translation[maps] - point
+        good = np.abs(back - np.round(back)).max(axis=1) < 1e-9
+        size = int(table.freedom[positions[k]])
+        assert tuple(free[k, :size]) == pytest.approx(
+            min(map(tuple, np.round(np.mod(tried[good][:, :size] + 1e-9, 1.0), 6))), abs=2e-6
+        )
+
+
+def test_a_point_off_its_position_is_told_by_how_far():
+    mirror = wyckoff_table().index(6, 0)  # x, 0, z
+    free, error = free_coordinates(np.array([mirror]), np.array([[0.3, 0.02, 0.4]]), np.eye(3)[None] * 10)
+    assert free[0, :2].tolist() == [0.3, 0.4]
+    assert error[0] == pytest.approx(0.2)

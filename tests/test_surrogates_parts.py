@@ -22,7 +22,15 @@ from invdesign.surrogates.calibrate import (
     miscalibration_area,
     pit_area,
 )
-from invdesign.surrogates.dataset import Labelled, clean_labels, graphs_of_genes, perturb, read_labelled, select
+from invdesign.surrogates.dataset import (
+    Labelled,
+    clean_labels,
+    encode_rows,
+    graphs_of_genes,
+    perturb,
+    read_labelled,
+    select,
+)
 from invdesign.surrogates.features import crystal_features, feature_names
 from invdesign.surrogates.gate import GateSurrogate
 from invdesign.surrogates.graphs import REACH, batch_of_genes, neighbours
@@ -292,3 +300,18 @@ def test_training_needs_labels():
 def test_encode_and_decode_give_the_same_features():
     again = [encode(c) for c in decode(GENES)]
     assert graphs_of_genes(again).features == pytest.approx(graphs_of_genes(GENES).features, rel=1e-4, abs=1e-4)
+
+
+def test_rows_that_are_no_crystals_have_no_gene() -> None:
+    import pandas as pd
+
+    cell = decode([GENES[0]])[0]
+    row = {
+        "lattice_parameters": np.array(cell.lattice_parameters),
+        "atomic_numbers": cell.numbers,
+        "frac_coords": cell.frac_coords.ravel(),
+    }
+    broken = row | {"frac_coords": np.full(3 * cell.n_sites, np.nan)}
+    found = encode_rows(pd.DataFrame([broken, row]))
+    assert found[0] is None
+    assert found[1] is not None and found[1].space_group == GENES[0].space_group

@@ -7,7 +7,8 @@ conventional cell of the standard setting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from invdesign.symmetry import moyo_dataset
 
 SYMPREC = 0.1
 """Tolerance (Å) at which crystals are symmetrised, as in the Materials Project labels."""
+
+STRAY = 0.5
+"""An atom that is farther (Å) from its Wyckoff position does not belong to it."""
 
 
 def encode(crystal: Crystal, symprec: float = SYMPREC) -> Gene:
@@ -29,77 +33,134 @@ def encode(crystal: Crystal, symprec: float = SYMPREC) -> Gene:
     Raises:
         ValueError: if no symmetry can be found or the orbits do not fit their Wyckoff positions.
     """
-    data = moyo_dataset(crystal, symprec)
-    lattice = np.asarray(data.std_cell.basis, dtype=np.float64).reshape(3, 3)
-    primitive = np.asarray(data.prim_std_cell.basis, dtype=np.float64).reshape(3, 3)
-    coords = np.asarray(data.prim_std_cell.positions) @ primitive @ np.linalg.inv(lattice)
-    mapping = np.asarray(data.mapping_std_prim)
-    source = np.full(len(coords), -1)
-    source[mapping[::-1]] = np.arange(len(mapping))[::-1]
-    return _gene_of(
-        int(data.number),
-        lattice,
-        np.asarray(data.prim_std_cell.numbers),
-        coords,
-        source,
-        data.wyckoffs,
-        data.orbits,
-    )
+    (found,) = encode_many([crystal], symprec)
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
 
 
-def _gene_of(
-    number: int,
-    lattice: FloatArray,
-    numbers: IntArray,
-    coords: FloatArray,
-    source: IntArray,
-    wyckoffs: Sequence[str],
-    orbits: Sequence[int],
-) -> Gene:
-    """Assemble a gene from a standardised primitive cell given in conventional coordinates."""
-    table = wyckoff_table()
+def encode_many(crystals: Sequence[Crystal], symprec: float = SYMPREC) -> list[Gene | str]:
+    """The gene of every crystal, or why it has none; see `encode`. Faster than one by one."""
+    found = [_standard(crystal, symprec) for crystal in crystals]
+    sound = [row for row in found if isinstance(row, _Standard)]
+    genes = iter(_genes(sound))
+    return [row if isinstance(row, str) else next(genes) for row in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Standard:
+    """A crystal in the standard setting.
+
+    Attributes:
+        number: space group.
+        lattice: (3, 3) conventional vectors, Å.
+        positions: (k,) index in the table of Wyckoff positions, for each orbit.
+        numbers: atomic number of each orbit.
+        points: (k, 3) a point of each orbit in conventional coordinates.
+    """
+
+    number: int
+    lattice: FloatArray
+    positions: list[int]
+    numbers: list[int]
+    points: FloatArray
+
+
+def _standard(crystal: Crystal, symprec: float) -> _Standard | str:
+    """The crystal in the standard setting, or why that cannot be."""
+    try:
+        data = moyo_dataset(crystal, symprec)
+    except ValueError as error:
+        return str(error)
+    table, number = wyckoff_table(), int(data.number)
     first = int(table.group_start[number - 1])
     letters = table.letter[first : int(table.group_start[number])]
-    found: list[tuple[int, int, tuple[float, ...]]] = []
-    remaining: dict[tuple[int, str], list[int]] = {}
-    for site, origin in enumerate(source):
-        remaining.setdefault((orbits[origin], wyckoffs[origin]), []).append(site)
-    for (_, letter), sites in remaining.items():
-        wyckoff = letters.index(letter)
-        if len(sites) != table.primitive_multiplicity[first + wyckoff]:
-            raise ValueError(f"orbit of {len(sites)} atoms on {letter} of group {number}")
-        free = _free_coordinates(table, first + wyckoff, coords[sites[0]], lattice)
-        found.append((wyckoff, int(numbers[sites[0]]), free))
-    found.sort()
-    return Gene(
-        space_group=number,
-        wyckoffs=tuple(f[0] for f in found),
-        numbers=tuple(f[1] for f in found),
-        free_coords=tuple(u for f in found for u in f[2]),
-        free_lattice=free_from_lattice(number, lattice),
-    )
+    members, wyckoffs = data.orbits, data.wyckoffs
+    source: dict[int, int] = {}
+    for origin, site in enumerate(data.mapping_std_prim):
+        source.setdefault(site, origin)
+    orbits: dict[tuple[int, str], list[int]] = {}
+    for site in range(len(data.prim_std_cell.positions)):
+        origin = source[site]
+        orbits.setdefault((members[origin], wyckoffs[origin]), []).append(site)
+    positions = []
+    for (_, letter), sites in orbits.items():
+        positions.append(first + letters.index(letter))
+        if len(sites) != table.primitive_multiplicity[positions[-1]]:
+            return f"orbit of {len(sites)} atoms on {letter} of group {number}"
+    lattice = np.asarray(data.std_cell.basis, dtype=np.float64).reshape(3, 3)
+    primitive = np.asarray(data.prim_std_cell.basis, dtype=np.float64).reshape(3, 3)
+    chosen = [sites[0] for sites in orbits.values()]
+    points = np.asarray(data.prim_std_cell.positions)[chosen] @ primitive @ np.linalg.inv(lattice)
+    numbers = data.prim_std_cell.numbers
+    return _Standard(number, lattice, positions, [int(numbers[site]) for site in chosen], points)
 
 
-def _free_coordinates(
-    table: WyckoffTable, position: int, point: FloatArray, lattice: FloatArray, tolerance: float = 0.5
-) -> tuple[float, ...]:
-    """Free coordinates that put a point of the orbit at `point`: of all equivalent ones the smallest."""
-    start, count = int(table.map_start[position]), int(table.multiplicity[position])
-    maps = slice(start, start + count)
-    offset = point - table.translation[maps]
-    free = np.mod(np.einsum("kij,kj->ki", table.left_inverse[maps], offset), 1.0)
+def _genes(found: Sequence[_Standard]) -> list[Gene | str]:
+    """The genes of crystals in the standard setting, or why there is none."""
+    if not found:
+        return []
+    table = wyckoff_table()
+    sizes = [len(row.positions) for row in found]
+    positions = np.array([p for row in found for p in row.positions], dtype=np.int64)
+    lattices = np.repeat(np.stack([row.lattice for row in found]), sizes, axis=0)
+    free, error = free_coordinates(positions, np.concatenate([row.points for row in found]), lattices)
+    coords = [tuple(row[:n]) for row, n in zip(free.tolist(), table.freedom[positions].tolist(), strict=True)]
+    genes: list[Gene | str] = []
+    start = 0
+    for row, size in zip(found, sizes, strict=True):
+        orbits = range(start, start + size)
+        start += size
+        stray = next((k for k in orbits if error[k] > STRAY), None)
+        if stray is not None:
+            genes.append(f"no point of Wyckoff position {table.letter[positions[stray]]} within {STRAY} Å")
+            continue
+        first = int(table.group_start[row.number - 1])
+        rows = sorted(
+            (row.positions[k - orbits.start] - first, row.numbers[k - orbits.start], coords[k]) for k in orbits
+        )
+        genes.append(
+            Gene(
+                space_group=row.number,
+                wyckoffs=tuple(r[0] for r in rows),
+                numbers=tuple(r[1] for r in rows),
+                free_coords=tuple(u for r in rows for u in r[2]),
+                free_lattice=free_from_lattice(row.number, row.lattice),
+            )
+        )
+    return genes
+
+
+def free_coordinates(
+    positions: IntArray, points: FloatArray, lattices: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Free coordinates that put a point of each orbit at a place: of all equivalent ones the smallest.
+
+    Args:
+        positions: (m,) index of each orbit in the table of Wyckoff positions.
+        points: (m, 3) conventional coordinates.
+        lattices: (m, 3, 3) conventional lattices (rows, Å).
+
+    Returns:
+        (m, 3) free coordinates, zero beyond the freedom of the position, and (m,) how far (Å) the place is off.
+    """
+    table = wyckoff_table()
+    counts = table.multiplicity[positions].astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(positions)), counts)
+    maps = np.arange(len(owner)) + np.repeat(table.map_start[positions] - starts, counts)
+    offset = points[owner] - table.translation[maps]
+    free = np.mod((table.left_inverse[maps] @ offset[:, :, None])[:, :, 0], 1.0)
     free[free > 1.0 - 1e-6] = 0.0
-    residual = offset - np.einsum("kij,kj->ki", table.rotation[maps], free)
+    residual = offset - (table.rotation[maps] @ free[:, :, None])[:, :, 0]
     residual -= np.round(residual)
-    error = np.linalg.norm(residual @ lattice, axis=1)
-    best = float(error.min())
-    if best > tolerance:
-        raise ValueError(f"no point of Wyckoff position {table.letter[position]} within {tolerance} Å")
-    freedom = int(table.freedom[position])
-    if freedom == 0:
-        return ()
-    choices = np.round(free[error < best + 1e-3][:, :freedom], 6)
-    return tuple(float(u) for u in min(map(tuple, choices)))
+    error = np.linalg.norm((residual[:, None, :] @ lattices[owner])[:, 0], axis=1)
+    best = np.minimum.reduceat(error, starts)
+    free = np.round(free, 6) * (np.arange(3) < table.freedom[positions][owner, None])
+    near = np.flatnonzero(error < best[owner] + 1e-3)
+    order = near[np.lexsort((*free[near].T[::-1], owner[near]))]
+    chosen = order[np.searchsorted(owner[order], np.arange(len(positions)))]
+    return free[chosen], best
 
 
 def free_from_lattice(space_group: int, lattice: FloatArray) -> tuple[float, ...]:
@@ -169,26 +230,34 @@ def equivalents(gene: Gene) -> list[Gene]:
     table = wyckoff_table()
     lattice = lattice_from_free(gene.space_group, gene.free_lattice)
     first = int(table.group_start[gene.space_group - 1])
-    changes = range(*(int(k) for k in table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]))
+    changes = slice(*(int(k) for k in table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]))
     points, offset = [], 0
     for wyckoff in gene.wyckoffs:
         start, freedom = int(table.map_start[first + wyckoff]), int(table.freedom[first + wyckoff])
         free = np.array(gene.free_coords[offset : offset + freedom])
         points.append(table.rotation[start][:, :freedom] @ free + table.translation[start])
         offset += freedom
-    found = []
-    for change in changes:
-        linear, shift = table.normalizer_linear[change], table.normalizer_shift[change]
-        orbits = []
-        for wyckoff, number, point in zip(gene.wyckoffs, gene.numbers, points, strict=True):
-            moved = int(table.normalizer_permutation[change, wyckoff])
-            new_point = linear @ point + shift
-            orbits.append((moved, number, _free_coordinates(table, first + moved, new_point, lattice, 0.05)))
-        orbits.sort()
-        coords = tuple(u for orbit in orbits for u in orbit[2])
-        wyckoffs, numbers = tuple(o[0] for o in orbits), tuple(o[1] for o in orbits)
-        found.append(Gene(gene.space_group, wyckoffs, numbers, coords, gene.free_lattice))
-    return found
+    moved = table.normalizer_permutation[changes][:, list(gene.wyckoffs)]
+    placed = np.einsum("cij,kj->cki", table.normalizer_linear[changes], points)
+    placed += table.normalizer_shift[changes][:, None]
+    lattices = np.broadcast_to(lattice, (moved.size, 3, 3))
+    free, error = free_coordinates((first + moved).ravel(), placed.reshape(-1, 3), lattices)
+    if (error > 0.05).any():
+        raise ValueError(f"the normalizer of group {gene.space_group} does not keep its Wyckoff positions")
+    freedom = table.freedom[first + moved].tolist()
+    return [
+        _with_orbits(gene, zip(row, gene.numbers, coords, free_of, strict=True))
+        for row, coords, free_of in zip(
+            moved.tolist(), free.reshape(*moved.shape, 3).tolist(), freedom, strict=True
+        )
+    ]
+
+
+def _with_orbits(gene: Gene, orbits: Iterable[tuple[int, int, list[float], int]]) -> Gene:
+    """The gene with other positions, elements and coordinates (those beyond the freedom are left out)."""
+    rows = sorted((wyckoff, number, coords[:freedom]) for wyckoff, number, coords, freedom in orbits)
+    coords = tuple(u for row in rows for u in row[2])
+    return replace(gene, wyckoffs=tuple(r[0] for r in rows), numbers=tuple(r[1] for r in rows), free_coords=coords)
 
 
 def canonical(gene: Gene) -> Gene:

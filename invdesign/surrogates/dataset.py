@@ -13,7 +13,7 @@ from invdesign.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray, Gene, IntArray
 from invdesign.errors import InputError, TrainingError
 from invdesign.properties import PREDICTED
-from invdesign.represent.genes import decode, encode, lattices_from_parameters
+from invdesign.represent.genes import decode, encode_many, lattices_from_parameters
 from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable, crystal_features
 from invdesign.surrogates.graphs import Batch, Neighbours, batch_of_genes, neighbours
@@ -156,13 +156,19 @@ def read_labelled(path: Path, genes: Sequence[Gene | None] | None = None) -> Lab
 def encode_rows(frame: pd.DataFrame) -> list[Gene | None]:
     """The gene of every row; None where a crystal has none."""
     lattices = lattices_from_parameters(np.stack(frame["lattice_parameters"].to_list()).astype(np.float64))
-    genes: list[Gene | None] = []
-    for lattice, numbers, coords in zip(lattices, frame["atomic_numbers"], frame["frac_coords"], strict=True):
-        try:
-            genes.append(encode(Crystal(lattice, numbers, np.asarray(coords).reshape(-1, 3))))
-        except ValueError:
-            genes.append(None)
-    return genes
+    cells = zip(lattices, frame["atomic_numbers"], frame["frac_coords"], strict=True)
+    crystals = [_crystal(*cell) for cell in cells]
+    found = iter(encode_many([crystal for crystal in crystals if crystal is not None]))
+    genes = [None if crystal is None else next(found) for crystal in crystals]
+    return [None if isinstance(gene, str) else gene for gene in genes]
+
+
+def _crystal(lattice: FloatArray, numbers: IntArray, coords: FloatArray) -> Crystal | None:
+    """A row of a table as a crystal; None if it is none."""
+    try:
+        return Crystal(lattice, numbers, np.asarray(coords).reshape(-1, 3))
+    except ValueError:
+        return None
 
 
 def _column(frame: pd.DataFrame, name: str) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign.crystal import Crystal, Gene
 from invdesign.records import Estimate
-from invdesign.represent.genes import decode, encode
+from invdesign.represent.genes import decode, encode_many
 from invdesign.surrogates.dataset import Graphs, graphs_of_genes
 from invdesign.surrogates.features import LAST_ELEMENT
 from invdesign.surrogates.model import Model
@@ -72,9 +72,10 @@ def read_cells(crystals: Sequence[Crystal]) -> tuple[list[Crystal], list[str]]:
     A gene that does not belong to its crystal (another formula, or a volume per atom that is more than 2 % off) is
     not believed: the crystal's own is found instead.
     """
-    cells = _decoded([crystal.gene or _gene(crystal) for crystal in crystals])
+    found = iter(encode_many([crystal for crystal in crystals if crystal.gene is None]))
+    cells = _decoded([crystal.gene or next(found) for crystal in crystals])
     stray = [i for i, cell in enumerate(cells) if not _belongs(cell, crystals[i]) and crystals[i].gene]
-    for i, cell in zip(stray, _decoded([_gene(crystals[i]) for i in stray]), strict=True):
+    for i, cell in zip(stray, _decoded(encode_many([crystals[i] for i in stray])), strict=True):
         cells[i] = cell
     reasons = [cell if isinstance(cell, str) else _unfit(cell) for cell in cells]
     return [c for c, reason in zip(cells, reasons, strict=True) if not reason and isinstance(c, Crystal)], reasons
@@ -89,14 +90,6 @@ def _decoded(genes: Sequence[Gene | str]) -> list[Crystal | str]:
         cells = [_one(gene) for gene in sound]
     following = iter(cells)
     return [next(following) if isinstance(g, Gene) else g for g in genes]
-
-
-def _gene(crystal: Crystal) -> Gene | str:
-    """The gene of a crystal by its own coordinates, or why it has none."""
-    try:
-        return encode(crystal)
-    except ValueError as error:
-        return str(error)
 
 
 def _one(gene: Gene) -> Crystal | str:
