@@ -14,15 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from invdesign import build, export
+from invdesign import build, cdvae, export
 from invdesign import generation_metrics as metrics
 from invdesign.benchmark_charts import generation_page
+from invdesign.cdvae import Prints
 from invdesign.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.data.split import by_chemical_system
@@ -42,6 +44,13 @@ REFERENCE_SIZE = 2000
 """Known crystals that distributions are compared with."""
 SYMPREC = 0.1
 QUICK = {"n": 100, "relax": 12}
+CDVAE_SETTINGS = (
+    f"at most {cdvae.STRUCTURE_CUTOFF:g} in structure and {cdvae.COMPOSITION_CUTOFF:g} in composition "
+    "(CDVAE's thresholds for MP-20), compositions scaled by the reference crystals"
+)
+CDVAE_MISSING = (
+    "COV-R and COV-P are left out, they need matminer: pip install -c constraints.txt 'invdesign[benchmark]'"
+)
 T = TypeVar("T")
 
 
@@ -91,6 +100,7 @@ class Bench:
         charge_balance: validator of the composition.
         uniqueness: makes a validator that remembers what it was shown.
         about: versions, potential, hull and matcher, for the record.
+        prints: makes the fingerprints of CDVAE's coverage; None leaves it out.
     """
 
     generator: Callable[[str], Generator]
@@ -101,6 +111,7 @@ class Bench:
     charge_balance: Validator
     uniqueness: Callable[[], Validator]
     about: Mapping[str, Any] = field(default_factory=dict)
+    prints: Callable[[Sequence[Crystal]], Iterator[tuple[int, Prints]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,8 @@ def generation(
             check(name, plan, bench, journal, progress)
             if name in plan.generators:
                 relax(name, plan, bench, journal, progress)
+            crystals = dict(enumerate(real) if name == KNOWN else recorded(name, plan.n, journal))
+            take_prints(name, crystals, bench, journal, progress)
     record = summarise(plan, bench, real, journal)
     export.write_json(record, out)
     write_text(markdown(record), out.with_suffix(".md"))
@@ -315,6 +328,7 @@ def default_bench(plan: Plan, workers: int | None = None) -> Bench:
         charge_balance=build.validator("charge_balance"),
         uniqueness=lambda: build.validator("uniqueness"),
         about=about,
+        prints=partial(cdvae.prints, workers=workers) if cdvae.version() else None,
     )
 
 
@@ -463,6 +477,18 @@ def _placed(result: Relaxation | Failure, reference: Reference) -> Relaxed:
     )
 
 
+def take_prints(
+    name: str, crystals: Mapping[int, Crystal], bench: Bench, journal: Journal, progress: Progress
+) -> None:
+    """Record the fingerprints of CDVAE's coverage, of crystals by their places, that are not yet recorded."""
+    if bench.prints is None:
+        return
+    todo = [(i, c) for i, c in crystals.items() if journal.get(Prints, name, i) is None]
+    for done, (place, found) in enumerate(bench.prints([crystal for _, crystal in todo]), start=1):
+        journal.put(name, (todo[place][0], found))
+        progress(f"fingerprints {name}", done, len(todo))
+
+
 @dataclass(frozen=True)
 class Background:
     """What is known that samples are compared with.
@@ -524,6 +550,7 @@ def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journa
             f"above the hull and {plan.max_sites} sites; distributions against {len(real)} of them"
         ),
         "coverage_cutoffs": to_plain(Cutoffs()),
+        "cdvae_coverage": CDVAE_SETTINGS if bench.prints is not None else CDVAE_MISSING,
         "generators": {name: _figures(name, plan, bench, background, journal) for name in names},
     }
 
@@ -540,6 +567,7 @@ def _figures(name: str, plan: Plan, bench: Bench, background: Background, journa
         "symmetry": _symmetry(made, checks, background),
         "distribution": _distribution(list(made.values()), background.crystals)
         | _coverage(name, list(made.values()), asked, background),
+        "cdvae": _cdvae(name, made, checks, asked, background, journal),
     }
     if name != KNOWN:
         figures["novelty"] = _novelty(made, checks, asked, bench, background)
@@ -634,6 +662,44 @@ def _coverage(
     recall, precision = metrics.covered(fingerprints(crystals), reference)
     rates = {"coverage_recall": rate(recall), "coverage_precision": rate(precision, asked)}
     return {key: value.to_dict() for key, value in rates.items()}
+
+
+def _cdvae(
+    name: str,
+    made: Mapping[int, Crystal],
+    checks: Mapping[int, Check],
+    asked: int,
+    background: Background,
+    journal: Journal,
+) -> dict[str, Any]:
+    """CDVAE's metrics beyond validity: Wasserstein distances of valid samples, and coverage if it can be had.
+
+    Known crystals are compared with the other ones.
+    """
+    first = len(made) if name == KNOWN else 0
+    real = background.crystals[first:]
+    valid = [c for i, c in made.items() if checks[i].cdvae_structure and checks[i].cdvae_composition]
+    figures: dict[str, Any] = {
+        "d_rho": metrics.wasserstein(_densities(valid), _densities(real)),
+        "d_elem": metrics.wasserstein(*(_FEATURES["n_elements"](crystals) for crystals in (valid, real))),
+        "d_energy": metrics.wasserstein(_formation_energies(valid), _formation_energies(real)),
+    }
+    ours = [row for i in made if (row := journal.get(Prints, name, i)) is not None]
+    others = range(first, len(background.crystals))
+    theirs = [row for i in others if (row := journal.get(Prints, KNOWN, i)) is not None]
+    if len(ours) < len(made) or not theirs:
+        return figures
+    found = cdvae.coverage(cdvae.table(ours), cdvae.table(theirs))
+    rates = {"cov_recall": rate(found.recall), "cov_precision": rate(found.precision, asked)}
+    return figures | {key: value.to_dict() for key, value in rates.items()} | found.distances
+
+
+def _formation_energies(crystals: Sequence[Crystal]) -> list[float]:
+    """Formation energies (eV/atom) by the gate surrogate, of the crystals that it can read."""
+    from invdesign.surrogates import load_gate
+
+    estimates = load_gate().predict(crystals)
+    return [e.values["formation_energy"].mean for e in estimates if "formation_energy" in e.values]
 
 
 def _densities(crystals: Sequence[Crystal]) -> list[float]:
@@ -778,6 +844,13 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("novelty", "training_rediscovered", "training crystals rediscovered"),
     ("distribution", "coverage_recall", "coverage of known crystals, recall"),
     ("distribution", "coverage_precision", "coverage, precision"),
+    ("cdvae", "cov_recall", "COV-R of CDVAE (MP-20 thresholds)"),
+    ("cdvae", "cov_precision", "COV-P of CDVAE"),
+    ("cdvae", "amsd_precision", "AMSD-P of CDVAE"),
+    ("cdvae", "amcd_precision", "AMCD-P of CDVAE"),
+    ("cdvae", "d_rho", "d_ρ of CDVAE (g/cm³)"),
+    ("cdvae", "d_elem", "d_elem of CDVAE"),
+    ("cdvae", "d_energy", "d_E of CDVAE (eV/atom, by the gate)"),
     ("distribution", "elements_total_variation", "elements, total variation"),
     ("distribution", "density_wasserstein", "density, Wasserstein (g/cm³)"),
     ("distribution", "n_elements_wasserstein", "number of elements, Wasserstein"),
@@ -813,7 +886,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         ]
         if any(cells):
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    notes = [f"{key}: {record[key]}" for key in ("potential", "hull", "matcher", "smact") if key in record]
+    keys = ("potential", "hull", "matcher", "smact", "cdvae_coverage")
+    notes = [f"{key}: {record[key]}" for key in keys if key in record]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 

@@ -144,10 +144,9 @@ def covered(
 ) -> tuple[BoolArray, BoolArray]:
     """Recall and precision: which reference crystals have a sample near them, and which samples such a crystal.
 
-    The idea of CDVAE's COV-R and COV-P but not their numbers, which need CrystalNN and Magpie fingerprints of
-    matminer. Near means within the cutoff in both spaces at once. A distance is the root mean square over the
-    features, each in units of its standard deviation among the reference crystals; a feature that never varies
-    there counts in its own unit.
+    Stricter than CDVAE's COV-R and COV-P, which are in `invdesign.cdvae`. Near means within the cutoff in both
+    spaces at once. A distance is the root mean square over the features, each in units of its standard deviation
+    among the reference crystals; a feature that never varies there counts in its own unit.
 
     Returns:
         (n_reference,) and (n_samples,) flags.

@@ -26,6 +26,7 @@ from invdesign.benchmark import (
     markdown,
     quantiles,
 )
+from invdesign.cdvae import Prints
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import InputError, OutputError
@@ -291,6 +292,13 @@ class Slow(FakeRelaxer):
             yield index, replace(result, crystal=crystal, formation_energy=energy)
 
 
+def fake_prints(crystals: Sequence[Crystal]) -> Iterator[tuple[int, Prints]]:
+    """A tenth of the first atomic number as structure, the number as composition; calcium cannot be read."""
+    for place, crystal in enumerate(crystals):
+        z = float(crystal.numbers[0])
+        yield place, Prints("fake", *(((), ()) if z == 20 else ((z / 10,), (z,))))
+
+
 def bench(generator: Cubics, relaxer: FakeRelaxer) -> Bench:
     return Bench(
         generator=lambda name: generator,
@@ -301,6 +309,7 @@ def bench(generator: Cubics, relaxer: FakeRelaxer) -> Bench:
         charge_balance=Charge(),
         uniqueness=Unique,
         about={"potential": "fake 1"},
+        prints=fake_prints,
     )
 
 
@@ -339,6 +348,9 @@ def test_the_figures_of_a_run(measured):
     assert figures["distribution"]["quantiles"]["n_elements"] == [2.0] * 51
     assert counts("distribution", "coverage_precision")[1] == 10
     assert counts("distribution", "coverage_recall")[1] == 4
+    assert counts("cdvae", "cov_precision") == (7, 10)  # by the fake fingerprints, see `fake_prints`
+    assert counts("cdvae", "cov_recall") == (3, 4)
+    assert figures["cdvae"]["d_elem"] == 0.0
     relaxed = figures["relaxed"]
     assert counts("relaxed", "placed") == (9, 10)
     assert counts("relaxed", "known") == (1, 10)
@@ -385,6 +397,16 @@ def test_the_files_of_a_run(measured):
     assert page.count("<svg") == 7  # rates, crystal systems, four distributions, energies
 
 
+def test_without_matminer_one_line_says_what_is_left_out(measured, tmp_path):
+    record, out = measured
+    assert "left out" not in out.with_suffix(".md").read_text()
+    without = replace(bench(Cubics(), Slow()), prints=None)
+    alone = generation(replace(PLAN, relax=0), tmp_path / "g.json", bench=without)
+    assert "cov_recall" not in alone["generators"]["fake"]["cdvae"]
+    assert alone["generators"]["fake"]["cdvae"]["d_rho"] == record["generators"]["fake"]["cdvae"]["d_rho"]
+    assert markdown(alone).count("left out, they need matminer") == 1
+
+
 def test_a_run_that_was_stopped_goes_on(measured, tmp_path):
     out = tmp_path / "generation.json"
     first, second = Cubics(), Cubics()
@@ -398,7 +420,7 @@ def test_a_run_that_was_stopped_goes_on(measured, tmp_path):
     assert second.asked == []
     assert relaxer.done == 6
     alone = measured[0]["generators"]["fake"]
-    for section in ("validity", "symmetry", "novelty", "relaxed", "distribution"):
+    for section in ("validity", "symmetry", "novelty", "relaxed", "distribution", "cdvae"):
         assert record["generators"]["fake"][section] == alone[section]
 
 

@@ -23,7 +23,7 @@ LAYERS = (
     "composition symmetry distances registry config element_data element_features workers subspace matching",
     "data represent hull known disorder reference cif ledger novelty",
     "surrogates relax potentials energy elastic generators validators",
-    "pipeline search select campaign metrics generation_metrics mechanics learn feedback",
+    "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback",
     "build app benchmark benchmark_charts benchmark_surrogates benchmark_targets export report charts cli web"
     " testing training __main__",
 )
@@ -32,7 +32,19 @@ PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "
     ("relax", "potentials", "energy", "elastic"), "relax"
 )
 """Layer 3: to which family a module belongs."""
-HEAVY = ("torch", "pymatgen", "smact", "optuna", "pandas", "ase", "sqlalchemy", "matplotlib", "sklearn", "scipy")
+HEAVY = (
+    "torch",
+    "pymatgen",
+    "smact",
+    "optuna",
+    "pandas",
+    "ase",
+    "sqlalchemy",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "matminer",
+)
 
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 
