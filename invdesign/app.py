@@ -11,7 +11,7 @@ import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign import build, export
 from invdesign.errors import InputError, LedgerError, ReferenceMissingError, StructureReadError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
+from invdesign.properties import get_property, property_in
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Estimate, Evaluation, Failure
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from invdesign.reference import LocalReference
     from invdesign.select import Selection
     from invdesign.surrogates.explain import Explanation
+    from invdesign.surrogates.transfer import TransferSurrogate
     from invdesign.testing import Outcome
 
 Paths = str | Path | Sequence[str | Path]
@@ -265,6 +266,7 @@ def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[st
     return {
         "query": result.query.to_dict(),
         "query_in_words": result.query.in_words(),
+        "own_properties": _own_properties(result.query),
         "seed": result.seed,
         "asked": selection.n_wanted,
         "found": len(selection.ranked),
@@ -280,6 +282,11 @@ def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[st
         "funnel": funnel,
         "selection": _selection_counts(selection),
     }
+
+
+def _own_properties(query: Query) -> list[dict[str, Any]]:
+    """Properties of one's own that a query brings, so that its report can be written again without their files."""
+    return [asdict(property_in(Path(path))) for path in query.surrogates]
 
 
 def _told(revised: Revised) -> list[str]:
@@ -409,7 +416,11 @@ def _sample_columns(crystal: Crystal, file: str) -> export.Row:
 
 
 def predict(
-    paths: Paths, out: Path | None = None, explain: bool = False, progress: Progress = quiet
+    paths: Paths,
+    out: Path | None = None,
+    explain: bool = False,
+    progress: Progress = quiet,
+    surrogates: Sequence[str | Path] = (),
 ) -> pd.DataFrame:
     """Predict the properties of crystals as they are, with uncertainty, derived properties included.
 
@@ -418,6 +429,8 @@ def predict(
         out: CSV to write (None: none).
         explain: add what elements, sites and features contribute, and the nearest known crystals.
         progress: is told how far it has come.
+        surrogates: files of properties of one's own (`train_property`), which are predicted as well. Where the
+            input is a table with the column of their cheap label, that is made use of.
 
     Returns:
         One row per item in the input; an item that cannot be read or predicted has the reason in `failure`.
@@ -426,12 +439,33 @@ def predict(
         InputError, StructureReadError: if there is nothing to read, or nothing of it can be read.
         OutputError: if the table cannot be written.
     """
-    items = _read(paths, out, progress)
+    own = [build.own_surrogate(path) for path in surrogates]
+    items, beside = _read_columns(paths, out, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
-    estimates = _estimates(crystals, progress)
+    columns = [row for item, row in zip(items, beside, strict=True) if not isinstance(item, Failure)]
+    estimates = _with_own(_estimates(crystals, progress), crystals, columns, own)
     reasons = _explained(crystals, estimates, progress) if explain else [{} for _ in crystals]
     rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
     return _written([_failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
+
+
+def _with_own(
+    estimates: Sequence[Estimate],
+    crystals: Sequence[Crystal],
+    columns: Sequence[Mapping[str, Any]],
+    own: Sequence[TransferSurrogate],
+) -> list[Estimate]:
+    """The estimates with properties of one's own."""
+    from invdesign.surrogates.own import cheap_labels
+
+    found = list(estimates)
+    for surrogate in own:
+        more = surrogate.predict(crystals, cheap_labels(columns, surrogate.transfer.cheap))
+        found = [
+            e if e.failure else replace(e, values={**e.values, **m.values})
+            for e, m in zip(found, more, strict=True)
+        ]
+    return found
 
 
 def explain(crystal: Crystal) -> Explanation:
@@ -677,7 +711,9 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     folder = export.new_folder(Path(out))
     items = _read(paths, None, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
-    estimates = _estimates(crystals, progress)
+    estimates = _with_own(
+        _estimates(crystals, progress), crystals, [], [build.own_surrogate(path) for path in query.surrogates]
+    )
     selection = rank_known(crystals, estimates, query, n=n)
     files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
     rows = _ranked_rows(selection, targets, files)
@@ -690,6 +726,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     record = {
         "query": query.to_dict(),
         "query_in_words": query.in_words(),
+        "own_properties": _own_properties(query),
         "found": len(selection.ranked),
         "component": selection.component,
         "weights": dict(selection.weights),
@@ -756,21 +793,29 @@ def _with_error(row: Mapping[Any, Any], name: str) -> str:
 
 
 def _read(paths: Paths, out: Path | None, progress: Progress) -> list[Crystal | Failure]:
-    """Every item of the input, after a look at whether the output can be written.
+    """Every item of the input; see `_read_columns`."""
+    return _read_columns(paths, out, progress)[0]
+
+
+def _read_columns(
+    paths: Paths, out: Path | None, progress: Progress
+) -> tuple[list[Crystal | Failure], list[dict[str, Any]]]:
+    """Every item of the input and the columns beside it, after a look at whether the output can be written.
 
     Raises:
         StructureReadError: if none of them could be read.
     """
-    from invdesign.data.read import read_crystals
+    from invdesign.data.read import read_columns
 
     if out is not None:
         export.writable_file(Path(out))
-    items = list(_watched(read_crystals(paths), "read", None, progress))
+    pairs = list(_watched(read_columns(paths), "read", None, progress))
+    items, columns = [item for item, _ in pairs], [beside for _, beside in pairs]
     failures = [item for item in items if isinstance(item, Failure)]
     if len(failures) == len(items):
         why = f": {failures[0].item}: {failures[0].reason}" if failures else ""
         raise StructureReadError(f"none of {len(items)} items could be read as a crystal{why}")
-    return items
+    return items, columns
 
 
 def _failed_row(failure: Failure) -> export.Row:
@@ -825,6 +870,32 @@ def train(
     target = export.writable_file(out or Path(f"{model}.safetensors"))
     written: Path = trainer(Path(data), settings | {"seed": seed}, target, progress)
     return written
+
+
+def train_property(
+    data: Path, config: Path | None = None, out: Path | None = None, progress: Progress = quiet, **settings: Any
+) -> tuple[Path, str]:
+    """Train a surrogate of a property of one's own, from some tens to some thousands of labels.
+
+    Args:
+        data: a table with a crystal and a label in each row; see `invdesign.surrogates.own`.
+        config: YAML with settings (None: none); `settings` win.
+        out: file of the weights (None: `<property>.safetensors`).
+        progress: is told how far it has come.
+        **settings: `property`, `unit`, `scale`, `cheap`, `seed`.
+
+    Returns:
+        The file, and a report with the learning curve.
+
+    Raises:
+        InputError: if the data or the settings cannot be read.
+        TrainingError: if they cannot lead to a model.
+    """
+    from invdesign.training import train_property
+
+    chosen = (read_yaml(config) if config else {}) | settings
+    target = export.writable_file(out or Path(f"{chosen.get('property')}.safetensors"))
+    return train_property(Path(data), chosen, target, progress)
 
 
 def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference import LocalReference
     from invdesign.relax import Ceiling, PotentialRelaxer
+    from invdesign.surrogates.transfer import TransferSurrogate
 
 Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
@@ -77,8 +78,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
     return Parts(
         generators=generators(query.generator),
-        gate=surrogate("proposals"),
-        surrogate=surrogate("relaxed"),
+        gate=with_own(surrogate("proposals"), query.surrogates),
+        surrogate=with_own(surrogate("relaxed"), query.surrogates),
         screens=tuple(validator(name, known) for name in SCREENS if name not in INSPECTIONS),
         inspections=tuple(validator(name, known) for name in INSPECTIONS),
         relaxer=potential,
@@ -86,7 +87,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
         unique=validator("uniqueness", known),
         derive=derive,
-        provenance={"potential": potential.potential, **fingerprints()},
+        provenance={"potential": potential.potential, **fingerprints(), **_digests(query.surrogates)},
     )
 
 
@@ -146,6 +147,33 @@ def surrogate(name: str) -> Surrogate:
     """
     made: Surrogate = _made("surrogate", name, _find("surrogate", name, SURROGATES))
     return made
+
+
+def own_surrogate(path: str | Path) -> TransferSurrogate:
+    """A surrogate of a property of one's own, from its file; the property is made known.
+
+    Raises:
+        InputError: if it is no such file.
+        ReferenceMissingError: if it is damaged, or belongs to another gate.
+    """
+    from invdesign.properties import property_in, register
+    from invdesign.surrogates import load_gate
+    from invdesign.surrogates.transfer import TransferSurrogate, load_transfer
+
+    register(property_in(Path(path)))
+    return TransferSurrogate(load_transfer(path), load_gate().model)
+
+
+def with_own(base: Surrogate, paths: Sequence[str]) -> Surrogate:
+    """A surrogate whose estimates also hold properties of one's own, from their files."""
+    from invdesign.surrogates.transfer import WithOwn
+
+    return WithOwn(base, [own_surrogate(path) for path in paths]) if paths else base
+
+
+def _digests(paths: Sequence[str]) -> dict[str, str]:
+    """First digits of the SHA-256 of files, by their names."""
+    return {Path(path).name: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths}
 
 
 def relaxer(

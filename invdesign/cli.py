@@ -98,6 +98,13 @@ def _conditions(function: F) -> F:
 SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
 POTENTIAL = click.option("--potential", metavar="NAME", help="sevennet-0, chgnet, … or package.module:factory.")
+SURROGATE = click.option(
+    "--surrogate",
+    "surrogates",
+    multiple=True,
+    metavar="FILE",
+    help="A property of your own, from `train surrogate --property`; may be repeated.",
+)
 PATHS = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 CSV = click.option("--out", required=True, metavar="FILE.csv", help="Table to write.")
 DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to write.")
@@ -118,6 +125,7 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
     help=f"Stability limit, eV/atom [{DEFAULTS.max_energy_above_hull:g}].",
 )
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
+@SURROGATE
 @click.option("--search", metavar="optuna|none", help=f"How rounds learn from earlier ones [{DEFAULTS.search}].")
 @SEED
 @WORKERS
@@ -204,9 +212,10 @@ def generate(
 @PATHS
 @CSV
 @click.option("--explain", is_flag=True, help="Add what elements, sites and features contribute (30 a second).")
-def predict(paths: Sequence[str], out: str, explain: bool) -> None:
+@SURROGATE
+def predict(paths: Sequence[str], out: str, explain: bool, surrogates: Sequence[str]) -> None:
     """Predict the properties of crystals, with uncertainty."""
-    _table_command("predict", paths, out, explain=explain)
+    _table_command("predict", paths, out, explain=explain, surrogates=surrogates)
 
 
 @commands.command()
@@ -247,12 +256,11 @@ def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | 
 @click.option("--target", "targets", multiple=True, metavar="TARGET", help="A wish; may be repeated.")
 @click.option("--exclude", metavar="A,B", default="", help="Elements that must not occur.")
 @click.option("-n", "n", type=click.IntRange(1), help="Length of the list [all].")
+@SURROGATE
 @DIRECTORY
-def rank(
-    paths: Sequence[str], component: str | None, targets: Sequence[str], exclude: str, n: int | None, out: str
-) -> None:
+def rank(paths: Sequence[str], out: str, n: int | None, **flags: Any) -> None:
     """Rank crystals for a component."""
-    query = _query({"targets": targets, "component": component, "exclude": exclude})
+    query = _query(flags)
     from invdesign import app
 
     with _progress() as progress:
@@ -262,14 +270,37 @@ def rank(
 
 @commands.command()
 @click.argument("model", type=click.Choice(["vae", "gan", "surrogate"]))
-@click.option("--data", required=True, metavar="FILE.parquet", help="Crystals with labels.")
+@click.option("--data", required=True, metavar="FILE", help="Crystals with labels: parquet, CSV, …")
+@click.option(
+    "--property", "name", metavar="NAME", help="A property of your own, a column of the data (surrogate)."
+)
+@click.option("--unit", metavar="TEXT", help="Its unit, as printed.")
+@click.option("--scale", type=click.Choice(["auto", "log", "linear"]), help="Scale that it is learned in [auto].")
+@click.option("--cheap", metavar="COLUMN", help="Column of a cheap label of the same property, in the same unit.")
 @click.option("--config", metavar="FILE.yaml", help="Training settings.")
 @click.option("--out", metavar="FILE", help="Where to put the weights.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def train(model: str, data: str, config: str | None, out: str | None, seed: int) -> None:
-    """Train a model on your own crystals."""
+def train(
+    model: str, data: str, name: str | None, config: str | None, out: str | None, seed: int, **own: str | None
+) -> None:
+    """Train a model on your own crystals.
+
+    With --property a surrogate of a property that invdesign does not know, from some tens to some thousands of
+    labels: `predict --surrogate FILE` and `design --surrogate FILE --target "NAME>=x"` make use of it.
+    """
     from invdesign import app
 
+    given = {key: value for key, value in own.items() if value is not None}
+    if name is not None and model == "surrogate":
+        with _progress() as progress:
+            path, text = app.train_property(
+                Path(data), Path(config) if config else None, Path(out) if out else None, progress,
+                property=name, seed=seed, **given,
+            )  # fmt: skip
+        click.echo(f"{text}\nwrote {path}")
+        return
+    for flag, value in ({"property": name} if name else given).items():
+        raise InputError(f"--{flag}", value, "used with: train surrogate --property NAME")
     with _progress() as progress:
         path = app.train(model, Path(data), Path(config) if config else None, Path(out or f"{model}.safetensors"),
                          seed=seed, progress=progress)  # fmt: skip

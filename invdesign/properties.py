@@ -6,7 +6,10 @@ modelled in log10.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from invdesign.errors import InputError
 
@@ -53,6 +56,8 @@ PROPERTIES: dict[str, Property] = {
     )
 }
 
+SHIPPED: tuple[str, ...] = tuple(PROPERTIES)
+"""Names of the properties that every invdesign knows; others are registered."""
 PREDICTED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if not p.derived)
 DERIVED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if p.derived)
 
@@ -67,3 +72,49 @@ def get_property(name: str) -> Property:
         return PROPERTIES[name]
     except KeyError:
         raise InputError("property", name, PROPERTIES) from None
+
+
+def own(name: str, unit: str, low: float, high: float, log: bool) -> Property:
+    """A property of one's own, from the range of its labels; targets may lie somewhat beyond.
+
+    Raises:
+        InputError: if the name is not one that a target and a column may have, or taken.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.endswith(("_std", "_low", "_high", "_source")):
+        allowed = (
+            "small letters, digits and _, such as my_melting_point; not ending in _std, _low, _high or _source"
+        )
+        raise InputError("property", name, allowed)
+    if name in SHIPPED:
+        raise InputError("property", name, f"a name of your own, such as my_{name}: that one is predicted already")
+    beyond = high - low
+    least, most = (low / 10.0, high * 10.0) if log else (low - beyond, high + beyond)
+    least = 0.0 if low >= 0.0 and not log else least
+    return Property(name, unit, least, most, log, name.replace("_", " "), name, False)
+
+
+def register(prop: Property) -> None:
+    """Make a property of one's own known to targets, tables and reports of this process.
+
+    Raises:
+        InputError: if a shipped property has its name.
+    """
+    if prop.name in SHIPPED:
+        raise InputError("property", prop.name, "a name that no shipped property has")
+    PROPERTIES[prop.name] = prop
+
+
+def property_in(path: Path) -> Property:
+    """The property that a file of `invdesign train surrogate --property` predicts, from its header alone.
+
+    Raises:
+        InputError: if it is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, 1 << 24)))["__metadata__"]
+        return Property(**json.loads(header["property"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        allowed = "a file that `invdesign train surrogate --property` wrote"
+        raise InputError("surrogate", str(path), allowed) from None

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.errors import ConflictError, InputError
-from invdesign.properties import get_property
+from invdesign.properties import get_property, property_in, register
 
 CRYSTAL_SYSTEMS: dict[str, range] = {
     "triclinic": range(1, 3),
@@ -146,6 +147,7 @@ class Query:
         max_energy_above_hull: stability limit, eV/atom.
         relaxations: budget of relaxations.
         search: `optuna`, or `none` for plain conditioned sampling.
+        surrogates: files of properties of one's own, which targets may then name.
 
     Raises:
         InputError, ConflictError: on construction, if a value is not valid or two contradict each other.
@@ -164,6 +166,7 @@ class Query:
     max_energy_above_hull: float = 0.1
     relaxations: int = 220
     search: str = "optuna"
+    surrogates: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -180,8 +183,10 @@ class Query:
         max_energy_above_hull: float = 0.1,
         relaxations: int = 220,
         search: str | None = "optuna",
+        surrogates: Sequence[str] = (),
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
+        files = _registered(surrogates)
         wishes = _list("targets", targets, "bulk_modulus>=250")
         parsed = tuple(t if isinstance(t, Target) else Target.parse(t) for t in wishes)
         values: dict[str, object] = {
@@ -198,6 +203,7 @@ class Query:
             "max_energy_above_hull": _hull_limit(max_energy_above_hull),
             "relaxations": _positive("relaxations", relaxations, 10_000_000),
             "search": _search(search),
+            "surrogates": files,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -310,6 +316,15 @@ def _symbols(field_name: str, symbols: Sequence[str] | str) -> tuple[str, ...]:
             allowed = f"a chemical symbol such as Ti, W or N{hint}"
             raise InputError(f"element in {field_name}", symbol, allowed) from None
     return tuple(unique)
+
+
+def _registered(surrogates: Sequence[str]) -> tuple[str, ...]:
+    """Full paths of files of properties of one's own, their properties made known."""
+    given = (surrogates,) if isinstance(surrogates, str) else _list("surrogates", surrogates, "my.safetensors")
+    paths = [Path(str(path)).absolute() for path in given]
+    for path in paths:
+        register(property_in(path))
+    return tuple(dict.fromkeys(map(str, paths)))
 
 
 def _list(field_name: str, value: object, example: str) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign.charts import Chart, Guide, Point, draw
 from invdesign.errors import InputError, OutputError
-from invdesign.properties import PROPERTIES, get_property
+from invdesign.properties import PROPERTIES, Property, get_property, register
 from invdesign.query import Target
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         table: `candidates.csv`, best first.
         run: `run.json`.
     """
+    for prop in run.get("own_properties") or ():
+        register(Property(**prop))
     rows = [row for row in _rows(table) if not row.get("failure")]
     words = str(run.get("query_in_words") or "Crystals, ranked.")
     parts = [

@@ -485,8 +485,9 @@ def _ramp(x: Array, worst: float, best: float) -> Array:
 
 
 def _extreme(target: Target, x: Array) -> Array:
-    low, high = EXTREMES[target.name]
-    if get_property(target.name).log:
+    prop = get_property(target.name)
+    low, high = EXTREMES.get(target.name, (prop.low, prop.high))
+    if prop.log:
         x, low, high = np.log(x), math.log(low), math.log(high)
     return _ramp(x, low, high) if target.goal == "max" else _ramp(x, high, low)
 

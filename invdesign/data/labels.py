@@ -55,7 +55,8 @@ def property_of(column: str) -> str | None:
 def _property_of(column: str) -> tuple[str | None, bool]:
     key = column.strip().lower()
     is_log = key.startswith(_LOG10) and key.endswith(")")
-    return ALIASES.get(key[len(_LOG10) : -1] if is_log else key), is_log
+    plain = key[len(_LOG10) : -1] if is_log else key
+    return ALIASES.get(plain, plain if plain in PROPERTIES else None), is_log
 
 
 def _is_empty(value: object) -> bool:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invdesign.crystal import Crystal
 from invdesign.data import formats, tables
@@ -55,6 +55,14 @@ def read_crystals(paths: str | Path | Sequence[str | Path]) -> Iterator[Crystal 
         InputError: at once, if a path does not exist or a folder holds no file that could be read.
     """
     return (item.result for item in _items(_sources(paths)))
+
+
+def read_columns(paths: str | Path | Sequence[str | Path]) -> Iterator[tuple[Crystal | Failure, dict[str, Any]]]:
+    """Read crystals with all columns that stand beside them, as they are written.
+
+    Args and errors as in :func:`read_crystals`.
+    """
+    return ((item.result, dict(item.columns)) for item in _items(_sources(paths)))
 
 
 def read_table(path: str | Path) -> Iterator[tuple[Crystal | Failure, dict[str, float]]]:
