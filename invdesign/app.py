@@ -891,11 +891,15 @@ def train_property(
         InputError: if the data or the settings cannot be read.
         TrainingError: if they cannot lead to a model.
     """
-    from invdesign.training import train_property
+    from invdesign.config import settings_of
+    from invdesign.surrogates import load_gate
+    from invdesign.surrogates.own import OwnSettings, report, train_own
 
-    chosen = (read_yaml(config) if config else {}) | settings
-    target = export.writable_file(out or Path(f"{chosen.get('property')}.safetensors"))
-    return train_property(Path(data), chosen, target, progress)
+    chosen = settings_of(OwnSettings, (read_yaml(config) if config else {}) | settings)
+    target = export.writable_file(out or Path(f"{chosen.property}.safetensors"))
+    transfer = train_own(load_gate().model, Path(data), chosen, progress)
+    transfer.save(target)
+    return target, report(transfer)
 
 
 def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:

@@ -91,32 +91,6 @@ def stable_and_balanced(limit: float = 0.1) -> Merit:
     return merit
 
 
-def train_property(
-    data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet
-) -> tuple[Path, str]:
-    """Train a property of one's own on top of the shipped gate.
-
-    Args:
-        data: a table with a crystal and a label in each row.
-        settings: fields of `invdesign.surrogates.own.OwnSettings`.
-        out: file of the weights.
-        progress: is told how far it has come.
-
-    Returns:
-        The file, and a report with the learning curve.
-
-    Raises:
-        InputError: if a setting is unknown or not valid, or the data cannot be read.
-        TrainingError: if there is too little to train on.
-    """
-    from invdesign.surrogates import load_gate
-    from invdesign.surrogates.own import OwnSettings, report, train_own
-
-    transfer = train_own(load_gate().model, data, settings_of(OwnSettings, settings), progress)
-    transfer.save(out)
-    return out, report(transfer)
-
-
 def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
     """Train the surrogate of unrelaxed crystals, on the crystals as they are and with a generator's errors.
 
