@@ -54,6 +54,7 @@ TRAINED = (
     "surrogate_gate.safetensors",
     "surrogate_relaxed.safetensors",
     "experience.safetensors",
+    "hardness.safetensors",
 )
 """Weights whose fingerprints go into a run's record where they are shipped."""
 PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
@@ -71,7 +72,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         InputError: if there is no such generator.
         ReferenceMissingError: if weights or tables are missing.
     """
-    from invdesign.mechanics import derive
+    from invdesign.hardness import derive
     from invdesign.pipeline import Parts
 
     known = reference()

@@ -213,9 +213,10 @@ def generate(
 @CSV
 @click.option("--explain", is_flag=True, help="Add what elements, sites and features contribute (30 a second).")
 @SURROGATE
-def predict(paths: Sequence[str], out: str, explain: bool, surrogates: Sequence[str]) -> None:
+@click.option("--load", type=float, metavar="N", help="Load of the Vickers hardness, newton: 0.05 to 50 [4.9].")
+def predict(paths: Sequence[str], out: str, explain: bool, surrogates: Sequence[str], load: float | None) -> None:
     """Predict the properties of crystals, with uncertainty."""
-    _table_command("predict", paths, out, explain=explain, surrogates=surrogates)
+    _table_command("predict", paths, out, explain=explain, surrogates=surrogates, load=load)
 
 
 @commands.command()

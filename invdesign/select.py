@@ -421,7 +421,7 @@ class _Samples:
                 self._known[name] = np.full((len(rows), n_samples), np.nan)
                 self._known[name][whole] = values[:, 1:]
                 for i in whole:
-                    if (value := self._estimates[i].values.get(name)) is not None and value.source == MEASURED:
+                    if (value := self._estimates[i].values.get(name)) is not None and _stands_alone(name, value):
                         self._known[name][i] = self._one(i, name)
 
     def quantity(self, name: str) -> Array:
@@ -471,6 +471,11 @@ class _Samples:
         values = self.quantity("energy_above_hull")
         ramp = _ramp(values, 2.0 * max(limit, 0.005), 0.0)
         return np.where(np.isfinite(values), ramp, 0.5)
+
+
+def _stands_alone(name: str, value: Value) -> bool:
+    """Whether a value has errors of its own: measured, or a hardness that is no formula in the moduli."""
+    return value.source == MEASURED or (name == "vickers_hardness" and value.source.startswith("surrogate"))
 
 
 @lru_cache(maxsize=4096)

@@ -9,9 +9,10 @@ Gaussian Processes for Machine Learning, 2006, chapter 5).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,28 @@ class Process:
         factor = np.linalg.cholesky(covariance)
         weights = np.asarray(cho_solve((factor, True), self.targets), dtype=np.float64)
         return np.asarray(factor, dtype=np.float64), weights
+
+    def arrays(self, prefix: str) -> dict[str, Any]:
+        """What `process_of` reads, for a file; names begin with the prefix."""
+        found = {f"{prefix}.{k}": v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        found[f"{prefix}.points"] = self.points.astype(np.float32)
+        return found | {f"{prefix}.blocks": np.array(self.blocks, dtype=np.int64)}
+
+
+def process_of(prefix: str, arrays: Mapping[str, Any]) -> Process:
+    """A process from the arrays of a file.
+
+    Raises:
+        KeyError, TypeError: if one is missing.
+    """
+    parts = named(prefix, arrays)
+    blocks = tuple(int(n) for n in parts.pop("blocks"))
+    return Process(blocks=blocks, **{k: v.astype(np.float64) for k, v in parts.items()})
+
+
+def named(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays whose names begin with a prefix, without it."""
+    return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
 
 
 def fit_process(

@@ -33,7 +33,7 @@ from invdesign.surrogates.features import LAST_ELEMENT, VOLUME_NAMES, feature_na
 from invdesign.surrogates.gate import CHUNK, failed, read_graphs
 from invdesign.surrogates.model import Model, mini_batches, standardise
 from invdesign.surrogates.network import edge_features
-from invdesign.surrogates.process import Process, fit_process
+from invdesign.surrogates.process import Process, fit_process, named, process_of
 
 FOLDS = 5
 LEAST = 15
@@ -250,9 +250,9 @@ class Transfer:
         """Write it as safetensors."""
         from safetensors.numpy import save_file
 
-        arrays = _arrays("process", self.regression.process)
+        arrays = self.regression.process.arrays("process")
         if self.regression.cheap is not None:
-            arrays |= _arrays("cheap", self.regression.cheap)
+            arrays |= self.regression.cheap.arrays("cheap")
         for name, calibration in (("calibration", self.calibration), ("given", self.given)):
             arrays |= {f"{name}.{k}": np.asarray(v, dtype=np.float64) for k, v in vars(calibration).items()}
         header = {
@@ -281,35 +281,19 @@ def load_transfer(path: Path | str) -> Transfer:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if header.get("stage") != STAGE:
             raise KeyError("it is no file of `invdesign train surrogate --property`")
-        cheap = _process("cheap", arrays) if "cheap.points" in arrays else None
-        regression = Regression(_process("process", arrays), json.loads(header["ratio"]), cheap)
+        cheap = process_of("cheap", arrays) if "cheap.points" in arrays else None
+        regression = Regression(process_of("process", arrays), json.loads(header["ratio"]), cheap)
         return Transfer(
             prop=Property(**json.loads(header["property"])),
             gate=header["gate"],
             regression=regression,
-            calibration=Calibration(**_part("calibration", arrays)),
-            given=Calibration(**_part("given", arrays)),
+            calibration=Calibration(**named("calibration", arrays)),
+            given=Calibration(**named("given", arrays)),
             cheap=header["cheap"],
             notes=json.loads(header["notes"]),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ReferenceMissingError(f"surrogate {path} cannot be read: {error}") from None
-
-
-def _arrays(prefix: str, process: Process) -> dict[str, Any]:
-    arrays = {f"{prefix}.{k}": v for k, v in vars(process).items() if isinstance(v, np.ndarray)}
-    arrays[f"{prefix}.points"] = process.points.astype(np.float32)
-    return arrays | {f"{prefix}.blocks": np.array(process.blocks, dtype=np.int64)}
-
-
-def _part(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
-
-
-def _process(prefix: str, arrays: Mapping[str, Any]) -> Process:
-    parts = _part(prefix, arrays)
-    blocks = tuple(int(n) for n in parts.pop("blocks"))
-    return Process(blocks=blocks, **{k: v.astype(np.float64) for k, v in parts.items()})
 
 
 def to_scale(prop: Property, values: FloatArray) -> FloatArray:
