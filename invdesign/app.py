@@ -1006,24 +1006,41 @@ def benchmark_targets(
     return bench.markdown(bench.targets(plan, Path(out), workers, progress))
 
 
-def benchmark_surrogates(out: Path, relaxed: int | None = None, progress: Progress = quiet) -> str:
-    """Measure the shipped surrogates and write the record; see `invdesign.benchmark_surrogates`.
+def benchmark_surrogates(
+    out: Path,
+    protocols: str | None = None,
+    relaxed: int | None = None,
+    quick: bool = False,
+    data: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> str:
+    """Measure the surrogates and write the record; see `invdesign.benchmark_surrogates`.
 
     Args:
-        out: `FILE.json`; a table is written beside it.
-        relaxed: test crystals for the second stage (None: all).
+        out: `FILE.json`; tables, plots and the journal are written beside it.
+        protocols: names separated by commas (None: all).
+        relaxed: test crystals for the second stage (None: all, or 200 if `quick`).
+        quick: a quarter of the crystals, smaller gates.
+        data: table of crystals and labels (None: those of the package).
+        workers: processes that train (None: one per core).
         progress: is told how far it has come.
 
     Returns:
         The tables in Markdown.
 
     Raises:
-        OutputError: if a file cannot be written.
+        InputError: if there is no such protocol or the data cannot be read.
+        OutputError: if a file cannot be written, or belongs to another benchmark.
         ReferenceMissingError: if weights or tables cannot be read.
+        WorkerError: if a process that trains ends early.
     """
     from invdesign import benchmark_surrogates as bench
+    from invdesign.benchmark_protocols import PROTOCOLS
 
-    return bench.markdown(bench.surrogates(Path(out), relaxed, progress))
+    wanted = tuple(PROTOCOLS) if protocols is None else _names(protocols)
+    plan = bench.Plan(wanted, relaxed, quick, None if data is None else Path(data))
+    return bench.markdown(bench.surrogates(Path(out), plan, workers, progress))
 
 
 def _names(generators: str | None) -> tuple[str, ...]:

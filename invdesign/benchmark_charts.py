@@ -162,6 +162,7 @@ _STYLE = """.series { --series: var(--accent); } .series.known { --series: var(-
 .series circle { fill: var(--series); } .series .reach, .series .curve { stroke: var(--series); fill: none; }
 .series .reach { stroke-width: 1.6; } .series .curve { stroke-width: 2; }
 .series.known .curve { stroke-dasharray: 5 4; } .chart .middle { text-anchor: middle; }
+.series .cell { fill: var(--series); } .equal { stroke: var(--quiet); stroke-dasharray: 3 3; }
 .series .dot { background: var(--series); margin-left: 0; }
 """
 
@@ -248,3 +249,106 @@ def targets_page(record: Mapping[str, Any]) -> str:
     figures.append(shares("Raw samples that are known crystals", rows("raw", "known"), names))
     text = f"{plan['n']} samples and {plan['relax']} relaxations for each target, seed {plan['seed']}."
     return page("Targets benchmark", f"{text} {KNOWN}: {record['reference']}.", names, figures)
+
+
+def against(
+    title: str, labels: tuple[str, str], curves: Mapping[str, Sequence[tuple[float, float]]], names: Sequence[str]
+) -> str:
+    """Two numbers of the same kind against each other, with the line on which they are equal, as a figure.
+
+    Args:
+        title: heading.
+        labels: of the horizontal and of the vertical number, with their unit.
+        curves: points of each series by name, joined in their order.
+        names: the series, in order.
+    """
+    values = [v for curve in curves.values() for point in curve for v in point]
+    if not values:
+        return ""
+    low, high = min(0.0, *values), max(values)
+    parts = [_two_axes(low, high, labels)]
+    for place, name in enumerate(names):
+        if curve := curves.get(name):
+            points = [(_across(x, low, high, SIDE), _upward(y, low, high)) for x, y in curve]
+            path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+            dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in points)
+            kind = _kind(name, place)
+            text = f'<title>{escape(name)}</title><path d="{path}" class="curve"/>{dots}'
+            parts.append(f'<g class="{kind}">{text}</g>')
+    return _figure(title, HEIGHT, parts)
+
+
+def parity(title: str, label: str, table: Mapping[str, Any], place: int = 0) -> str:
+    """Counts of crystals by true and predicted value as shaded cells, as a figure.
+
+    Args:
+        title: heading.
+        label: the value, with its unit.
+        table: `low` and `high` of both axes, and `counts` by true value (rows) and predicted value.
+        place: of the series, for its colour.
+    """
+    low, high, counts = table["low"], table["high"], table["counts"]
+    most = max((n for row in counts for n in row), default=0)
+    if not most:
+        return ""
+    step = (high - low) / len(counts)
+    parts = []
+    for i, row in enumerate(counts):
+        x0, x1 = (_across(low + step * k, low, high, SIDE) for k in (i, i + 1))
+        for j, n in enumerate(row):
+            if n:
+                y1, y0 = (_upward(low + step * k, low, high) for k in (j, j + 1))
+                shade = 0.12 + 0.88 * math.sqrt(n / most)
+                parts.append(
+                    f'<rect x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}" '
+                    f'class="cell" fill-opacity="{shade:.2f}"><title>{n}</title></rect>'
+                )
+    cells = f'<g class="{_kind("", place)}">' + "".join(parts) + "</g>"
+    return _figure(title, HEIGHT, [cells, _two_axes(low, high, (f"true {label}", f"predicted {label}"))])
+
+
+def _two_axes(low: float, high: float, labels: tuple[str, str]) -> str:
+    """Grid and numbers of two axes with one range, and the line on which both are equal."""
+    parts = []
+    for value in ticks(low, high):
+        x, y = _across(value, low, high, SIDE), _upward(value, low, high)
+        parts += [_line(x, TOP, x, HEIGHT - BOTTOM, "grid"), _line(SIDE, y, WIDTH - RIGHT, y, "grid")]
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15:.1f}" class="tick middle">{value:g}</text>')
+        parts.append(f'<text x="{SIDE - 8:g}" y="{y + 4:.1f}" text-anchor="end" class="tick">{value:g}</text>')
+    parts.append(_line(SIDE, HEIGHT - BOTTOM, WIDTH - RIGHT, TOP, "equal"))
+    middle = 0.5 * (SIDE + WIDTH - RIGHT)
+    parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 3:.1f}" class="axis">{escape(labels[0])}</text>')
+    across, up = 14.0, 0.5 * (TOP + HEIGHT - BOTTOM)
+    turned = f'transform="rotate(-90 {across:g} {up:g})"'
+    parts.append(f'<text x="{across:g}" y="{up:g}" {turned} class="axis">{escape(labels[1])}</text>')
+    return "\n".join(parts)
+
+
+def _upward(value: float, low: float, high: float) -> float:
+    return _up((value - low) / (high - low))
+
+
+def surrogates_page(record: Mapping[str, Any]) -> str:
+    """The page of `benchmark surrogates`: coverage, error against spread, and parity of both moduli."""
+    found: Mapping[str, Any] = record["plots"]
+    names = list(found)
+    words = {
+        "bulk_modulus": "log10 of the bulk modulus (GPa)",
+        "shear_modulus": "log10 of the shear modulus (GPa)",
+    }
+    figures = []
+    for modulus, label in words.items():
+        drawn = {name: plots[modulus] for name, plots in found.items() if modulus in plots}
+        coverage = {name: list(zip(p["levels"], p["coverage"], strict=True)) for name, p in drawn.items()}
+        spread = {name: list(zip(p["spread"], p["error"], strict=True)) for name, p in drawn.items()}
+        axes = ("share promised by central intervals", "share of truths inside")
+        figures.append(against(f"Coverage, {label}", axes, coverage, names))
+        axes = ("predicted standard deviation", "root mean square error")
+        figures.append(against(f"Error against spread in ten equal groups, {label}", axes, spread, names))
+        figures += [
+            parity(f"{name}, {label}", label, drawn[name]["parity"], place)
+            for place, name in enumerate(names)
+            if name in drawn
+        ]
+    text = f"{record['crystals']['test']:,} test crystals of the shipped surrogates; split {record['split']}."
+    return page("Surrogates benchmark", text, names, figures)

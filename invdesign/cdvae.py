@@ -7,13 +7,14 @@ composition (132 numbers, each in standard deviations). matminer is optional: wi
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.generation_metrics import BoolArray, Fingerprints
 from invdesign.represent.genes import decode
 from invdesign.represent.wyckoff import wyckoff_table
@@ -68,6 +69,26 @@ def prints(crystals: Sequence[Crystal], workers: int | None = None) -> Iterator[
             yield index, Prints(found, (), ()) if isinstance(answer, Lost) else answer
     finally:
         pool.close()
+
+
+def magpie(genes: Sequence[Gene]) -> FloatArray:
+    """(n, 132) Magpie's statistics of compositions, gaps in its table of elements filled by the mean."""
+    from matminer.featurizers.composition.composite import ElementProperty
+    from pymatgen.core import Composition
+
+    statistics = ElementProperty.from_preset("magpie", impute_nan=True)
+    keys = [tuple(sorted(_atoms(gene).items())) for gene in genes]
+    rows = {key: statistics.featurize(Composition(dict(key))) for key in set(keys)}
+    return np.array([rows[key] for key in keys], dtype=np.float64)
+
+
+def _atoms(gene: Gene) -> Counter[int]:
+    """Atoms of each element in the primitive cell."""
+    table = wyckoff_table()
+    atoms: Counter[int] = Counter()
+    for number, wyckoff in zip(gene.numbers, gene.wyckoffs, strict=True):
+        atoms[number] += int(table.primitive_multiplicity[table.index(gene.space_group, wyckoff)])
+    return atoms
 
 
 def printer(matminer: str) -> Callable[[Crystal], Prints]:

@@ -359,14 +359,21 @@ def benchmark_targets(out: str, **flags: Any) -> None:
 
 
 @benchmark.command("surrogates")
+@click.option("--protocols", metavar="A,B", help="Of systems, matbench, prototypes, elements, time [all].")
 @click.option("--relaxed", type=click.IntRange(1), metavar="N", help="Crystals for the second stage [all].")
-@click.option("--out", required=True, metavar="FILE.json", help="Record; FILE.md stands beside it.")
-def benchmark_surrogates(out: str, relaxed: int | None) -> None:
-    """Errors, calibration, tails and speed of the surrogates on unseen chemical systems, beside baselines."""
+@click.option("--quick", is_flag=True, help="A quarter of the crystals, smaller networks: some minutes.")
+@click.option("--data", metavar="FILE", help="Your own table of crystals and labels [the package's].")
+@click.option(
+    "--out", required=True, metavar="FILE.json", help="Record; FILE.md, .html and .jsonl stand beside it."
+)
+@WORKERS
+def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
+    """Errors, calibration and speed of the surrogates, and what a split does; goes on where it stopped."""
     from invdesign import app
 
     with _progress() as progress:
-        table = app.benchmark_surrogates(Path(out), relaxed=relaxed, progress=progress)
+        path = Path(data) if data else None
+        table = app.benchmark_surrogates(Path(out), data=path, progress=progress, **flags)
     click.echo(table, nl=False)
 
 

@@ -39,7 +39,7 @@ def data_sheet(model: Model) -> str:
         "",
         "Errors of moduli are in log10 GPa, of the others in their unit. `stiff`: K > 250 GPa, G > 150 GPa. "
         "`recall_top_1_in_3_percent`: share of the true top 1 % found in the predicted top 3 %. `near_hull`: "
-        "crystals within 0.15 eV/atom of the hull and moduli above 2 GPa, as in Matbench. `zero`: metals, and "
+        "crystals within 0.15 eV/atom of the hull, as in Matbench. `zero`: metals, and "
         "phases on the hull; `zero_auc` and `zero_brier` are of their probability, and the miscalibration area of "
         "these two properties is that of the whole distribution with its mass at zero.",
     ]
