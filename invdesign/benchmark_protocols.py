@@ -141,7 +141,7 @@ def folds(protocol: str, data: Data, elements: Sequence[str] = ELEMENTS) -> list
     """The splits of a protocol.
 
     Raises:
-        InputError: if there is no such protocol.
+        InputError: if there is no such protocol, or the data are not enough for it.
     """
     if protocol not in PROTOCOLS:
         raise InputError("protocol", protocol, PROTOCOLS)
@@ -158,7 +158,7 @@ def folds(protocol: str, data: Data, elements: Sequence[str] = ELEMENTS) -> list
         return found
     if protocol == "elements":
         holds = {e: np.array([atomic_number(e) in g.numbers for g in data.genes]) for e in elements}
-        return [Fold(protocol, e, _left_out(data, rows)) for e, rows in holds.items()]
+        return [Fold(protocol, e, _left_out(data, rows)) for e, rows in holds.items() if rows.any()]
     split = np.where(data.split == "valid", "valid", "train").astype("<U7")
     split[newest(data)] = "test"
     return [Fold(protocol, "1", split)]
@@ -173,6 +173,10 @@ def _matbench(data: Data) -> Iterator[Fold]:
     from sklearn.model_selection import KFold
 
     rows = np.flatnonzero(matbench_rules(data))
+    if len(rows) < 10 * FOLDS:
+        raise InputError(
+            "data", f"{len(rows)} crystals by Matbench's rules", "more, with moduli and energy_above_hull"
+        )
     splitter = KFold(n_splits=FOLDS, shuffle=True, random_state=MATBENCH_SEED)
     for k, (train, test) in enumerate(splitter.split(rows)):
         split = np.full(len(data.genes), "", dtype="<U7")

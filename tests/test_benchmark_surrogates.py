@@ -74,19 +74,22 @@ def few(*genes: Gene, ids: list[str] | None = None, hull: float = 0.0) -> Data:
 
 
 def test_matbench_keeps_what_its_rules_keep_and_tests_each_crystal_once() -> None:
-    data = few(*(gene(z, 8) for z in range(11, 31)), gene(54, 8))
-    assert protocols.matbench_rules(data).tolist() == [z not in (18,) for z in range(11, 31)] + [False]
+    data = few(*(gene(z, 8) for z in range(11, 31)), *(gene(z, 9) for z in range(11, 54)), gene(54, 8))
+    numbers = [*range(11, 31), *range(11, 54)]
+    assert protocols.matbench_rules(data).tolist() == [z not in (18, 36) for z in numbers] + [False]
     data.labels["energy_above_hull"][:3] = 0.15, 0.16, np.nan
     data.labels["shear_modulus"][3] = np.nan
     kept = protocols.matbench_rules(data)
     assert kept[:5].tolist() == [True, False, False, False, True]
     found = protocols.folds("matbench", data)
     assert np.sum([fold.split == "test" for fold in found], axis=0).tolist() == kept.astype(int).tolist()
-    assert all((fold.split[~kept] == "").all() and (fold.split == "valid").sum() == 1 for fold in found)
-    # the split of scikit-learn that Matbench prescribes, written out for sixteen rows
-    order = np.random.RandomState(18012019).permutation(16)
+    assert all((fold.split[~kept] == "").all() and (fold.split == "valid").sum() == 4 for fold in found)
+    # the split of scikit-learn that Matbench prescribes, written out: a fifth of a permutation, rounded up
     rows = np.flatnonzero(kept)
-    assert set(np.flatnonzero(found[0].split == "test")) == set(rows[order[:4]])
+    order = np.random.RandomState(18012019).permutation(len(rows))
+    assert set(np.flatnonzero(found[0].split == "test")) == set(rows[order[: -(-len(rows) // 5)]])
+    with pytest.raises(InputError, match="Matbench's rules"):
+        protocols.folds("matbench", few(*(gene(z, 8) for z in range(11, 31))))
 
 
 def test_prototypes_do_not_leak() -> None:
@@ -228,3 +231,28 @@ def test_curves_and_cells_are_drawn_where_the_numbers_are() -> None:
     assert cells.count("<rect") == 2
     assert '<rect x="62.0" y="137.0" width="269.0" height="129.0" class="cell" fill-opacity="1.00"' in cells
     assert 'fill-opacity="0.56"' in cells  # 0.12 + 0.88 / 2
+
+
+def test_a_table_of_ones_own_is_read_where_it_has_moduli(tmp_path: Path) -> None:
+    import pandas as pd
+
+    cells = decode([gene(12, 8), gene(20, 8), gene(38, 8)])
+    frame = pd.DataFrame(
+        {
+            "material_id": ["x-1", "x-2", "x-3"],
+            "lattice_parameters": [np.array(c.lattice_parameters) for c in cells],
+            "atomic_numbers": [c.numbers for c in cells],
+            "frac_coords": [c.frac_coords.ravel() for c in cells],
+            "bulk_modulus": [160.0, np.nan, 90.0],
+            "shear_modulus": [np.nan, np.nan, 60.0],
+        }
+    )
+    frame.to_parquet(tmp_path / "own.parquet")
+    data = protocols.read(tmp_path / "own.parquet")
+    assert list(data.ids) == ["x-1", "x-3"]
+    assert [g.numbers for g in data.genes] == [(12, 8), (38, 8)]
+    assert data.labels["bulk_modulus"].tolist() == [160.0, 90.0]
+    assert protocols.newest(data).tolist() == [1]
+    frame.drop(columns=["bulk_modulus", "shear_modulus"]).to_parquet(tmp_path / "none.parquet")
+    with pytest.raises(InputError, match="shear_modulus"):
+        protocols.read(tmp_path / "none.parquet")
