@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build, export
+from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, LedgerError, ReferenceMissingError, StructureReadError
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property, property_in
 from invdesign.query import Query, Target
-from invdesign.records import Candidate, Estimate, Evaluation, Failure
+from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
     from invdesign.campaign import Campaign
     from invdesign.crystal import Crystal
+    from invdesign.drift import Drift
     from invdesign.elastic import Elasticity
-    from invdesign.feedback import Revised
+    from invdesign.feedback import Revised, Told
     from invdesign.metrics import Funnel
     from invdesign.protocols import Validator
     from invdesign.records import Relaxation
@@ -58,6 +60,9 @@ class Result:
         seconds: computing time of all rounds, wall clock.
         folder: the run folder, or None.
         files: paths of the CIF files within the folder, best first; empty without a folder.
+        targets: of the query and its component.
+        drift: how the relaxed crystals differ from the training data of the surrogates, and how large errors are
+            where values came back.
     """
 
     query: Query
@@ -68,6 +73,7 @@ class Result:
     folder: Path | None = None
     files: tuple[str, ...] = ()
     targets: tuple[Target, ...] = field(default=())
+    drift: Drift | None = None
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -90,6 +96,8 @@ class Result:
         lines.append(self.selection.shortfall or f"{len(self.rows)} candidates")
         if self.folder is not None:
             lines.append(f"wrote {self.folder / 'candidates.csv'}, cif/, run.json, report.html")
+        if self.drift is not None and self.drift.errors:
+            lines += self.drift.lines()
         return "\n".join(lines)
 
 
@@ -241,7 +249,14 @@ def _finish(campaign: Campaign, folder: Path | None) -> Result:
     revised = revise(campaign.rows, told, campaign.parts)
     selection = rank(revised.rows, campaign.query, unknown_allowed=LENIENT)
     result = Result(
-        campaign.query, campaign.seed, selection, campaign.funnel, seconds, folder, targets=campaign.targets
+        campaign.query,
+        campaign.seed,
+        selection,
+        campaign.funnel,
+        seconds,
+        folder,
+        targets=campaign.targets,
+        drift=_drift_of_rows(campaign.rows, told),
     )
     if folder is None:
         return result
@@ -249,6 +264,16 @@ def _finish(campaign: Campaign, folder: Path | None) -> Result:
     result = replace(result, files=files)
     _write_run(folder, result.table, _run_record(result, campaign, revised))
     return result
+
+
+def _drift_of_rows(rows: Sequence[Evaluation], told: Told) -> Drift | None:
+    """Drift of the relaxed crystals of a run, errors being those of its estimates before anything came back."""
+    from invdesign.select import with_hull
+
+    chosen = [row for row in rows if row.relaxation is not None and row.estimate is not None]
+    known = [{n: v.mean for n, v in told.get(row.candidate.id, {}).items()} for row in chosen]
+    estimates = [with_hull(row) or Estimate({}) for row in chosen]
+    return _drift([row.crystal for row in chosen], estimates, known) if chosen else None
 
 
 def _write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
@@ -278,7 +303,8 @@ def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[st
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
         "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
-        "warnings": [*_limits(result), *_told(revised)],
+        "warnings": [*_limits(result), *_told(revised, result.drift)],
+        "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": _selection_counts(selection),
     }
@@ -289,14 +315,15 @@ def _own_properties(query: Query) -> list[dict[str, Any]]:
     return [asdict(property_in(Path(path))) for path in query.surrogates]
 
 
-def _told(revised: Revised) -> list[str]:
+def _told(revised: Revised, drift: Drift | None) -> list[str]:
     """What came back after the run, in a sentence."""
     if not revised.told:
         return []
     who = "1 candidate has" if revised.told == 1 else f"{revised.told} candidates have"
     names = ", ".join(get_property(name).label for name in revised.corrected)
     others = f"; the estimates of the others are corrected by them ({names})" if names else ""
-    return [f"{who} values that came back after the run{others}."]
+    verdict = [f"Drift: {drift.verdict}."] if drift is not None and drift.errors else []
+    return [f"{who} values that came back after the run{others}.", *verdict]
 
 
 def _selection_counts(selection: Selection) -> dict[str, Any]:
@@ -422,6 +449,7 @@ def predict(
     progress: Progress = quiet,
     surrogates: Sequence[str | Path] = (),
     load: float | None = None,
+    drift: bool = False,
 ) -> pd.DataFrame:
     """Predict the properties of crystals as they are, with uncertainty, derived properties included.
 
@@ -433,6 +461,8 @@ def predict(
         surrogates: files of properties of one's own (`train_property`), which are predicted as well. Where the
             input is a table with the column of their cheap label, that is made use of.
         load: of the Vickers hardness, 0.05 to 50 N (None: 4.9 N).
+        drift: compare the crystals with the training data; the table's `attrs["drift"]` is the
+            `invdesign.drift.Drift`. Properties that stand beside the crystals in a table are taken as true values.
 
     Returns:
         One row per item in the input; an item that cannot be read or predicted has the reason in `failure`.
@@ -451,7 +481,25 @@ def predict(
     estimates = _with_own(_estimates(crystals, progress, load), crystals, columns, own)
     reasons = _explained(crystals, estimates, progress) if explain else [{} for _ in crystals]
     rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
-    return _written([_failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
+    table = _written([_failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
+    if drift:
+        table.attrs["drift"] = _drift(crystals, estimates, [_known(row) for row in columns])
+    return table
+
+
+def _known(columns: Mapping[str, Any]) -> dict[str, float]:
+    """True values beside a crystal; what invdesign itself has predicted names its source, and is none."""
+    found = labels_of(columns)
+    return {k: v for k, v in found.items() if columns.get(f"{k}_source") in (None, "", MEASURED)}
+
+
+def _drift(
+    crystals: Sequence[Crystal], estimates: Sequence[Estimate], known: Sequence[Mapping[str, float]]
+) -> Drift:
+    from invdesign.drift import drift
+    from invdesign.surrogates import load_gate
+
+    return drift(crystals, estimates, load_gate().model.memory.element_counts, known)
 
 
 def _with_own(

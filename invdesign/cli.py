@@ -214,9 +214,12 @@ def generate(
 @click.option("--explain", is_flag=True, help="Add what elements, sites and features contribute (30 a second).")
 @SURROGATE
 @click.option("--load", type=float, metavar="N", help="Load of the Vickers hardness, newton: 0.05 to 50 [4.9].")
-def predict(paths: Sequence[str], out: str, explain: bool, surrogates: Sequence[str], load: float | None) -> None:
+@click.option("--drift", is_flag=True, help="Say how the crystals differ from the training data.")
+def predict(paths: Sequence[str], out: str, drift: bool, **settings: Any) -> None:
     """Predict the properties of crystals, with uncertainty."""
-    _table_command("predict", paths, out, explain=explain, surrogates=surrogates, load=load)
+    table = _table_command("predict", paths, out, drift=drift, **settings)
+    if drift:
+        click.echo("\n".join(table.attrs["drift"].lines()))
 
 
 @commands.command()
@@ -428,12 +431,13 @@ def _progress() -> Any:
     return shown()
 
 
-def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -> None:
+def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -> pd.DataFrame:
     from invdesign import app
 
     with _progress() as progress:
-        table = getattr(app, name)(paths, Path(out), progress=progress, **settings)
+        table: pd.DataFrame = getattr(app, name)(paths, Path(out), progress=progress, **settings)
     _summary(table, Path(out), "crystals")
+    return table
 
 
 def _summary(table: pd.DataFrame, path: Path, noun: str, others: str = "failed") -> None:

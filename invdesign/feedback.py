@@ -16,7 +16,7 @@ from typing import Any
 
 from invdesign.data.labels import labels_of, property_of
 from invdesign.errors import InputError, StructureReadError
-from invdesign.learn import Pair, correction
+from invdesign.learn import CAUTIOUS, Pair, correction
 from invdesign.mechanics import log_spread
 from invdesign.pipeline import Derive, Parts
 from invdesign.properties import DERIVED, PROPERTIES, get_property
@@ -162,7 +162,7 @@ def revise(rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LE
         least: see `LEAST`.
     """
     pairs = _pairs(rows, told, parts)
-    correct = correction(pairs, least)
+    correct = correction(pairs, least, CAUTIOUS)
     out = []
     for row in rows:
         if not _estimated(row):

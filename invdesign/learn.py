@@ -25,6 +25,10 @@ Pair = tuple[Crystal, Value, float]
 OFFSET_PRIOR, ELEMENT_PRIOR = 1.0, 0.5
 """Prior standard deviations of the offset and of an element's term, in units of the gate's own scatter."""
 N_ELEMENTS = 119
+EAGER, CAUTIOUS = (1.0,), (0.05, 0.3, 1.0, 3.0)
+"""Factors on these priors, averaged by their evidence. Relaxations of a run are known to err together; values that
+come back may show errors of any common size, or none but chance, when nothing is to be moved
+(`benchmarks/feedback.py`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +60,20 @@ def learn(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate]
 
 
 def correction(
-    pairs: Mapping[str, Sequence[Pair]], least: int = LEAST
+    pairs: Mapping[str, Sequence[Pair]], least: int = LEAST, priors: Sequence[float] = EAGER
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects estimates of crystals by what pairs of answers say.
 
     Args:
         pairs: by property.
         least: pairs below which nothing is learned of a property.
+        priors: `EAGER` or `CAUTIOUS`.
 
     Returns:
         The function, which leaves properties alone of which nothing was learned; None if it would leave all.
     """
-    shifts = {name: shift for name, known in pairs.items() if (shift := _fit(name, known, least)) is not None}
+    found = {name: _fit(name, known, least, priors) for name, known in pairs.items()}
+    shifts = {name: shift for name, shift in found.items() if shift is not None}
     if not shifts:
         return None
 
@@ -90,7 +96,7 @@ def _pairs(name: str, rows: Sequence[Evaluation]) -> list[Pair]:
     ]
 
 
-def _fit(name: str, pairs: Sequence[Pair], least: int) -> _Shift | None:
+def _fit(name: str, pairs: Sequence[Pair], least: int, priors: Sequence[float]) -> _Shift | None:
     log = get_property(name).log
     usable = [(c, g, t) for c, g, t in pairs if not log or (g.mean > 0.0 and t > 0.0)]
     if len(usable) < least:
@@ -98,12 +104,28 @@ def _fit(name: str, pairs: Sequence[Pair], least: int) -> _Shift | None:
     x = np.array([_features(crystal) for crystal, _, _ in usable])
     spread = np.array([max(_spread(gate, log), 1e-3) for _, gate, _ in usable])
     error = np.array([(math.log10(t / g.mean) if log else t - g.mean) for _, g, t in usable])
-    return _ridge(x, error, spread)
+    return _averaged([_ridge(x, error, spread, factor) for factor in priors])
 
 
-def _ridge(x: FloatArray, error: FloatArray, spread: FloatArray) -> _Shift:
-    """Bayesian linear regression with the gate's spread as noise; the residual scatter sets the inflation."""
-    scale = float(np.median(spread))
+def _averaged(found: Sequence[tuple[_Shift, float]]) -> _Shift:
+    """The mean of regressions, weighted by their evidence (Hoeting et al., Stat. Sci. 14, 382 (1999))."""
+    evidence = np.array([log for _, log in found])
+    share = np.exp(evidence - evidence.max())
+    share /= share.sum()
+    weights = np.asarray(sum(p * s.weights for p, (s, _) in zip(share, found, strict=True)))
+    covariance = np.zeros_like(found[0][0].covariance)
+    for p, (shift, _) in zip(share, found, strict=True):
+        off = shift.weights - weights
+        covariance += p * (shift.covariance + np.outer(off, off))
+    return _Shift(weights, covariance, float(sum(p * s.inflation for p, (s, _) in zip(share, found, strict=True))))
+
+
+def _ridge(x: FloatArray, error: FloatArray, spread: FloatArray, factor: float) -> tuple[_Shift, float]:
+    """Bayesian linear regression with the gate's spread as noise, and the logarithm of its evidence.
+
+    The residual scatter sets the inflation; `factor` multiplies the prior's standard deviations.
+    """
+    scale = factor * float(np.median(spread))
     prior = np.full(x.shape[1], (ELEMENT_PRIOR * scale) ** -2)
     prior[0] = (OFFSET_PRIOR * scale) ** -2
     inflation = 1.0
@@ -113,7 +135,10 @@ def _ridge(x: FloatArray, error: FloatArray, spread: FloatArray) -> _Shift:
         weights = np.asarray(covariance @ (weighted.T @ error), dtype=np.float64)
         residual = (error - x @ weights) / spread
         inflation = float(np.clip(np.sqrt((4.0 + residual @ residual) / (4.0 + len(error))), 0.5, 3.0))
-    return _Shift(weights, covariance, inflation)
+    likely = (x / prior) @ x.T + np.diag((inflation * spread) ** 2)
+    size, log_volume = np.linalg.slogdet(likely)
+    log = -0.5 * float(log_volume + error @ np.linalg.solve(likely, error))
+    return _Shift(weights, covariance, inflation), log if size > 0 else -math.inf
 
 
 def _truth(name: str, row: Evaluation) -> float | None:

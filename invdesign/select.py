@@ -193,7 +193,7 @@ def rank(
             pareto=bool(front[i]),
             reason=_reason(eligible[i], query, chosen_component, objectives, table[i], bool(front[i])),
             desirabilities={o.name: float(d) for o, d in zip(objectives, table[i], strict=True)},
-            probability=target_probability([t for t in query.targets if not t.goal], _with_hull(eligible[i])),
+            probability=target_probability([t for t in query.targets if not t.goal], with_hull(eligible[i])),
         )
         for place, i in enumerate(chosen)
     )
@@ -353,7 +353,7 @@ class _Judge:
         if self._require_relaxation and hull is not None and hull.mean > self._query.max_energy_above_hull:
             return "too far above the hull"
         for constraint in self._component.constraints:
-            if target_probability([constraint], _with_hull(row)) < self._component.min_probability:
+            if target_probability([constraint], with_hull(row)) < self._component.min_probability:
                 return f"{constraint} unlikely"
         return ""
 
@@ -389,11 +389,11 @@ def _desirabilities(rows: Sequence[Evaluation], objectives: Sequence[_Objective]
 
 def _column(rows: Sequence[Evaluation], wish: Target | Index | float, sampled: _Samples) -> Array:
     if isinstance(wish, Target) and not wish.goal:
-        return np.array([target_probability([wish], _with_hull(row)) for row in rows])
+        return np.array([target_probability([wish], with_hull(row)) for row in rows])
     return np.asarray(sampled.desirability(wish).mean(axis=1))
 
 
-def _with_hull(row: Evaluation) -> Estimate | None:
+def with_hull(row: Evaluation) -> Estimate | None:
     """The estimate, its energy above hull replaced by the relaxed one where there is one."""
     if row.estimate is None or row.energy_above_hull is None:
         return row.estimate
@@ -409,7 +409,7 @@ class _Samples:
 
     def __init__(self, rows: Sequence[Evaluation], independent: bool = False, n_samples: int = 256) -> None:
         self._rows, self._n = rows, n_samples
-        self._estimates = [_with_hull(row) or Estimate({}) for row in rows]
+        self._estimates = [with_hull(row) or Estimate({}) for row in rows]
         self._seeds = [zlib.crc32(row.candidate.id.encode()) if independent else 0 for row in rows]
         self._known: dict[str, Array] = {}
         whole = [i for i, estimate in enumerate(self._estimates) if has_moduli(estimate)]
@@ -596,7 +596,7 @@ def _reason(
 
 def _of_target(row: Evaluation, target: Target) -> str:
     prop = get_property(target.name)
-    estimate = _with_hull(row)
+    estimate = with_hull(row)
     value = None if estimate is None else estimate.values.get(target.name)
     unit = f" {prop.unit}" if prop.unit else ""
     if value is None:

@@ -23,7 +23,7 @@ LAYERS = (
     "composition symmetry distances registry config element_data element_features workers subspace matching",
     "data represent hull known disorder reference cif ledger novelty",
     "surrogates relax potentials energy elastic generators validators",
-    "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback",
+    "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback drift",
     "build app benchmark benchmark_charts benchmark_surrogates benchmark_protocols benchmark_targets export report"
     " charts cli web hardness testing training __main__",
 )
