@@ -36,6 +36,12 @@ class Scaling:
             model = np.where(logs, np.log10(np.clip(values, 1e-3, None)), values)
         return (model - self.mean) / self.deviation
 
+    def inverse(self, model: FloatArray) -> FloatArray:
+        """(n, p) property values in their own units from standardised model units."""
+        logs = np.array([name in LOG_CONDITIONS for name in CONDITION_PROPERTIES])
+        values = np.asarray(model) * self.deviation + self.mean
+        return np.where(logs, 10.0 ** np.where(logs, values, 0.0), values)
+
     @classmethod
     def fit(cls, values: FloatArray) -> Scaling:
         """From (n, p) values with NaN where unknown."""

@@ -21,9 +21,10 @@ from invdesign.generators.model import GeneModel, Limits, SkeletonSampler
 from invdesign.generators.network import ConditionTensors
 from invdesign.generators.sampler import GeneSampler
 
-Merit = Callable[[Sequence[Crystal]], FloatArray]
-"""(n,) how good crystals are, in nats: a log probability, say."""
-WORST = -5.0
+Merit = Callable[[Sequence[Crystal], FloatArray], FloatArray]
+"""(n,) how good crystals are, in nats: a log probability, say. The second argument are the (n, p) values of
+`CONDITION_PROPERTIES` that they were asked to have, in their own units, NaN where nothing was asked."""
+WORST = -6.0
 """Merit of what is no crystal, or one of the training set."""
 LEAST_SPREAD = 0.5
 """Standard deviation of the merits of a batch below which differences are not blown up."""
@@ -80,8 +81,10 @@ def merits(generator: GeneSampler[Any], written: Written, merit: Merit) -> Tenso
     context = model.geometry.context(z, model.geometry_condition(written.conditions))
     crystals = generator.crystals(written.batch, context, _seeded())
     new = {i: c for i, c in enumerate(crystals) if c is not None and not generator.is_known(c)}
+    asked = written.conditions.values.masked_fill(~written.conditions.present, float("nan"))[list(new)]
+    values = merit(list(new.values()), generator.scaling.inverse(asked.double().numpy()))
     found = torch.full((len(crystals),), WORST)
-    found[list(new)] = torch.from_numpy(np.maximum(merit(list(new.values())), WORST)).float()
+    found[list(new)] = torch.from_numpy(np.maximum(values, WORST)).float()
     return found
 
 

@@ -6,6 +6,7 @@ validity and lowers novelty, and their product has a maximum.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -54,6 +55,8 @@ class TrainConfig:
         drop_all: share of crystals trained without any condition.
         drop_each: chance of each scalar condition to be absent otherwise.
         merit: weight of the policy gradient of a merit, if one is given; the geometry decoder then stays as it is.
+        anchor: weight of the divergence from the starting weights that is taken off a merit.
+        rare: share of the crystals written for a merit that are asked for rare values of the conditions.
         max_sites: largest primitive cell that is written for a merit.
         check_every: epochs between checks of validity and novelty.
         check_samples: samples of such a check.
@@ -72,7 +75,9 @@ class TrainConfig:
     property_weight: float = 0.3
     drop_all: float = 0.15
     drop_each: float = 0.5
-    merit: float = 5.0
+    merit: float = 8.0
+    anchor: float = 0.2
+    rare: float = 0.5
     max_sites: int = 20
     check_every: int = 4
     check_samples: int = 1000
@@ -101,6 +106,28 @@ def random_conditions(batch: GeneBatch, config: TrainConfig) -> ConditionTensors
     return ConditionTensors(batch.labels, present, required, allowed, restricted)
 
 
+def joined(parts: Sequence[ConditionTensors]) -> ConditionTensors:
+    """Conditions one after the other."""
+    return ConditionTensors(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def rarity(labels: Tensor, bins: int = 20) -> Tensor:
+    """(n,) weights with which rows are drawn such that the rare values of each of (n, p) labels come up too.
+
+    For each label the range from its 0.1 to its 99.9 percentile is cut into bins that get equal shares of the
+    draws; a row has the sum of its labels' weights.
+    """
+    weights = torch.zeros(len(labels))
+    for column in labels.T:
+        known = ~column.isnan()
+        if known.any():
+            low, high = column[known].quantile(torch.tensor([0.001, 0.999]))
+            place = ((column[known] - low) / (high - low).clamp(min=1e-6) * bins).long().clamp(0, bins - 1)
+            counts = torch.bincount(place, minlength=bins)
+            weights[known] += 1.0 / counts[place].float() / (counts > 0).sum()
+    return weights
+
+
 class LightningVAE(pl.LightningModule):
     """The training step of `GeneVAE`."""
 
@@ -109,10 +136,17 @@ class LightningVAE(pl.LightningModule):
         self.config, self.steps = config, steps
         self.vae = GeneVAE(config.network)
         self.reward: Callable[[Written], Tensor] | None = None
+        self.asking: Callable[[int], GeneBatch] | None = None
+        self.start: tuple[GeneVAE, ...] = ()  # no part of the module: it is neither learned nor saved
 
-    def follow(self, reward: Callable[[Written], Tensor]) -> None:
-        """From now on also raise the (b,) reward of what the decoder writes; the geometry decoder is held."""
-        self.reward = reward
+    def follow(self, reward: Callable[[Written], Tensor], asking: Callable[[int], GeneBatch]) -> None:
+        """From now on also raise the (b,) reward of what the decoder writes; the geometry decoder is held.
+
+        Args:
+            reward: of skeletons.
+            asking: so many crystals, for whose conditions skeletons are written besides those of the batch.
+        """
+        self.reward, self.asking, self.start = reward, asking, (copy.deepcopy(self.vae).requires_grad_(False),)
         for part in (self.vae.geometry, self.vae.geometry_embedding, self.vae.geometry_condition):
             part.requires_grad_(False)
 
@@ -129,13 +163,23 @@ class LightningVAE(pl.LightningModule):
     def training_step(self, batch: GeneBatch, _: int) -> Tensor:
         """One step."""
         loss = self._loss(batch, "train")
-        if self.reward is None:
-            return loss
-        written = write(self.vae, random_conditions(batch, self.config), self.config.max_sites)
+        return loss if self.reward is None else loss + self.config.merit * self._policy_loss(batch)
+
+    def _policy_loss(self, batch: GeneBatch) -> Tensor:
+        """Of skeletons for the conditions of some of the batch and of some rare ones."""
+        assert self.reward is not None and self.asking is not None
+        c, rare = self.config, int(self.config.rare * len(batch))
+        parts = [batch.take(torch.randperm(len(batch))[rare:]), self.asking(rare)]
+        conditions = joined([random_conditions(part, c) for part in parts if len(part)])
+        written = write(self.vae, conditions, c.max_sites)
         merit = self.reward(written)
-        self.log("train/merit", merit.mean(), batch_size=len(batch), on_step=False, on_epoch=True)
-        likelihood = log_likelihood(self.vae, written, self.config.max_sites)
-        return loss + self.config.merit * policy_loss(likelihood, merit)
+        with torch.no_grad():
+            start = log_likelihood(self.start[0], written, c.max_sites)
+        mine = log_likelihood(self.vae, written, c.max_sites)
+        divergence = mine.detach() - start
+        for name, value in (("merit", merit), ("divergence", divergence)):
+            self.log(f"train/{name}", value.mean(), batch_size=len(batch), on_step=False, on_epoch=True)
+        return policy_loss(mine, merit - c.anchor * divergence)
 
     def validation_step(self, batch: GeneBatch, _: int) -> None:
         """One batch of the validation split."""
@@ -300,7 +344,11 @@ def train_vae(
     if merit is not None:
         known = frozenset(fingerprint(key) for key in data.known)
         writer = VAEGenerator(module.vae, data.scaling, data.element_volume, trained_on=known)
-        module.follow(lambda written: merits(writer, written, merit))
+        weights = rarity(data.train.labels)
+        module.follow(
+            lambda written: merits(writer, written, merit),
+            lambda n: data.train.take(torch.multinomial(weights, n, replacement=True)),
+        )
     saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)
     trainer = pl.Trainer(
         max_epochs=config.epochs,

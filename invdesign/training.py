@@ -13,9 +13,12 @@ from invdesign.progress import Progress, quiet
 if TYPE_CHECKING:
     from invdesign.crystal import Crystal, FloatArray
     from invdesign.generators.reward import Merit
+    from invdesign.records import Value
 
 UNBALANCED = 1.6
 """What a composition that SMACT calls invalid costs a generator in training, nats: a factor of five."""
+CLOSE = {"bulk_modulus": 0.1, "shear_modulus": 0.1, "formation_energy": 0.2, "band_gap": 0.4}
+"""Differences from what was asked for that cost a generator little (0.4 nats): log10 of moduli, eV/atom, eV."""
 
 
 def train_vae(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:
@@ -43,7 +46,7 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
         data: crystals with labels, in any form that can be read.
         settings: fields of `invdesign.generators.train_gan.AdversarialConfig`; `start` is the file of an
             autoencoder's weights to start from, `pretraining` holds the settings of one trained first otherwise;
-            with `reward: false` nothing is rewarded but the critic's opinion (`stable_and_balanced`).
+            with `reward: false` nothing is rewarded but the critic's opinion (`design_merit`).
         out: file of the weights; a data sheet and the checkpoints lie beside it.
         progress: is told how far it has come.
 
@@ -60,14 +63,15 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     config, first = configs_from(values)
     if start is not None and not (isinstance(start, str) and Path(start).is_file()):
         raise InputError("training setting start", start, "the file of an autoencoder's weights")
-    begin, merit = Path(start) if start else None, stable_and_balanced() if reward else None
+    begin, merit = Path(start) if start else None, design_merit() if reward else None
     return train_from_file(data, out, config, first, progress=progress, start=begin, merit=merit)
 
 
-def stable_and_balanced(limit: float = 0.1) -> Merit:
-    """What generators are rewarded for: the log probability of lying near the hull, less a price of imbalance.
+def design_merit(limit: float = 0.1) -> Merit:
+    """What generators are rewarded for: stability, balance, and the properties that were asked for.
 
-    The probability is that of the gate with its experience; SMACT says what is imbalanced, and costs `UNBALANCED`.
+    It is the log probability of lying near the hull, by the gate with its experience, less `UNBALANCED` for what
+    SMACT calls invalid, less `misfit` for each property whose predicted value is not the one asked for.
 
     Args:
         limit: largest energy above hull, eV/atom.
@@ -82,13 +86,36 @@ def stable_and_balanced(limit: float = 0.1) -> Merit:
 
     gate, reference = build.surrogate("proposals"), build.reference()
 
-    def merit(crystals: Sequence[Crystal]) -> FloatArray:
+    def merit(crystals: Sequence[Crystal], asked: FloatArray) -> FloatArray:
         rows = predict([Evaluation(Candidate("", c, "", "")) for c in crystals], gate, reference)
-        values = [row.gate.values.get("energy_above_hull") if row.gate else None for row in rows]
-        chance = np.log([max(1e-9, below(limit, value)) for value in values])
-        return np.asarray(chance - UNBALANCED * np.array([not smact_valid(c.numbers) for c in crystals]))
+        values = [row.gate.values if row.gate else {} for row in rows]
+        chance = np.log([max(1e-9, below(limit, found.get("energy_above_hull"))) for found in values])
+        unbalanced = np.array([not smact_valid(c.numbers) for c in crystals])
+        return np.asarray(chance - UNBALANCED * unbalanced - misfit(values, asked))
 
     return merit
+
+
+def misfit(values: Sequence[Mapping[str, Value]], asked: FloatArray) -> FloatArray:
+    """(n,) how far predictions are from what was asked for, nats: `log(1 + (difference / CLOSE)² / 2)`, summed.
+
+    It grows slowly far away, as the tail of a Student distribution does: one hopeless condition must not drown the
+    others.
+
+    Args:
+        values: predicted property values of each crystal.
+        asked: (n, p) values of `CONDITION_PROPERTIES`, NaN where nothing was asked.
+    """
+    import numpy as np
+
+    from invdesign.generators.conditions import CONDITION_PROPERTIES, LOG_CONDITIONS
+
+    found = np.array([[v[name].mean if name in v else np.nan for name in CLOSE] for v in values])
+    wanted = asked[:, [CONDITION_PROPERTIES.index(name) for name in CLOSE]]
+    logs = np.array([name in LOG_CONDITIONS for name in CLOSE])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = np.where(logs, np.log10(np.clip(found, 1e-3, None) / wanted), found - wanted)
+    return np.asarray(np.log1p(0.5 * np.nan_to_num(difference / list(CLOSE.values())) ** 2).sum(axis=1))
 
 
 def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress: Progress = quiet) -> Path:

@@ -22,7 +22,7 @@ from invdesign.generators.prepare import prepare
 from invdesign.generators.train import make_training_set
 from invdesign.generators.train_gan import AdversarialConfig, train_gan
 from invdesign.surrogates import load_gate
-from invdesign.training import stable_and_balanced
+from invdesign.training import design_merit
 
 CONFIGS = {
     "gene": AdversarialConfig(critic="gene", steps=1700, warmup=200, rate=2e-4, critic_rate=6e-4),
@@ -71,7 +71,7 @@ def main() -> None:
     data = make_training_set(prepared.genes, prepared.labels, prepared.split)
     vae = Path(str(build.resources.files("invdesign.tables").joinpath("vae.safetensors")))
     config, out = replace(CONFIGS[args.critic], seed=args.seed), args.work / "gan.safetensors"
-    merit = stable_and_balanced() if args.critic == "gene" and not args.realism_only else None
+    merit = design_merit() if args.critic == "gene" and not args.realism_only else None
     history = train_gan(data, config, vae, out, args.work, report, merit)
     shutil.copy(out, args.out)
     args.out.with_suffix(".md").write_text(sheet(config, history, len(data.train)))

@@ -19,7 +19,7 @@ from invdesign.generators.model import GeneVAE, lawful_choices
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.reward import WORST, log_likelihood, merits, policy_loss, write
 from invdesign.generators.sampler import fingerprint
-from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions
+from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions, rarity
 from invdesign.generators.train_gan import (
     AdversarialConfig,
     LightningGAN,
@@ -28,8 +28,9 @@ from invdesign.generators.train_gan import (
     train_gan,
 )
 from invdesign.generators.vae import VAEGenerator
-from invdesign.records import Conditions
+from invdesign.records import Conditions, Value
 from invdesign.represent.genes import canonical_skeleton
+from invdesign.training import misfit
 
 P = len(CONDITION_PROPERTIES)
 SMALL = NetworkConfig(
@@ -176,7 +177,8 @@ def test_merits_are_of_the_crystals_and_known_genes_are_worst(start: Path) -> No
     written = write(generator.model, anything(40), 12)
     seen: list[Crystal] = []
 
-    def light(crystals: Sequence[Crystal]) -> np.ndarray:  # type: ignore[type-arg]
+    def light(crystals: Sequence[Crystal], asked: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        assert asked.shape == (len(crystals), len(CONDITION_PROPERTIES))
         seen.extend(crystals)
         return np.array([-float(c.numbers.max()) / 100 for c in crystals])
 
@@ -193,6 +195,32 @@ def test_merits_are_of_the_crystals_and_known_genes_are_worst(start: Path) -> No
         trained_on=frozenset(fingerprint(canonical_skeleton(c.gene)) for c in seen if c.gene),
     )
     assert (merits(known, written, light) == WORST).all()
+
+
+def test_misfit_is_zero_where_nothing_is_asked_and_grows_with_the_difference() -> None:
+    def predicted(k: float, gap: float) -> dict[str, Value]:
+        return {"bulk_modulus": Value(k, 1.0, k, k, ""), "band_gap": Value(gap, 1.0, gap, gap, "")}
+
+    asked = np.full((4, len(CONDITION_PROPERTIES)), np.nan)
+    asked[1:, CONDITION_PROPERTIES.index("bulk_modulus")] = 100.0
+    asked[3, CONDITION_PROPERTIES.index("band_gap")] = 2.0
+    cost = misfit([predicted(100, 0), predicted(100, 0), predicted(100 * 10**0.1, 0), predicted(100, 2.4)], asked)
+    np.testing.assert_allclose(cost, [0.0, 0.0, np.log(1.5), np.log(1.5)], atol=1e-9)
+
+
+def test_rare_conditions_get_the_same_share_of_draws() -> None:
+    labels = torch.cat([torch.linspace(0.0, 0.1, 900), torch.full((100,), 2.0), torch.tensor([float("nan")])])[
+        :, None
+    ]
+    weights = rarity(labels, bins=2)
+    assert float(weights[-1]) == 0.0
+    torch.testing.assert_close(weights[:900].sum(), weights[900:1000].sum())
+
+
+def test_scaled_conditions_return() -> None:
+    values = np.array([[250.0, 150.0, -1.0, 0.05, 2.0, 5.0, 8.0], [10.0, 5.0, 0.1, 0.0, 0.0, 3.0, np.nan]])
+    scaling = Scaling.fit(values)
+    np.testing.assert_allclose(scaling.inverse(scaling.transform(values)), values)
 
 
 def test_the_policy_gradient_raises_what_is_better_than_average() -> None:
