@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from invdesign.surrogates.explain import Explanation
     from invdesign.surrogates.transfer import TransferSurrogate
     from invdesign.testing import Outcome
+    from invdesign.tuning import Tuned
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -955,6 +956,35 @@ def train_property(
     transfer = train_own(load_gate().model, Path(data), chosen, progress)
     transfer.save(target)
     return target, report(transfer)
+
+
+def tune(
+    model: str, data: Path, out: Path, trials: int = 50, config: Path | None = None, pruner: str = "median",
+    seed: int = 0, progress: Progress = quiet,
+) -> Tuned:  # fmt: skip
+    """Search for better training settings and write the best, as `train --config` reads them.
+
+    Args:
+        model: `surrogate`.
+        data: as in `train`.
+        out: YAML to write; the study lies beside it, and the same call goes on with it.
+        trials: of the study in all.
+        config: YAML with settings that are kept (None: none).
+        pruner: `median`, `hyperband` or `none`.
+        seed: of everything random.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if the data or the settings cannot be read, or the study is one of others.
+        TrainingError: if they cannot lead to a model.
+    """
+    from invdesign.tuning import tune_surrogate
+
+    if model != "surrogate":
+        raise InputError("model", model, ["surrogate"])
+    target = export.writable_file(Path(out))
+    fixed = read_yaml(config) if config else {}
+    return tune_surrogate(Path(data), target, trials, fixed, pruner, seed, progress)
 
 
 def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:

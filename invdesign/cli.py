@@ -311,6 +311,27 @@ def train(
     click.echo(f"wrote {path}")
 
 
+@commands.command()
+@click.argument("model", type=click.Choice(["surrogate"]))
+@click.option("--data", required=True, metavar="FILE.parquet", help="Crystals with labels, as in train.")
+@click.option(
+    "--trials", type=click.IntRange(1), default=50, show_default=True, help="In all, earlier ones counted."
+)
+@click.option("--config", metavar="FILE.yaml", help="Settings that are kept, such as epochs [6] and members [1].")
+@click.option("--pruner", type=click.Choice(["median", "hyperband", "none"]), default="median", show_default=True)
+@click.option("--out", required=True, metavar="FILE.yaml", help="Best settings; the study lies beside it.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def tune(model: str, data: str, trials: int, config: str | None, pruner: str, out: str, seed: int) -> None:
+    """Search for better training settings; a search that was stopped goes on with the same command."""
+    from invdesign import app
+
+    with _progress() as progress:
+        found = app.tune(
+            model, Path(data), Path(out), trials, Path(config) if config else None, pruner, seed, progress
+        )
+    click.echo("\n".join([*found.lines(), f"wrote {out}"]))
+
+
 @commands.group()
 def benchmark() -> None:
     """Measure the parts: every generator by the same code and seed."""

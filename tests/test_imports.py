@@ -25,7 +25,7 @@ LAYERS = (
     "surrogates relax potentials energy elastic generators validators",
     "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback drift",
     "build app benchmark benchmark_charts benchmark_surrogates benchmark_protocols benchmark_targets export report"
-    " charts cli web hardness testing training __main__",
+    " charts cli web hardness testing training tuning __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""
 PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "validators"} | dict.fromkeys(

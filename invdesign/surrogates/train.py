@@ -41,6 +41,8 @@ OFTEN_ZERO = ("band_gap", "energy_above_hull")
 REMEMBERED, AXES = 6000, 24
 
 Progress = Callable[[str], None]
+Watch = Callable[[int, float], None]
+"""Is told the epoch and `mean_error` of the first member after each epoch; what it raises ends the training."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def fit(
     base: Model | None = None,
     progress: Progress = print,
     calibrate_on: int = -1,
+    watch: Watch | None = None,
 ) -> Model:
     """Train an ensemble and calibrate it.
 
@@ -132,6 +135,7 @@ def fit(
         base: a model whose answers are mixed in, with the shares that suit the validation part best.
         progress: is told one line at a time.
         calibrate_on: which copy of the crystals the calibration looks at.
+        watch: is told how the first member does on that copy of the validation part.
 
     Raises:
         TrainingError: if no property has enough labels.
@@ -150,8 +154,17 @@ def fit(
         data.copies[0].features.shape[1], extras, settings.width, settings.layers, settings.hidden, len(names)
     )
     task = _Task(data, names, (targets - target_scale[0]) / target_scale[1], feature_scale, shape, settings)
-    members = [task.member(k, start, progress) for k in range(settings.members)]
     valid, kept = data.rows("valid"), memorable(data, train)
+
+    def looked(epoch: int, network: Network) -> None:
+        if watch is not None:
+            found = run_members([network.eval()], look, standard, shape, target_scale.astype(np.float32))
+            watch(epoch, mean_error(found.mean, targets[valid], target_scale[1]))
+
+    if watch is not None:
+        look = select(data.copies[calibrate_on], valid)
+        standard = task.standard(look.features, valid)
+    members = [task.member(k, start, progress, looked if k == 0 else None) for k in range(settings.members)]
 
     def run(rows: IntArray) -> Raw:
         look = select(data.copies[calibrate_on], rows)
@@ -222,6 +235,19 @@ def best_shares(own: Raw, other: tuple[FloatArray, FloatArray], targets: FloatAr
     return found
 
 
+def mean_error(predicted: FloatArray, targets: FloatArray, spread: FloatArray) -> float:
+    """Mean absolute errors over the labels' standard deviations, the mean of the properties.
+
+    Args:
+        predicted: (n, p) in the modelled scale.
+        targets: (n, p) in the modelled scale, NaN where unknown.
+        spread: (p,) standard deviations of training labels.
+    """
+    errors = np.abs(predicted - targets) / spread
+    known = np.isfinite(errors).any(axis=0)
+    return float(np.nanmean(errors[:, known], axis=0).mean())
+
+
 def start_scale(data: TrainingData, train: IntArray, start: Model | None) -> FloatTable:
     """(2, features + extra) mean and standard deviation; those of `start` where its columns are."""
     tables = [data.copies[0].features[train]]
@@ -263,8 +289,14 @@ class _Task:
         extra = None if self.data.extra is None else self.data.extra[rows]
         return standardise(features, extra, self.feature_scale)
 
-    def member(self, index: int, start: Model | None, progress: Progress) -> Network:
-        """Train one member."""
+    def member(
+        self,
+        index: int,
+        start: Model | None,
+        progress: Progress,
+        looked: Callable[[int, Network], None] | None = None,
+    ) -> Network:
+        """Train one member; `looked` is shown it after each epoch."""
         seed = self.settings.seed + index
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
@@ -283,6 +315,8 @@ class _Task:
         for epoch in range(self.settings.epochs):
             loss = self.epoch(network, rng.permutation(rows), rng, optimizer, schedule)
             progress(f"member {index} epoch {epoch} loss {loss:.4f} {time.monotonic() - began:.0f} s")
+            if looked is not None:
+                looked(epoch, network)
         return network.eval()
 
     def epoch(

@@ -1,0 +1,290 @@
+"""Search for better training settings: `invdesign tune`.
+
+Each trial trains one network of the ensemble with other settings and is judged on chemical systems that it was not
+trained on; trials that do worse than most at the same epoch are ended early. Every trial is recorded in an SQLite
+file as it ends, so that a search that was killed goes on to the number of trials asked for. A third part of the
+data decides nothing: it tells how much of the gain is luck.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign.config import settings_of
+from invdesign.errors import InputError, OutputError, TrainingError
+from invdesign.progress import Progress, quiet
+from invdesign.surrogates.train import Settings, TrainingData
+
+if TYPE_CHECKING:
+    import optuna
+
+PRUNERS = ("median", "hyperband", "none")
+WARM = 5
+"""Trials, and a third of the epochs, that nothing is ended in."""
+SPACE: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (5e-4, 8e-3),
+    "batch": (64, 128, 256, 512),
+    "width": (32, 48, 64, 96),
+    "layers": (2, 3, 4),
+    "hidden": (128, 256, 384),
+    "modulus_repeats": (1, 2, 3, 4),
+    "stiff_weight": (0.0, 2.0),
+}
+"""What is tried: two floats are the ends of a range (logarithmic from above zero), whole numbers are choices."""
+MODULI_ONLY = ("modulus_repeats", "stiff_weight")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        settings: the best ones, as `train surrogate --config` reads them.
+        best: their error on the validation part: mean absolute error over the labels' standard deviation, the mean
+            of the properties.
+        default: that of the settings that nothing is said about.
+        best_held_out: error of the best on the part that decided nothing.
+        default_held_out: that of the default.
+        trials: finished, those ended early among them.
+        pruned: ended early.
+        resumed: trials that were there before.
+    """
+
+    settings: Mapping[str, Any]
+    best: float
+    default: float
+    best_held_out: float
+    default_held_out: float
+    trials: int
+    pruned: int
+    resumed: int
+
+    def lines(self) -> list[str]:
+        """What was found, in a few lines."""
+        before = f" ({self.resumed} of them before)" if self.resumed else ""
+        gain = 1.0 - self.best_held_out / self.default_held_out
+        said = f"{gain:.1%} better" if gain > 0.0 else f"{-gain:.1%} worse: keep the default"
+        return [
+            f"{self.trials} trials{before}, {self.pruned} ended early",
+            "error, mean of the properties in standard deviations of their labels (one network):",
+            f"  validation part       default {self.default:.4f}  best {self.best:.4f}",
+            f"  part without a say    default {self.default_held_out:.4f}  best {self.best_held_out:.4f}  "
+            f"({said})",
+            "best: " + ", ".join(f"{k} {v:.4g}" for k, v in self.settings.items() if k in SPACE),
+        ]
+
+
+def tune_surrogate(
+    data: Path,
+    out: Path,
+    trials: int = 50,
+    fixed: Mapping[str, Any] | None = None,
+    pruner: str = "median",
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Tuned:
+    """Search for settings of `train surrogate`.
+
+    Args:
+        data: parquet, as in `train surrogate`.
+        out: YAML to write the best settings to; the study lies beside it as `<stem>.study.sqlite`.
+        trials: of the study in all, those of an earlier call included.
+        fixed: settings that are not tried but kept, and `copies`.
+        pruner: `median`, `hyperband` or `none`.
+        seed: of the search and of the networks.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if a setting is not valid, or the study is one of other data or settings.
+        TrainingError: if no property has enough labels, or no trial has come to an end.
+    """
+    if pruner not in PRUNERS:
+        raise InputError("pruner", pruner, PRUNERS)
+    kept = dict(fixed or {})
+    copies = kept.pop("copies", 1)
+    base = settings_of(Settings, {"members": 1, "epochs": 6, **kept, "seed": seed}, also=["copies"])
+    training = _training_data(data, copies, progress)
+    names = _tried(kept, training)
+    study = _study(out, _identity(data, kept, copies, seed, pruner), pruner, base.epochs, seed)
+    resumed = len(_finished(study))
+    while (done := len(_finished(study))) < trials:
+        progress("trials", done, trials)
+        _trial(study, training, base, names)
+    progress("trials", trials, trials)
+    found = _result(study, {"epochs": base.epochs, "copies": copies, **kept}, resumed)
+    _write(out, found.settings)
+    return found
+
+
+def _training_data(data: Path, copies: Any, progress: Progress) -> TrainingData:
+    """The data as the trainer wants them, the crystals as they are and with a generator's errors."""
+    from invdesign.surrogates.dataset import graphs_of_genes, perturb, read_labelled
+    from invdesign.surrogates.train import training_data
+
+    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 0:
+        raise InputError("training setting copies", copies, "a whole number from 0")
+    progress("read", 0, None)
+    labelled = read_labelled(data)
+    genes = [labelled.genes, *(perturb(labelled.genes, np.random.default_rng(k)) for k in range(1, copies + 1))]
+    graphs = []
+    for done, part in enumerate(genes):
+        progress("features", done, len(genes))
+        graphs.append(graphs_of_genes(part))
+    training = training_data(labelled, graphs)
+    for name in ("train", "valid", "test"):
+        if not len(training.rows(name)):
+            raise TrainingError(f"{data} has too few chemical systems: the {name} part is empty")
+    return training
+
+
+def _tried(kept: Mapping[str, Any], training: TrainingData) -> list[str]:
+    """Settings that are tried: not kept ones, and those of moduli only where there are moduli."""
+    has_moduli = bool(np.isfinite(training.labelled.labels["shear_modulus"]).any())
+    names = [n for n in SPACE if n not in kept and (has_moduli or n not in MODULI_ONLY)]
+    if not names:
+        raise InputError("config", ", ".join(kept), f"at most some of {', '.join(SPACE)}: nothing is left to try")
+    return names
+
+
+def _identity(data: Path, kept: Mapping[str, Any], copies: int, seed: int, pruner: str) -> str:
+    """Changes when the trials of a study would not be comparable."""
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()[:12]
+    return json.dumps({"data": digest, "kept": dict(kept), "copies": copies, "seed": seed, "pruner": pruner})
+
+
+def _study(out: Path, identity: str, pruner: str, epochs: int, seed: int) -> optuna.Study:
+    """The study beside the output, made or found; a trial that was killed counts as failed.
+
+    Raises:
+        InputError: if there is a study of other data or settings.
+    """
+    import optuna
+    from sqlalchemy import exc
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = out.with_name(f"{out.stem}.study.sqlite")
+    ends = {
+        "median": optuna.pruners.MedianPruner(WARM, n_warmup_steps=max(1, epochs // 3)),
+        "hyperband": optuna.pruners.HyperbandPruner(1, max(1, epochs)),
+        "none": optuna.pruners.NopPruner(),
+    }
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path.absolute()}",
+            study_name="surrogate",
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(seed=seed + _trials_in(path), n_startup_trials=WARM),
+            pruner=ends[pruner],
+        )
+    except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(error).splitlines()[0]
+        raise OutputError(f"study {path} cannot be used: {reason}; remove it or choose another --out") from None
+    before = study.user_attrs.get("identity", identity)
+    if before != identity:
+        raise InputError("study", str(path), f"one of the same data and settings ({before}); choose another --out")
+    study.set_user_attr("identity", identity)
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def _trials_in(path: Path) -> int:
+    """Trials that a study has, so that a search that goes on draws other random numbers."""
+    import sqlite3
+
+    if not path.exists():
+        return 0
+    try:
+        with sqlite3.connect(path) as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    from optuna.trial import TrialState
+
+    return list(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
+
+def _trial(study: optuna.Study, training: TrainingData, base: Settings, names: Sequence[str]) -> None:
+    """One trial: the default settings first, then what the sampler suggests; ended early where it does badly."""
+    import optuna
+
+    if not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        study.enqueue_trial({name: getattr(base, name) for name in names}, skip_if_exists=True)
+    trial = study.ask()
+    chosen = replace(base, **{name: _suggested(trial, name) for name in names})
+    seen: list[float] = []
+
+    def watch(epoch: int, error: float) -> None:
+        seen.append(error)
+        trial.report(error, epoch)
+        if epoch + 1 < base.epochs and trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        held_out = _held_out(training, chosen, watch)
+    except optuna.TrialPruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return
+    trial.set_user_attr("held out", held_out)
+    study.tell(trial, seen[-1] if math.isfinite(seen[-1]) else None)
+
+
+def _suggested(trial: optuna.Trial, name: str) -> Any:
+    choices = SPACE[name]
+    if isinstance(choices[0], float):
+        return trial.suggest_float(name, choices[0], choices[1], log=choices[0] > 0.0)
+    return trial.suggest_categorical(name, choices)
+
+
+def _held_out(training: TrainingData, settings: Settings, watch: Any) -> float:
+    """Train, and give the error on the part that decides nothing."""
+    from invdesign.surrogates.dataset import select
+    from invdesign.surrogates.scales import to_scale
+    from invdesign.surrogates.train import fit, mean_error
+
+    model = fit("gate", training, settings, progress=lambda line: None, watch=watch)
+    rows = training.rows("test")
+    targets = np.stack([to_scale(p, training.labelled.labels[p][rows]) for p in model.properties], axis=1)
+    return mean_error(
+        model.raw(select(training.copies[-1], rows)).mean, targets, model.target_scale[1].astype(np.float64)
+    )
+
+
+def _result(study: optuna.Study, kept: Mapping[str, Any], resumed: int) -> Tuned:
+    from optuna.trial import TrialState
+
+    whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not whole:
+        raise TrainingError("no trial came to an end; allow more of them")
+    best, default = min(whole, key=lambda t: t.value), whole[0]
+    trials = _finished(study)
+    return Tuned(
+        settings={**best.params, **kept},
+        best=float(best.value),
+        default=float(default.value),
+        best_held_out=float(best.user_attrs["held out"]),
+        default_held_out=float(default.user_attrs["held out"]),
+        trials=len(trials),
+        pruned=sum(t.state == TrialState.PRUNED for t in trials),
+        resumed=resumed,
+    )
+
+
+def _write(out: Path, settings: Mapping[str, Any]) -> None:
+    import yaml
+
+    try:
+        out.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
