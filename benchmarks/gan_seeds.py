@@ -1,10 +1,11 @@
 """How stable adversarial training is: the same figures for generators that differ in nothing but their seed.
 
 Run: python benchmarks/gan_seeds.py FILE FILE … [-n 500] [--relax 100] [--seed 0] [--workers N] --out FILE.json
+     [--sheet invdesign/tables/gan.md]
 
 Each FILE holds weights that `scripts/train_gan.py --seed S --out FILE` wrote. They are measured as `invdesign
 benchmark generation` measures; beside the figures of each, their mean and standard deviation over the files.
-Stopped, the same command goes on.
+Stopped, the same command goes on. With `--sheet`, the table becomes the last part of that data sheet.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from invdesign.benchmark import Plan, default_bench, generation
 from invdesign.errors import InvdesignError
 from invdesign.generators.gan import GANGenerator
 
-FIGURES = (
-    "validity.smact",
-    "symmetry.groups_that_occur",
-    "symmetry.wyformer_space_group_chi2",
-    "novelty.unique",
-    "novelty.gene",
-    "novelty.structure",
-    "distribution.coverage_recall",
-    "distribution.coverage_precision",
-    "distribution.elements_total_variation",
-    "distribution.elements_that_occur",
-    "relaxed.stable_at_0.1",
-    "relaxed.sun_at_0.1",
-    "relaxed.space_group_kept",
-)
+FIGURES = {
+    "validity.smact": "SMACT valid",
+    "symmetry.groups_that_occur": "space groups that occur",
+    "symmetry.wyformer_space_group_chi2": "space groups, χ² as in WyFormer",
+    "novelty.unique": "unique",
+    "novelty.gene": "new gene",
+    "novelty.structure": "new structure",
+    "distribution.coverage_recall": "coverage of known crystals, recall",
+    "distribution.coverage_precision": "coverage, precision",
+    "distribution.elements_total_variation": "elements, total variation",
+    "distribution.elements_that_occur": "elements that occur",
+    "relaxed.stable_at_0.1": "stable at 0.1 eV/atom",
+    "relaxed.sun_at_0.1": "stable, unique and new",
+    "relaxed.space_group_kept": "space group kept by relaxation",
+}
+TITLE = "## Over seeds"
 
 
 def figure(found: Mapping[str, Any], path: str) -> float:
@@ -56,6 +58,25 @@ def over_seeds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return table
 
 
+def section(record: Mapping[str, Any]) -> str:
+    """The part of the data sheet about seeds and modes."""
+    names, plan = list(record["generators"]), record["plan"]
+    lines = [
+        TITLE,
+        "",
+        f"{plan['n']} samples of each, {plan['relax']} relaxed (`benchmarks/gan_seeds.py`), rates as shares.",
+        "",
+        "| | " + " | ".join([*names, "mean", "standard deviation"]) + " |",
+        "| --- |" + " ---: |" * (len(names) + 2),
+    ]
+    for path, title in FIGURES.items():
+        each = [figure(found, path) for found in record["generators"].values()]
+        summary = record["over seeds"][path]
+        cells = [f"{value:.3g}" for value in (*each, summary["mean"], summary["std"])]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, nargs="+")
@@ -64,6 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     files = {path.stem: path for path in args.weights}
     if len(files) < max(2, len(args.weights)):
@@ -81,7 +103,10 @@ def main() -> None:
     record["generators"].pop("known", None)
     record["over seeds"] = over_seeds(record)
     args.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record["over seeds"], indent=1))
+    print(section(record))
+    if args.sheet:
+        before = args.sheet.read_text().split(TITLE)[0].rstrip()
+        args.sheet.write_text(f"{before}\n\n{section(record)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Train the shipped adversarial generator again: about half an hour of one core.
+"""Train the shipped adversarial generator again: about a quarter of an hour of one core.
 
 Run: python scripts/train_gan.py --data DIR [--critic gene|latent] [--realism-only] [--seed 0] [--out FILE]
      [--work DIR]
 
-DIR holds `crystals.parquet`. It starts from the weights of the shipped autoencoder. With the gene critic, the
-chance of lying within 0.1 eV/atom of the hull, by the gate and its experience, is rewarded besides the critic's
-opinion. Interrupted, the same call goes on from the last checkpoint in the work folder.
+DIR holds `crystals.parquet`. It starts from the weights of the shipped autoencoder. With the gene critic, what
+`invdesign.training.design_merit` says (stable, balanced, as asked) is rewarded besides the critic's opinion.
+Interrupted, the same call goes on from the last checkpoint in the work folder. `benchmarks/gan_seeds.py` compares
+the weights of several seeds and adds that to the data sheet.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from invdesign.surrogates import load_gate
 from invdesign.training import design_merit
 
 CONFIGS = {
-    "gene": AdversarialConfig(critic="gene", steps=1700, warmup=200, rate=2e-4, critic_rate=6e-4),
+    "gene": AdversarialConfig(critic="gene", steps=700, warmup=150, rate=2e-4, critic_rate=6e-4),
     "latent": AdversarialConfig(critic="latent", steps=1500, warmup=100, rate=2e-4),
 }
 CURVE = ("step", "critic", "real_seen", "fake_seen", "reward", "divergence", "valid", "unique", "novel")
@@ -42,7 +43,8 @@ training, test never seen |
 | starts from | decoders and prior of `vae.safetensors`; the geometry decoder stays as it is |
 | critic | `{critic}` (`generators/train_gan.py`), with projection of the conditions |
 | reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its experience, less \
-1.6 for what SMACT calls invalid; genes of the training set are worst |
+1.6 for what SMACT calls invalid, less `log(1 + (difference / tolerance)² / 2)` for each asked property that the \
+gate misses; genes of the training set are worst |
 | settings | {settings} |
 | script | `scripts/train_gan.py --data DIR` |
 
@@ -53,7 +55,7 @@ start in nats; of 500 samples without any rejection the shares that keep their d
 | {rule} |
 {rows}
 
-Figures of its samples, other seeds and other ways of training: `docs/generation.md`.
+Figures of its samples and other ways of training: `docs/generation.md`.
 """
 
 
