@@ -315,6 +315,31 @@ def sample_shares(generator: Any, known: frozenset[Any], n: int, seed: int) -> d
     return {"valid": valid, "unique": unique, "novel": novel, "score": valid * unique * min(novel, ENOUGH_NOVELTY)}
 
 
+class Watched(pl.Callback):
+    """Tells a function the epoch and the negative evidence bound of the validation part."""
+
+    def __init__(self, watch: Callable[[int, float], None]) -> None:
+        self.watch = watch
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Tell it."""
+        found = trainer.callback_metrics
+        self.watch(trainer.current_epoch, float(found["valid/nll"] + found["valid/kl"]))
+
+
+def evidence(generator: VAEGenerator, batch: GeneBatch, config: TrainConfig) -> float:
+    """Negative evidence bound of crystals that have been made into a batch, nats per crystal."""
+    torch.manual_seed(config.seed)
+    generator.model.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for part in BucketLoader(batch, 512, config.seed, shuffle=False):
+            terms = generator.model.losses(part, random_conditions(part, config))
+            bound = sum(terms[k] for k in ("group", "position", "element", "lattice", "coordinate", "kl"))
+            total += float(bound) * len(part)
+    return total / len(batch)
+
+
 def _plain(config: TrainConfig) -> dict[str, Any]:
     return asdict(config)
 
@@ -327,11 +352,13 @@ def train_vae(
     progress: Progress | None = None,
     start: Path | None = None,
     merit: Merit | None = None,
+    watch: Callable[[int, float], None] | None = None,
 ) -> Path:
     """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
 
     With `start`, weights of the same network sizes are trained further instead of random ones (fine-tuning).
-    With `merit`, the decoder is also taught to write crystals of high merit.
+    With `merit`, the decoder is also taught to write crystals of high merit. `watch` is told the epoch, from 0,
+    and the negative evidence bound of the validation part (nats per crystal); what it raises ends the training.
 
     Returns:
         the path of the weights.
@@ -354,7 +381,11 @@ def train_vae(
         max_epochs=config.epochs,
         accelerator="cpu",
         logger=pl.loggers.CSVLogger(checkpoints, name="logs"),
-        callbacks=[GeneratorCheck(data, config, out, progress), saver],
+        callbacks=[
+            GeneratorCheck(data, config, out, progress),
+            saver,
+            *([] if watch is None else [Watched(watch)]),
+        ],
         gradient_clip_val=1.0,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -965,7 +965,7 @@ def tune(
     """Search for better training settings and write the best, as `train --config` reads them.
 
     Args:
-        model: `surrogate`.
+        model: `surrogate` or `vae`.
         data: as in `train`.
         out: YAML to write; the study lies beside it, and the same call goes on with it.
         trials: of the study in all.
@@ -978,13 +978,10 @@ def tune(
         InputError: if the data or the settings cannot be read, or the study is one of others.
         TrainingError: if they cannot lead to a model.
     """
-    from invdesign.tuning import tune_surrogate
+    from invdesign.tuning import tune
 
-    if model != "surrogate":
-        raise InputError("model", model, ["surrogate"])
     target = export.writable_file(Path(out))
-    fixed = read_yaml(config) if config else {}
-    return tune_surrogate(Path(data), target, trials, fixed, pruner, seed, progress)
+    return tune(model, Path(data), target, trials, read_yaml(config) if config else {}, pruner, seed, progress)
 
 
 def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:

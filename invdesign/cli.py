@@ -312,7 +312,7 @@ def train(
 
 
 @commands.command()
-@click.argument("model", type=click.Choice(["surrogate"]))
+@click.argument("model", type=click.Choice(["surrogate", "vae"]))
 @click.option("--data", required=True, metavar="FILE.parquet", help="Crystals with labels, as in train.")
 @click.option(
     "--trials", type=click.IntRange(1), default=50, show_default=True, help="In all, earlier ones counted."

@@ -16,10 +16,12 @@ from invdesign import tuning
 from invdesign.cli import run
 from invdesign.config import settings_of
 from invdesign.errors import InputError, OutputError, TrainingError
+from invdesign.generators.train import config_from
+from invdesign.progress import quiet
 from invdesign.reference import load_known
 from invdesign.represent.genes import decode
 from invdesign.surrogates.train import Settings, mean_error
-from invdesign.tuning import SPACE, tune_surrogate
+from invdesign.tuning import SURROGATE, _nested, _swapped, surrogate_job, tune
 
 KEPT = {"epochs": 3, "copies": 0, "width": 16, "layers": 1, "hidden": 32, "batch": 32}
 
@@ -50,13 +52,13 @@ def instead(monkeypatch: pytest.MonkeyPatch, error: Any) -> list[Settings]:
     """Replace training by a function of settings and epoch; returns the settings tried."""
     tried: list[Settings] = []
 
-    def held_out(training: Any, settings: Settings, watch: Any) -> float:
+    def trial(training: Any, settings: Settings, watch: Any) -> float:
         tried.append(settings)
         for epoch in range(settings.epochs):
             watch(epoch, error(settings, epoch))
         return float(error(settings, settings.epochs))
 
-    monkeypatch.setattr(tuning, "_held_out", held_out)
+    monkeypatch.setattr(tuning, "_surrogate_trial", trial)
     monkeypatch.setattr(tuning, "_training_data", lambda path, copies, progress: NO_MODULI)
     return tried
 
@@ -75,13 +77,13 @@ def test_the_mean_error_is_that_of_hand_arithmetic() -> None:
 
 def test_real_trials_end_in_settings_that_training_reads(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "best.yaml"
-    found = tune_surrogate(data, out, 2, KEPT)
+    found = tune("surrogate", data, out, 2, KEPT)
     assert (found.trials, found.resumed) == (2, 0)
     assert found.best <= found.default
     assert np.isfinite([found.best_held_out, found.default_held_out]).all()
     written = yaml.safe_load(out.read_text())
     settings = settings_of(Settings, {k: v for k, v in written.items() if k != "copies"})
-    assert settings.width == 16 and SPACE["learning_rate"][0] <= settings.learning_rate
+    assert settings.width == 16 and SURROGATE["learning_rate"][0] <= settings.learning_rate
     assert "modulus_repeats" not in written  # there are no moduli in the data
     assert (tmp_path / "best.study.sqlite").exists()
 
@@ -90,7 +92,7 @@ def test_the_default_comes_first_and_the_best_is_found(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = instead(monkeypatch, rate_error)
-    found = tune_surrogate(data, tmp_path / "x.yaml", 10, KEPT | {"epochs": 1}, pruner="none")
+    found = tune("surrogate", data, tmp_path / "x.yaml", 10, KEPT | {"epochs": 1}, pruner="none")
     assert tried[0].learning_rate == Settings().learning_rate
     assert found.settings["learning_rate"] == pytest.approx(4e-3, rel=0.45)
     assert found.pruned == 0 and found.best < found.default
@@ -102,7 +104,7 @@ def test_bad_trials_are_ended_early(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pruner: str
 ) -> None:
     instead(monkeypatch, rate_error)
-    found = tune_surrogate(data, tmp_path / "x.yaml", 14, KEPT | {"epochs": 4}, pruner=pruner)
+    found = tune("surrogate", data, tmp_path / "x.yaml", 14, KEPT | {"epochs": 4}, pruner=pruner)
     assert 0 < found.pruned < 14
 
 
@@ -116,9 +118,9 @@ def test_a_killed_search_goes_on_to_the_number_asked_for(
 
     tried = instead(monkeypatch, killed)
     with pytest.raises(KeyboardInterrupt):
-        tune_surrogate(data, tmp_path / "x.yaml", 8, KEPT)
+        tune("surrogate", data, tmp_path / "x.yaml", 8, KEPT)
     again = instead(monkeypatch, rate_error)
-    found = tune_surrogate(data, tmp_path / "x.yaml", 8, KEPT)
+    found = tune("surrogate", data, tmp_path / "x.yaml", 8, KEPT)
     assert (found.resumed, found.trials, len(again)) == (3, 8, 5)
     assert again[0].learning_rate not in {s.learning_rate for s in tried}
     states = [
@@ -128,7 +130,7 @@ def test_a_killed_search_goes_on_to_the_number_asked_for(
         ).get_trials()
     ]
     assert states.count("FAIL") == 1 and "RUNNING" not in states
-    assert tune_surrogate(data, tmp_path / "x.yaml", 8, KEPT).trials == 8
+    assert tune("surrogate", data, tmp_path / "x.yaml", 8, KEPT).trials == 8
     assert len(again) == 5  # nothing is left to do
 
 
@@ -136,12 +138,12 @@ def test_studies_of_other_settings_and_damaged_ones_are_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instead(monkeypatch, rate_error)
-    tune_surrogate(data, tmp_path / "x.yaml", 1, KEPT)
+    tune("surrogate", data, tmp_path / "x.yaml", 1, KEPT)
     with pytest.raises(InputError, match="same data and settings"):
-        tune_surrogate(data, tmp_path / "x.yaml", 2, KEPT | {"epochs": 4})
+        tune("surrogate", data, tmp_path / "x.yaml", 2, KEPT | {"epochs": 4})
     (tmp_path / "y.study.sqlite").write_text("no database at all, but text that is long enough to be read")
     with pytest.raises(OutputError, match="cannot be used"):
-        tune_surrogate(data, tmp_path / "y.yaml", 1, KEPT)
+        tune("surrogate", data, tmp_path / "y.yaml", 1, KEPT)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +156,14 @@ def test_studies_of_other_settings_and_damaged_ones_are_refused(
 )
 def test_wrong_settings_are_one_line(kept: dict[str, Any], words: list[str], data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        tune_surrogate(data, tmp_path / "x.yaml", 1, kept)
+        tune("surrogate", data, tmp_path / "x.yaml", 1, kept)
     assert [w for w in words if w not in str(error.value)] == []
 
 
 def test_too_little_data_is_said(data: Path, tmp_path: Path) -> None:
     pd.read_parquet(data).iloc[:3].to_parquet(tmp_path / "few.parquet")
     with pytest.raises(TrainingError, match=r"part is empty|labels in the training part"):
-        tune_surrogate(tmp_path / "few.parquet", tmp_path / "x.yaml", 1, KEPT)
+        tune("surrogate", tmp_path / "few.parquet", tmp_path / "x.yaml", 1, KEPT)
 
 
 def test_the_command_says_what_was_found(
@@ -176,3 +178,32 @@ def test_the_command_says_what_was_found(
     monkeypatch.undo()
     assert run(["tune", "surrogate", "--data", "nowhere", "--out", str(tmp_path / "z.yaml")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_settings_of_networks_are_written_in_a_mapping_of_their_own() -> None:
+    found = _nested({"rate": 1e-3, "network.width": 64, "network": {"heads": 2}, "epochs": 3})
+    assert found == {"rate": 1e-3, "epochs": 3, "network": {"heads": 2, "width": 64}}
+    assert _nested({"rate": 1e-3}) == {"rate": 1e-3}
+    assert config_from(found).network.width == 64
+
+
+def test_the_part_without_a_say_is_the_test_part() -> None:
+    split = np.array(["train", "valid", "test", "train"])
+    assert _swapped(split).tolist() == ["train", "test", "valid", "train"]
+
+
+def test_settings_that_are_kept_are_not_tried(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_training_data", lambda path, copies, progress: NO_MODULI)
+    job = surrogate_job(data, {"width": 16, "epochs": 4}, 0, quiet)
+    assert set(SURROGATE) - set(job.space) == {"width", "modulus_repeats", "stiff_weight"}
+    assert job.written == {"epochs": 4, "copies": 1, "width": 16} and job.default["batch"] == Settings().batch
+
+
+@pytest.mark.slow
+def test_the_autoencoder_can_be_tuned(data: Path, tmp_path: Path) -> None:
+    sizes = {"width": 32, "heads": 2, "encoder_layers": 1, "skeleton_layers": 1, "geometry_layers": 1, "latent": 4}
+    out = tmp_path / "vae.yaml"
+    found = tune("vae", data, out, 2, {"epochs": 2, "network": sizes})
+    assert found.trials == 2 and np.isfinite([found.best_held_out, found.default_held_out]).all()
+    config = config_from(yaml.safe_load(out.read_text()))
+    assert config.network.width == 32 and config.epochs == 2 and config.rate != 0.0
