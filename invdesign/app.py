@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from invdesign.drift import Drift
     from invdesign.elastic import Elasticity
     from invdesign.feedback import Revised, Told
+    from invdesign.ledger import Header
     from invdesign.metrics import Funnel
     from invdesign.protocols import Validator
     from invdesign.records import Relaxation
@@ -180,7 +181,9 @@ def feedback(
     from invdesign import feedback as results_of
 
     folder = Path(folder)
-    told = results_of.read(Path(results), _ids(folder))
+    ids = _ids(folder)
+    _query_of(folder)  # so that properties of one's own are known
+    told = results_of.read(Path(results), ids)
     with _reopened(folder, workers, progress) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
@@ -205,18 +208,29 @@ def _ids(folder: Path) -> dict[str, str]:
         raise InputError("run folder", str(folder), allowed) from None
 
 
-@contextmanager
-def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator[Campaign]:
-    """The campaign of a run folder, as it was made."""
-    from invdesign.campaign import Campaign, Sizes
+def _query_of(folder: Path) -> tuple[Header, Query]:
+    """What a run was asked; properties of one's own that it brings become known.
+
+    Raises:
+        LedgerError: if there is no ledger, or it is damaged.
+    """
     from invdesign.ledger import Ledger
-    from invdesign.pipeline import GatePolicy
 
     path = folder / export.LEDGER
     if not path.exists():
         raise LedgerError(f"{folder} holds no run: there is no {export.LEDGER} in it")
     with Ledger.read(path) as ledger:
-        header, query = ledger.header, ledger.query
+        return ledger.header, ledger.query
+
+
+@contextmanager
+def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator[Campaign]:
+    """The campaign of a run folder, as it was made."""
+    from invdesign.campaign import Campaign, Sizes
+    from invdesign.pipeline import GatePolicy
+
+    path = folder / export.LEDGER
+    header, query = _query_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])

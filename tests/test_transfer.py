@@ -16,6 +16,7 @@ from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError, ReferenceMissingError, TrainingError
 from invdesign.export import plain_cif
+from invdesign.feedback import read
 from invdesign.properties import PROPERTIES, SHIPPED, get_property, own, property_in, register
 from invdesign.query import Query
 from invdesign.records import Estimate, Value
@@ -304,3 +305,12 @@ def test_the_command_prints_the_learning_curve(
     assert properties.property_in(out).name == NAME
     assert run(["train", "vae", "--property", NAME, "--data", str(data)]) == 2
     assert "train surrogate" in capsys.readouterr().err
+
+
+def test_values_of_it_may_come_back(trained: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text(f"id,{NAME}\nr-0,2.5\n")
+    with pytest.raises(InputError, match=NAME):
+        read(tmp_path / "results.csv", {"x": "r-0"})
+    register(property_in(trained[0]))
+    value = read(tmp_path / "results.csv", {"x": "r-0"})["r-0"][NAME]
+    assert value.mean == 2.5 and value.low is not None and value.low < 2.5
