@@ -284,10 +284,11 @@ def parity(title: str, label: str, table: Mapping[str, Any], place: int = 0) -> 
     Args:
         title: heading.
         label: the value, with its unit.
-        table: `low` and `high` of both axes, and `counts` by true value (rows) and predicted value.
+        table: `low` and `high` of both axes, and `counts`, a row for each true value, a word for each predicted.
         place: of the series, for its colour.
     """
-    low, high, counts = table["low"], table["high"], table["counts"]
+    low, high = table["low"], table["high"]
+    counts = [[int(n) for n in row.split()] for row in table["counts"]]
     most = max((n for row in counts for n in row), default=0)
     if not most:
         return ""

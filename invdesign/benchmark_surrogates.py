@@ -288,7 +288,7 @@ def plots(modulus: str, mean: FloatArray, std: FloatArray, truth: FloatArray) ->
     Returns:
         `coverage`: share of truths inside the central normal intervals of each of `levels`; `spread` and `error`:
         mean predicted standard deviation and root mean square error of ten equal groups by that deviation;
-        `parity`: counts by true (rows) and predicted value between `low` and `high`.
+        `parity`: counts by true (rows) and predicted value (words of a row) between `low` and `high`.
     """
     from scipy.special import erf
 
@@ -306,7 +306,7 @@ def plots(modulus: str, mean: FloatArray, std: FloatArray, truth: FloatArray) ->
         "coverage": [float((inside <= level).mean()) for level in LEVELS],
         "spread": [float(sigma[rows].mean()) for rows in groups],
         "error": [float(np.sqrt((error[rows] ** 2).mean())) for rows in groups],
-        "parity": {"low": low, "high": high, "counts": counts.astype(int).tolist()},
+        "parity": {"low": low, "high": high, "counts": [" ".join(map(str, row)) for row in counts.astype(int)]},
     }
 
 
