@@ -93,7 +93,7 @@ def main() -> None:
     bench = default_bench(Plan(("gan",)), args.workers)
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
     about = {**bench.about, "weights": digests}
-    bench = replace(bench, generator=lambda name: GANGenerator.load(files[name]), about=about)
+    bench = replace(bench, generator=lambda name: GANGenerator.load(files[name]), about=about, prints=None)
     try:
         record = generation(Plan(tuple(files), args.n, args.seed, args.relax), args.out, bench=bench)
     except InvdesignError as error:
