@@ -175,6 +175,13 @@ def test_a_cheap_label_helps() -> None:
     assert with_it.mean == pytest.approx(2.0 * cheap[60], abs=0.5)
 
 
+def test_too_few_cheap_labels_are_refused() -> None:
+    x = np.random.default_rng(5).normal(size=(40, 3))
+    labels = Labels(x, x[:, 0], np.where(np.arange(40) < 5, 1.0, np.nan), np.arange(40).astype(str), (3,))
+    with pytest.raises(TrainingError, match="5 cheap labels"):
+        train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "cheap")
+
+
 # files
 
 

@@ -397,7 +397,7 @@ def train(
         unread: rows of the table that could not be read, for the notes.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` labels, or of fewer chemical systems than folds.
+        TrainingError: if there are fewer than `LEAST` labels, or cheap ones, or fewer systems than folds.
     """
     known = labels.known
     systems = len(np.unique(labels.systems[known]))
@@ -408,6 +408,10 @@ def train(
         )
     if not labels.values[known].std() > 0.0:
         raise TrainingError(f"all labels of {prop.name} are the same: there is nothing to learn")
+    if labels.cheap is not None and np.isfinite(labels.cheap).sum() < LEAST:
+        raise TrainingError(
+            f"{np.isfinite(labels.cheap).sum()} cheap labels are too few to learn from; at least {LEAST}, or none"
+        )
     whole = int(len(known) * (FOLDS - 1) / FOLDS)
     curve = []
     sizes = [size for size in SIZES if LEAST <= size <= 0.8 * whole]
