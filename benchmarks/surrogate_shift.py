@@ -1,6 +1,7 @@
 """What the surrogate's intervals and its mark for *outside* are worth on elements that it has never seen.
 
 Run: python benchmarks/surrogate_shift.py --data DIR --out FILE.json [--cache DIR] [--elements B,C,N,O,…]
+     [--stage relaxed]
 
 `DIR` holds `crystals.parquet`. For each element a gate is trained on the crystals with computed moduli without any
 that holds the element, and asked about all that do (*held out*) and about the test part of the chemical systems
@@ -8,6 +9,10 @@ without it (*held in*). Split, calibration, memory and network are the package's
 (two members of width 48 with two rounds, six epochs, exact geometries, 11,765 crystals in place of 90,186). A
 quarter of a minute of one core for each element; with `--cache`, raw answers are kept between runs. One thread:
 OMP_NUM_THREADS=1.
+
+With `--stage relaxed` the same is asked of the second stage: the stand-ins have CHGNet's features and a Gaussian
+process on both potentials', made without the element as well, but no gate. Only the potentials have seen the
+element. Their features of the crystals with moduli (ten minutes of one core) are kept in `--cache`.
 
 *auc_distance*: area under the ROC curve of the distance percentile, held out against held in. *auc*: that of the
 mark itself, which also knows the elements that training hardly had, so every held-out crystal has it. *marked*:
@@ -33,17 +38,17 @@ from sklearn.metrics import roc_auc_score
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.surrogates.calibrate import Calibration, PointMass, conformal_quantile, coverage
-from invdesign.surrogates.dataset import Labelled, encode_rows, graphs_of_genes, read_labelled, select
-from invdesign.surrogates.model import OUTSIDE_PERCENTILE, Raw
+from invdesign.surrogates.dataset import Labelled, encode_rows, read_labelled, select
+from invdesign.surrogates.model import OUTSIDE_PERCENTILE, Model, Raw
+from invdesign.surrogates.potential_features import CHGNET_FEATURES
 from invdesign.surrogates.scales import to_scale
-from invdesign.surrogates.store import join
 from invdesign.surrogates.train import Settings, TrainingData, calibrated, fit
+from invdesign.surrogates.train_process import joined, potential_table, with_process
 
 ELEMENTS = ("B", "C", "N", "O", "F", "S", "Li", "Al", "Si", "Ti", "Fe", "La")
 ANIONS = ("B", "C", "N", "O")
 STAND_IN = Settings(members=2, epochs=6, batch=64, modulus_repeats=1, width=48, layers=2)
 PARTS = ("valid", "held in", "held out")
-CHUNK = 4000
 
 
 def read(folder: Path) -> Labelled:
@@ -57,15 +62,15 @@ def read(folder: Path) -> Labelled:
 
 
 def answers(data: TrainingData, element: str) -> dict[str, np.ndarray]:
-    """Raw answers of a gate that has not seen an element, by part: mean, spread, outside, and the labels."""
+    """Raw answers of a model that has not seen an element, by part: mean, spread, outside, and the labels."""
     holds = np.array([atomic_number(element) in gene.numbers for gene in data.labelled.genes])
     split = np.where(holds, "held out", np.where(data.split == "test", "held in", data.split))
     part = replace(data, split=split)
-    model = fit("gate", part, STAND_IN, progress=lambda line: None)
+    model = stand_in(part)
     found: dict[str, np.ndarray] = {"properties": np.array(model.properties)}
     for name in PARTS:
         rows = part.rows(name)
-        raw = model.raw(select(data.copies[0], rows))
+        raw = model.raw(select(data.copies[0], rows), None if data.extra is None else data.extra[rows])
         found |= {
             f"{name}/mean": raw.mean,
             f"{name}/spread": raw.spread,
@@ -73,6 +78,18 @@ def answers(data: TrainingData, element: str) -> dict[str, np.ndarray]:
             f"{name}/truth": np.stack([data.labelled.labels[p][rows] for p in model.properties], axis=1),
         }
     return found
+
+
+def stand_in(part: TrainingData) -> Model:
+    """A gate, or a second stage if there are potentials' features."""
+    if part.extra is None:
+        return fit("gate", part, STAND_IN, progress=silent)
+    networks = replace(part, extra=part.extra[:, :CHGNET_FEATURES])
+    return with_process(fit("relaxed", networks, STAND_IN, progress=silent), part, silent)
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
 
 
 def kept(path: Path | None, data: TrainingData, element: str) -> dict[str, np.ndarray]:
@@ -175,23 +192,33 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--stage", choices=("gate", "relaxed"), default="gate")
     parser.add_argument("--elements", default=",".join(ELEMENTS), metavar="A,B")
     args = parser.parse_args()
     torch.set_num_threads(1)
     labelled = read(args.data)
     n = len(labelled.genes)
-    graphs = join([graphs_of_genes(labelled.genes[i : i + CHUNK]) for i in range(0, n, CHUNK)])
-    data = TrainingData(labelled, [graphs], None, by_chemical_system(labelled.chemical_systems))
     if args.cache:
         args.cache.mkdir(parents=True, exist_ok=True)
+    extra = None
+    if args.stage == "relaxed":
+        extra = potential_table(labelled.genes, np.arange(n), args.cache, "potential")
+    graphs = joined(labelled.genes)
+    data = TrainingData(labelled, [graphs], extra, by_chemical_system(labelled.chemical_systems))
     wanted = args.elements.split(",")
     left: dict[str, Left] = {}
     for element in wanted:
-        path = args.cache / f"{element}.npz" if args.cache else None
+        path = args.cache / f"{args.stage}_{element}.npz" if args.cache else None
         left[element] = Left.of(kept(path, data, element))
     found = {e: judged(left[e], [left[o] for o in wanted if o != e]) for e in wanted}
     names = left[wanted[0]].names
-    record = {"crystals": n, "settings": asdict(STAND_IN), "elements": found, "summary": summary(found, names)}
+    record = {
+        "stage": args.stage,
+        "crystals": n,
+        "settings": asdict(STAND_IN),
+        "elements": found,
+        "summary": summary(found, names),
+    }
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     for element, table in found.items():
         moduli = ", ".join(

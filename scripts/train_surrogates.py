@@ -1,50 +1,41 @@
 """Make `invdesign/tables/surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
 
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
-     [--calibrate]
+     [--calibrate | --process]
 
 `DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights must lie in `--out`.
-With `--cache`, genes, graphs and potential features are kept there between runs. About 30 minutes for the gate and
-20 for the second stage on one core; one thread is best: OMP_NUM_THREADS=1.
+With `--cache`, genes, graphs and potential features are kept there between runs, the last in portions, so that a
+stopped run goes on where it was. About 30 minutes for the gate and 35 for the second stage on one core; one thread
+is best: OMP_NUM_THREADS=1.
 
 With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
 stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
-the validation part, and measured on the test part. Two minutes for each stage.
+the validation part, and measured on the test part. Two minutes for each stage. With `--process` the second stage's
+Gaussian process is fitted again, too, beside networks that stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from invdesign.crystal import Gene
 from invdesign.data.split import by_chemical_system
-from invdesign.represent.genes import decode, primitive_sites
+from invdesign.represent.genes import primitive_sites
 from invdesign.surrogates.assess import assess
-from invdesign.surrogates.dataset import (
-    Graphs,
-    Labelled,
-    encode_rows,
-    graphs_of_genes,
-    perturb,
-    read_labelled,
-    select,
-)
-from invdesign.surrogates.features import FloatTable
+from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
 from invdesign.surrogates.model import Model, load_model, save_model
-from invdesign.surrogates.potential_features import PotentialFeatures
-from invdesign.surrogates.scales import to_scale
+from invdesign.surrogates.potential_features import CHGNET_FEATURES
 from invdesign.surrogates.sheet import data_sheet
-from invdesign.surrogates.store import cached_graphs, join, load_genes, save_genes
-from invdesign.surrogates.train import Settings, TrainingData, calibrated, fit, training_data
+from invdesign.surrogates.store import cached_graphs, load_genes, save_genes
+from invdesign.surrogates.train import Settings, TrainingData, fit, training_data
+from invdesign.surrogates.train_process import joined, potential_table, recalibrated, with_process
 
 NOISY_COPIES = 2
-CHUNK = 4000
+GATE = "surrogate_gate.safetensors"
 POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
 """Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
 
@@ -70,11 +61,6 @@ def graphs(labelled: Labelled, copy: int, cache: Path | None) -> Graphs:
     return cached_graphs(cache / f"graphs_{copy}.npz" if cache else None, make)
 
 
-def joined(genes: Sequence[Gene]) -> Graphs:
-    """Graphs of many genes, made in pieces."""
-    return join([graphs_of_genes(genes[i : i + CHUNK]) for i in range(0, len(genes), CHUNK)])
-
-
 def potential_rows(labelled: Labelled) -> np.ndarray:
     """Crystals whose potential features are computed: all with moduli, then a random choice of those with gaps."""
     moduli = np.isfinite(labelled.labels["bulk_modulus"])
@@ -82,21 +68,6 @@ def potential_rows(labelled: Labelled) -> np.ndarray:
     small = np.array([primitive_sites(gene) <= POTENTIAL_SITES for gene in labelled.genes])
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))[:POTENTIAL_CRYSTALS]
     return np.concatenate([np.flatnonzero(moduli), np.sort(chosen)])
-
-
-def potential_table(labelled: Labelled, rows: np.ndarray, cache: Path | None) -> FloatTable:
-    """(len(rows), N_FEATURES) potential features of some crystals, written every five hundred."""
-    kept = cache / "potential.npz" if cache else None
-    done = np.load(kept)["values"] if kept is not None and kept.exists() else None
-    parts = [] if done is None else [done]
-    potential = PotentialFeatures()
-    for start in range(0 if done is None else len(done), len(rows), 500):
-        crystals = decode([labelled.genes[i] for i in rows[start : start + 500]])
-        parts.append(potential.compute(crystals)[0])
-        print(f"potential features {start + len(crystals)} of {len(rows)}", flush=True)
-        if kept is not None:
-            np.savez(kept, values=np.concatenate(parts))
-    return np.concatenate(parts)
 
 
 def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, TrainingData]:
@@ -108,12 +79,19 @@ def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, T
 
 def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -> tuple[Model, TrainingData]:
     """Train the second stage on exact crystals with potential features; the gate's answers are mixed in."""
+    data = with_potentials(folder, cache)
+    assert data.extra is not None
+    networks = replace(data, extra=data.extra[:, :CHGNET_FEATURES])
+    return with_process(fit("relaxed", networks, settings, base=base, progress=tell), data, tell), data
+
+
+def with_potentials(folder: Path, cache: Path | None) -> TrainingData:
+    """The crystals of the second stage with their potential features."""
     labelled = labelled_data(folder, cache)
     rows = potential_rows(labelled)
-    extra = potential_table(labelled, rows, cache)
     part = labelled.subset(rows)
-    data = training_data(part, [joined(part.genes)], extra)
-    return fit("relaxed", data, settings, base=base, progress=tell), data
+    extra = potential_table(labelled.genes, rows, cache, "potential", tell)
+    return training_data(part, [joined(part.genes)], extra)
 
 
 def held_out(labelled: Labelled, rows: np.ndarray) -> tuple[Labelled, np.ndarray]:
@@ -133,29 +111,8 @@ def gate_data(labelled: Labelled) -> TrainingData:
 def relaxed_data(labelled: Labelled, cache: Path | None) -> TrainingData:
     """Held-out crystals of the second stage with their potential features."""
     part, split = held_out(labelled, potential_rows(labelled))
-    return TrainingData(part, [joined(part.genes)], features(part, cache), split)
-
-
-def features(part: Labelled, cache: Path | None) -> FloatTable:
-    """(n, N_FEATURES) potential features, from the cache if they are there."""
-    kept = cache / "potential_held_out.npz" if cache else None
-    if kept is not None and kept.exists():
-        return np.load(kept)["values"]
-    potential, n = PotentialFeatures(), len(part.genes)
-    parts = [potential.compute(decode(part.genes[i : i + 200]))[0] for i in range(0, n, 200)]
-    if kept is not None:
-        np.savez(kept, values=np.concatenate(parts))
-    return np.concatenate(parts)
-
-
-def recalibrated(model: Model, data: TrainingData) -> Model:
-    """The model with calibrations of the validation part; the last copy of the crystals is looked at."""
-    rows = data.rows("valid")
-    raw = model.raw(select(data.copies[-1], rows), None if data.extra is None else data.extra[rows])
-    outside = model.memory.percentile(model.memory.distance(raw.columns))
-    targets = np.stack([to_scale(p, data.labelled.labels[p][rows]) for p in model.properties], axis=1)
-    calibrations, masses = calibrated(model.properties, raw, outside, targets)
-    return replace(model, calibrations=calibrations, masses=masses)
+    table = potential_table(part.genes, np.arange(len(part.ids)), cache, "held_out", tell)
+    return TrainingData(part, [joined(part.genes)], table, split)
 
 
 def tell(line: str) -> None:
@@ -176,7 +133,7 @@ def finish(model: Model, data: TrainingData, out: Path) -> None:
 
 def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
     """Calibrate weights again and write them back."""
-    labelled, gate_weights = labelled_data(folder, cache), load_model(out / "surrogate_gate.safetensors")
+    labelled, gate_weights = labelled_data(folder, cache), load_model(out / GATE)
     if stage in ("gate", "both"):
         data = gate_data(labelled)
         finish(recalibrated(gate_weights, data), data, out)
@@ -195,6 +152,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--members", type=int)
     parser.add_argument("--calibrate", action="store_true", help="fit the calibration only")
+    parser.add_argument("--process", action="store_true", help="fit the second stage's Gaussian process only")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.cache:
@@ -202,11 +160,16 @@ def main() -> None:
     if args.calibrate:
         calibrate(args.data, args.cache, args.out, args.stage)
         return
+    if args.process:
+        model = load_model(args.out / "surrogate_relaxed.safetensors", load_model(args.out / GATE))
+        data = with_potentials(args.data, args.cache)
+        finish(with_process(model, data, tell), data, args.out)
+        return
     chosen = {k: v for k, v in (("epochs", args.epochs), ("members", args.members)) if v is not None}
     if args.stage in ("gate", "both"):
         finish(*gate(args.data, args.cache, replace(Settings(), **chosen)), args.out)
     if args.stage in ("relaxed", "both"):
-        base = load_model(args.out / "surrogate_gate.safetensors")
+        base = load_model(args.out / GATE)
         finish(*relaxed(args.data, args.cache, replace(RELAXED, **chosen), base), args.out)
 
 

@@ -21,15 +21,15 @@ HOMES = {
 LAYERS = (
     "invdesign errors units elements properties crystal records query protocols progress plain configs tables",
     "composition symmetry distances registry config element_data element_features workers subspace matching",
-    "data represent hull known disorder reference cif ledger novelty",
-    "surrogates relax potentials energy elastic generators validators",
+    "data represent hull known disorder reference cif ledger novelty potentials energy",
+    "surrogates relax elastic generators validators",
     "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback drift",
     "build app benchmark benchmark_charts benchmark_surrogates benchmark_protocols benchmark_targets export report"
     " charts cli web hardness testing training tuning __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""
 PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "validators"} | dict.fromkeys(
-    ("relax", "potentials", "energy", "elastic"), "relax"
+    ("relax", "elastic"), "relax"
 )
 """Layer 3: to which family a module belongs."""
 HEAVY = (

@@ -18,6 +18,7 @@ from invdesign.surrogates import load_gate, load_relaxed
 from invdesign.surrogates.calibrate import UNSEEN
 from invdesign.surrogates.gate import GateSurrogate
 from invdesign.surrogates.model import OUTSIDE_PERCENTILE, save_model
+from invdesign.surrogates.potential_features import N_FEATURES
 
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 BCC = np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]])
@@ -168,7 +169,7 @@ def test_relaxed_stage_on_textbook_crystals(relaxed):
 
 def test_relaxed_stage_works_without_the_potential(relaxed, monkeypatch):
     """What the potential cannot read is predicted without its features, a little worse."""
-    silent = np.full((1, relaxed.model.shape.extra), np.nan, dtype=np.float32)
+    silent = np.full((1, N_FEATURES), np.nan, dtype=np.float32)
     monkeypatch.setattr(type(relaxed.potential), "compute", lambda self, crystals: (silent, ["no"]))
     value = relaxed.predict([textbook()["MgO"]])[0].values["bulk_modulus"]
     assert value.mean == pytest.approx(MODULI["MgO"], rel=0.3)

@@ -22,6 +22,7 @@ from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
+from invdesign.surrogates.potential_process import PotentialProcess
 from invdesign.surrogates.scales import from_scale, slope
 
 CLIP = 6.0
@@ -107,6 +108,8 @@ class Model:
         notes: data, split, seeds, metrics.
         base: another model whose answers are mixed in, or None.
         shares: (p,) weight of the own members; the rest is the base's.
+        process: a Gaussian process whose answers are mixed in after that, where all its inputs are known.
+        process_shares: (p,) weight of the process.
     """
 
     stage: str
@@ -121,14 +124,20 @@ class Model:
     base: Model | None = None
     shares: FloatTable | None = None
     masses: Mapping[str, PointMass] = field(default_factory=dict)
+    process: PotentialProcess | None = None
+    process_shares: FloatTable | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
-        """Run all members, and those of the base, on all crystals."""
-        standard = standardise(graphs.features, extra, self.feature_scale)
-        own = run_members(self.members, graphs, standard, self.shape, self.target_scale)
-        if self.base is None or self.shares is None:
-            return own
-        return mix(own, base_answers(self.base, graphs, self.properties), self.shares)
+        """Run all members, those of the base, and the process, on all crystals."""
+        seen = None if extra is None else extra[:, : self.shape.extra]
+        standard = standardise(graphs.features, seen, self.feature_scale)
+        found = run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        if self.base is not None and self.shares is not None:
+            found = mix(found, base_answers(self.base, graphs, self.properties), self.shares)
+        if self.process is not None and self.process_shares is not None and extra is not None:
+            other = process_answers(self.process, graphs, extra, self.properties)
+            found = mix(found, other, 1.0 - self.process_shares)
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -227,6 +236,18 @@ def base_answers(base: Model, graphs: Graphs, properties: Sequence[str]) -> tupl
     return mean, spread
 
 
+def process_answers(
+    process: PotentialProcess, graphs: Graphs, extra: FloatTable, properties: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """Means and spreads of a process for some properties; NaN for those that it does not know."""
+    answers = process.answers(graphs.features, extra)
+    found = [np.full((len(extra), len(properties)), np.nan) for _ in answers]
+    for table, answer in zip(found, answers, strict=True):
+        for k, name in enumerate(process.properties):
+            table[:, properties.index(name)] = answer[:, k]
+    return found[0], found[1]
+
+
 def mix(own: Raw, other: tuple[FloatArray, FloatArray], shares: FloatTable) -> Raw:
     """Weighted answers of two models, as of a mixture of two distributions; unknown (NaN) ones are left out."""
     share = np.where(np.isnan(other[0]), 1.0, shares)
@@ -297,7 +318,10 @@ def save_model(model: Model, path: Path) -> None:
     for name, mass in model.masses.items():
         arrays |= {f"mass.{name}.{k}": v for k, v in vars(mass).items() if k != "other"}
         arrays |= {f"mass.{name}.other.{k}": v for k, v in vars(mass.other).items()}
-    halved = {"memory.points", "memory.distances"}
+    if model.process is not None and model.process_shares is not None:
+        arrays["process_shares"] = model.process_shares
+        arrays |= {f"process.{k}": v for k, v in vars(model.process).items() if k != "properties"}
+    halved = {"memory.points", "memory.distances", "process.points", "process.axes"}
     for key, value in arrays.items():
         tensor = torch.from_numpy(np.ascontiguousarray(value))
         tensors[key] = tensor.half() if key in halved else tensor.float()
@@ -310,6 +334,8 @@ def save_model(model: Model, path: Path) -> None:
         "base": model.base.fingerprint if model.base is not None else "",
         "notes": json.dumps(model.notes),
     }
+    if model.process is not None:
+        header["process"] = json.dumps(model.process.properties)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata=header)
     path.chmod(0o644)
@@ -359,7 +385,16 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         base=base if wanted else None,
         shares=tensors["shares"].numpy() if wanted else None,
         masses={name: mass for name in properties if (mass := _mass(tensors, f"mass.{name}."))},
+        process=_process(header, tensors),
+        process_shares=tensors["process_shares"].numpy() if "process_shares" in tensors else None,
     )
+
+
+def _process(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> PotentialProcess | None:
+    """The Gaussian process of a file, if it has one."""
+    if "process" not in header:
+        return None
+    return PotentialProcess(tuple(json.loads(header["process"])), **_group(tensors, "process."))
 
 
 def _mass(tensors: Mapping[str, Tensor], prefix: str) -> PointMass | None:

@@ -1,4 +1,4 @@
-"""The second stage: relaxed crystals, with a pretrained potential's features beside the gate's own."""
+"""The second stage: relaxed crystals, with pretrained potentials' features beside the gate's own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class RelaxedSurrogate:
     """Predicts from relaxed crystals.
 
-    A crystal that the potential cannot read is predicted without its features: the model was trained with them
-    hidden now and then.
+    A crystal that CHGNet cannot read is predicted without its features: the networks were trained with them hidden
+    now and then. One that SevenNet-0 cannot read is predicted by the networks alone.
 
     Attributes:
         model: the trained ensemble.
-        potential: computes the potential's features; its network is loaded at the first prediction.
+        potential: computes the potentials' features; their networks are loaded at the first prediction.
     """
 
     model: Model
