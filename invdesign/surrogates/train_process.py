@@ -57,10 +57,11 @@ def potential_table(
     return np.concatenate(parts)
 
 
-def with_process(model: Model, data: TrainingData, progress: Progress = print) -> Model:
+def with_process(model: Model, data: TrainingData, progress: Progress = print, most: int | None = None) -> Model:
     """The model with a Gaussian process, mixed in with the shares that suit the validation part best.
 
-    It learns from the training crystals with moduli of which all inputs are known. The result is calibrated.
+    It learns from the training crystals with moduli of which all inputs are known, or from a random choice of
+    `most` of them. The result is calibrated.
     """
     assert data.extra is not None
     features = data.copies[0].features
@@ -68,6 +69,7 @@ def with_process(model: Model, data: TrainingData, progress: Progress = print) -
     targets = scaled(data, PROPERTIES)
     train = data.rows("train")
     train = train[np.isfinite(inputs[train]).all(axis=1) & np.isfinite(targets[train]).all(axis=1)]
+    train = np.random.default_rng(0).permutation(train)[:most]
     process = fit(PROPERTIES, inputs[train], targets[train], groups(features.shape[1]), NOISE)
     valid = data.rows("valid")
     look = select(data.copies[0], valid)
