@@ -10,7 +10,7 @@ from invdesign import potentials
 from invdesign.surrogates import load_relaxed
 from invdesign.surrogates.model import load_model, save_model
 from invdesign.surrogates.potential_features import CHGNET_FEATURES, N_FEATURES, formation_energies
-from invdesign.surrogates.potential_process import fit
+from invdesign.surrogates.potential_process import DISAGREEMENT, fit
 from invdesign.surrogates.sevennet_features import MOST_SITES, SevenNetFeatures
 
 
@@ -73,11 +73,12 @@ def learned():
     """A process of a smooth function of two groups of inputs, and of an energy that the anchors nearly know."""
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((700, 8)).astype(np.float32)
+    inputs[:, 7] = inputs[:, 6]  # the potentials agree
     smooth = np.sin(inputs[:, 0]) + 0.5 * inputs[:, 2]
     energy = inputs[:, -2:].mean(axis=1) + 0.1 * inputs[:, 1]
     targets = np.stack([smooth, energy], axis=1).astype(np.float64)
-    targets[3, 0] += 50.0  # a failed calculation
-    groups = {"a": (slice(0, 4), 4, 0.7), "b": (slice(4, 8), 4, 0.3)}
+    targets[3, 0] += 6.0  # a failed calculation
+    groups = {"a": (slice(0, 4), 4, 0.4), "b": (slice(4, 8), 4, 0.05)}
     process = fit(("shear_modulus", "formation_energy"), inputs[:500], targets[:500], groups, 0.01)
     return process, inputs, targets
 
@@ -93,7 +94,7 @@ def test_process_predicts_and_knows_its_errors(learned):
 def test_one_failed_label_does_no_harm(learned):
     process, inputs, targets = learned
     at = process.answers(inputs[3:4, :5], inputs[3:4, 5:])[0][0, 0]
-    assert abs(at - (targets[3, 0] - 50.0)) < 1.0
+    assert abs(at - (targets[3, 0] - 6.0)) < 1.0
 
 
 def test_far_away_the_anchors_are_believed(learned):
@@ -102,6 +103,14 @@ def test_far_away_the_anchors_are_believed(learned):
     mean, error = process.answers(far[:, :5], far[:, 5:])
     assert mean[0, 1] == pytest.approx(far[0, -2:].mean() + process.offset[1], abs=0.05)
     assert error[0] == pytest.approx(np.exp(process.error_offset), rel=0.3)
+
+
+def test_where_the_potentials_disagree_the_energy_is_less_sure(learned):
+    process, inputs, _ = learned
+    apart = inputs[600:601] + np.array([0, 0, 0, 0, 0, 0, -0.2, 0.2], dtype=np.float32)
+    (near, far) = (process.answers(row[:, :5], row[:, 5:])[1][0] for row in (inputs[600:601], apart))
+    assert near[1] < 0.01
+    assert far[1] == pytest.approx(DISAGREEMENT * 0.4, rel=0.1)
 
 
 def test_unknown_inputs_give_no_answer(learned):

@@ -29,6 +29,8 @@ CLIP = 6.0
 FARTHEST = 5.0
 """A label this many spreads from its leave-one-out prediction is drawn in to `DRAWN` of them."""
 DRAWN = 3.0
+DISAGREEMENT = 0.3
+"""Share of the difference between the potentials' formation energies that is added, in squares, to the error."""
 LEAST_ERROR = 0.05
 """Errors below this part of their median count as this large when their logarithm is learned."""
 
@@ -69,7 +71,10 @@ class PotentialProcess:
             mean[known] = near @ self.weights + self.offset
             spread[known] = np.exp(near @ self.errors + self.error_offset)
             if ENERGY in self.properties:
-                mean[known, self.properties.index(ENERGY)] += anchor(inputs[known])
+                column = self.properties.index(ENERGY)
+                apart = np.ptp(inputs[known, -ANCHORS:], axis=1)
+                mean[known, column] += anchor(inputs[known])
+                spread[known, column] = np.hypot(spread[known, column], DISAGREEMENT * apart)
         return mean, spread
 
 
