@@ -19,6 +19,7 @@ from invdesign.cli import run
 from invdesign.composition import chemical_system
 from invdesign.crystal import Gene
 from invdesign.errors import InputError, OutputError
+from invdesign.records import Estimate, Value
 from invdesign.represent.genes import decode
 from invdesign.surrogates import load_gate
 from invdesign.surrogates.dataset import graphs_of_genes
@@ -256,3 +257,12 @@ def test_a_table_of_ones_own_is_read_where_it_has_moduli(tmp_path: Path) -> None
     frame.drop(columns=["bulk_modulus", "shear_modulus"]).to_parquet(tmp_path / "none.parquet")
     with pytest.raises(InputError, match="shear_modulus"):
         protocols.read(tmp_path / "none.parquet")
+
+
+def test_the_plausible_tail_leaves_negative_poisson_ratios_out():
+    labels = {"bulk_modulus": np.full(8, 200.0), "shear_modulus": np.arange(160.0, 240.0, 10.0)}
+    labels["shear_modulus"][0] = 310.0  # more than 1.5 times the bulk modulus
+    estimates = [Estimate({"shear_modulus": Value(100.0 + i, 5.0, 90.0, 120.0, "")}) for i in range(8)]
+    found = bench.plausible_tail(estimates, labels)
+    assert found["plausible_stiff_n"] == 7
+    assert found["plausible_stiff_spearman"] == pytest.approx(1.0)
