@@ -136,9 +136,9 @@ formation energy after relaxation and the gate's before (`invdesign/surrogates/e
 
 | | |
 | --- | --- |
-| data | {proposals} proposals of the autoencoder for {queries} queries drawn at random: {chosen_by_gate} chosen by \
-the gate (seeds 12 and 13 with the experience of the seeds before), the rest by chance; seeds 11 and 12 are of the \
-autoencoder before its present weights |
+| data | {proposals} proposals of the autoencoder for {queries} queries drawn at random: {chosen_by_gate} chosen \
+by the gate (seeds 12 and 13 with the experience of the seeds before), the rest by chance; seeds 11 and 12 are \
+of the autoencoder before its present weights |
 | relaxed with | {potential}, given up early above {give_up} eV/atom |
 | split of the figures below | five folds by chemical system |
 | script | `scripts/train_experience.py`, seeds {seeds} |
