@@ -1,4 +1,4 @@
-"""How many samples SMACT calls valid, beside as many known crystals: more samples than the benchmark of generation.
+"""How many samples SMACT calls valid, beside as many known crystals: more than the benchmark of generation takes.
 
 Run: python benchmarks/smact_share.py [--generators vae,gan] [-n 3000] [--seed 0] [--out FILE.json]
 """
