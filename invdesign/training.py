@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from invdesign.crystal import Crystal, FloatArray
     from invdesign.generators.reward import Merit
     from invdesign.records import Value
+    from invdesign.surrogates.train import TrainingData
 
 UNBALANCED = 1.6
 """What a composition that SMACT calls invalid costs a generator in training, nats: a factor of five."""
@@ -131,17 +132,42 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
         InputError: if a setting is unknown or not valid, or the data cannot be read.
         TrainingError: if no property has enough labels.
     """
-    import numpy as np
-
-    from invdesign.surrogates.dataset import graphs_of_genes, perturb, read_labelled
     from invdesign.surrogates.model import save_model
-    from invdesign.surrogates.train import Settings, fit, training_data
+    from invdesign.surrogates.train import Settings, fit
 
     values = dict(settings)
     copies = values.pop("copies", 1)
+    chosen = settings_of(Settings, values, also=["copies"])
+    training = surrogate_data(data, copies, progress)
+    lines = iter(range(1, 1_000_000))
+    model = fit(
+        "gate",
+        training,
+        chosen,
+        progress=lambda line: progress(line, next(lines), None),
+    )
+    save_model(model, out)
+    return out
+
+
+def surrogate_data(data: Path, copies: Any, progress: Progress = quiet) -> TrainingData:
+    """Crystals as the surrogates' trainer wants them, as they are and with a generator's errors.
+
+    Args:
+        data: parquet with `lattice_parameters`, `atomic_numbers`, `frac_coords` and columns of labels.
+        copies: number of perturbed copies.
+        progress: is told how far it has come.
+
+    Raises:
+        InputError: if `copies` is no whole number from 0, or the data cannot be read.
+    """
+    import numpy as np
+
+    from invdesign.surrogates.dataset import graphs_of_genes, perturb, read_labelled
+    from invdesign.surrogates.train import training_data
+
     if isinstance(copies, bool) or not isinstance(copies, int) or copies < 0:
         raise InputError("training setting copies", copies, "a whole number from 0")
-    chosen = settings_of(Settings, values, also=["copies"])
     progress("read", 0, None)
     labelled = read_labelled(data)
     genes = [labelled.genes, *(perturb(labelled.genes, np.random.default_rng(k)) for k in range(1, copies + 1))]
@@ -149,12 +175,4 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
     for done, part in enumerate(genes):
         progress("features", done, len(genes))
         graphs.append(graphs_of_genes(part))
-    lines = iter(range(1, 1_000_000))
-    model = fit(
-        "gate",
-        training_data(labelled, graphs),
-        chosen,
-        progress=lambda line: progress(line, next(lines), None),
-    )
-    save_model(model, out)
-    return out
+    return training_data(labelled, graphs)

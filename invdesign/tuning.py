@@ -25,6 +25,7 @@ from invdesign.config import settings_of
 from invdesign.errors import InputError, OutputError, TrainingError
 from invdesign.progress import Progress, quiet
 from invdesign.surrogates.train import Settings, TrainingData
+from invdesign.training import surrogate_data
 
 if TYPE_CHECKING:
     import optuna
@@ -254,20 +255,8 @@ JOBS: dict[str, Callable[[Path, Mapping[str, Any], int, Progress], Job]] = {
 
 
 def _training_data(data: Path, copies: Any, progress: Progress) -> TrainingData:
-    """The data as the trainer wants them, the crystals as they are and with a generator's errors."""
-    from invdesign.surrogates.dataset import graphs_of_genes, perturb, read_labelled
-    from invdesign.surrogates.train import training_data
-
-    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 0:
-        raise InputError("training setting copies", copies, "a whole number from 0")
-    progress("read", 0, None)
-    labelled = read_labelled(data)
-    genes = [labelled.genes, *(perturb(labelled.genes, np.random.default_rng(k)) for k in range(1, copies + 1))]
-    graphs = []
-    for done, part in enumerate(genes):
-        progress("features", done, len(genes))
-        graphs.append(graphs_of_genes(part))
-    training = training_data(labelled, graphs)
+    """The data as the trainer wants them; no part of the split may be empty."""
+    training = surrogate_data(data, copies, progress)
     for name in ("train", "valid", "test"):
         if not len(training.rows(name)):
             raise TrainingError(f"{data} has too few chemical systems: the {name} part is empty")
