@@ -354,7 +354,7 @@ def second_stage(genes: Sequence[Gene], labels: Mapping[str, FloatArray]) -> dic
     """Figures of the second stage and its speed, potential features included."""
     surrogate, crystals = load_relaxed(), decode(genes)
     estimates, speed = timed(surrogate.predict, crystals)
-    extra = surrogate.potential.compute(crystals)[0]
+    extra = surrogate.potentials.compute(crystals)
     found = judge(surrogate.model, graphs_of_genes(genes), labels, extra)
     return with_plots(found, estimates, labels) | {"crystals_per_second": speed}
 

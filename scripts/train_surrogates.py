@@ -1,22 +1,22 @@
 """Make `invdesign/tables/surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
 
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
-     [--calibrate | --process]
+     [--calibrate]
 
 `DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights must lie in `--out`.
-With `--cache`, genes, graphs and potential features are kept there between runs, the last in portions, so that a
-stopped run goes on where it was. About 30 minutes for the gate and 35 for the second stage on one core; one thread
-is best: OMP_NUM_THREADS=1.
+With `--cache`, genes, graphs and what the potentials say are kept there between runs, the last in portions, so
+that a stopped run goes on where it was. About 30 minutes for the gate on one core; for the second stage two hours,
+nearly all of them for features and elastic responses by the potentials. One thread is best: OMP_NUM_THREADS=1.
 
 With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
 stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
-the validation part, and measured on the test part. Two minutes for each stage. With `--process` the second stage's
-Gaussian process is fitted again, too, beside networks that stay as they are.
+the validation part, and measured on the test part. Two minutes for each stage once the potentials have spoken.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,16 +28,18 @@ from invdesign.represent.genes import primitive_sites
 from invdesign.surrogates.assess import assess
 from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
 from invdesign.surrogates.model import Model, load_model, save_model
-from invdesign.surrogates.potential_features import CHGNET_FEATURES
 from invdesign.surrogates.sheet import data_sheet
 from invdesign.surrogates.store import cached_graphs, load_genes, save_genes
 from invdesign.surrogates.train import Settings, TrainingData, fit, training_data
-from invdesign.surrogates.train_process import joined, potential_table, recalibrated, with_process
+from invdesign.surrogates.train_relaxed import joined, potential_table, recalibrated
 
 NOISY_COPIES = 2
 GATE = "surrogate_gate.safetensors"
 POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
 """Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
+HELD_OUT_PER_SYSTEM = 5
+"""For calibration and test all others are taken, but no more of a chemical system: else a hundred stackings of one
+alloy would speak for all crystals."""
 
 
 def labelled_data(folder: Path, cache: Path | None) -> Labelled:
@@ -66,8 +68,16 @@ def potential_rows(labelled: Labelled) -> np.ndarray:
     moduli = np.isfinite(labelled.labels["bulk_modulus"])
     gaps = np.isfinite(labelled.labels["band_gap"]) & np.isfinite(labelled.labels["formation_energy"]) & ~moduli
     small = np.array([primitive_sites(gene) <= POTENTIAL_SITES for gene in labelled.genes])
-    chosen = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))[:POTENTIAL_CRYSTALS]
-    return np.concatenate([np.flatnonzero(moduli), np.sort(chosen)])
+    mixed = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))
+    trained = by_chemical_system(labelled.chemical_systems)[mixed] == "train"
+    first = mixed[:POTENTIAL_CRYSTALS][trained[:POTENTIAL_CRYSTALS]]
+    seen: Counter[str] = Counter()
+    held_out = []
+    for row in mixed[~trained]:
+        seen[labelled.chemical_systems[row]] += 1
+        if seen[labelled.chemical_systems[row]] <= HELD_OUT_PER_SYSTEM:
+            held_out.append(row)
+    return np.concatenate([np.flatnonzero(moduli), np.sort(np.concatenate([first, held_out]))])
 
 
 def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, TrainingData]:
@@ -78,20 +88,17 @@ def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, T
 
 
 def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -> tuple[Model, TrainingData]:
-    """Train the second stage on exact crystals with potential features; the gate's answers are mixed in."""
-    data = with_potentials(folder, cache)
-    assert data.extra is not None
-    networks = replace(data, extra=data.extra[:, :CHGNET_FEATURES])
-    return with_process(fit("relaxed", networks, settings, base=base, progress=tell), data, tell), data
-
-
-def with_potentials(folder: Path, cache: Path | None) -> TrainingData:
-    """The crystals of the second stage with their potential features."""
+    """Train the second stage on exact crystals with what the potentials say; the gate's answers are mixed in."""
     labelled = labelled_data(folder, cache)
-    rows = potential_rows(labelled)
-    part = labelled.subset(rows)
-    extra = potential_table(labelled.genes, rows, cache, "potential", tell)
-    return training_data(part, [joined(part.genes)], extra)
+    part = labelled.subset(potential_rows(labelled))
+    data = training_data(part, [joined(part.genes)], said(part, cache, "potential"))
+    return fit("relaxed", data, settings, base=base, progress=tell), data
+
+
+def said(part: Labelled, cache: Path | None, name: str) -> np.ndarray:
+    """What the potentials say of crystals; the elastic response only of those with moduli."""
+    strained = np.isfinite(part.labels["bulk_modulus"])
+    return potential_table(part.genes, np.arange(len(part.ids)), strained, cache, name, tell)
 
 
 def held_out(labelled: Labelled, rows: np.ndarray) -> tuple[Labelled, np.ndarray]:
@@ -109,10 +116,9 @@ def gate_data(labelled: Labelled) -> TrainingData:
 
 
 def relaxed_data(labelled: Labelled, cache: Path | None) -> TrainingData:
-    """Held-out crystals of the second stage with their potential features."""
+    """Held-out crystals of the second stage with what the potentials say."""
     part, split = held_out(labelled, potential_rows(labelled))
-    table = potential_table(part.genes, np.arange(len(part.ids)), cache, "held_out", tell)
-    return TrainingData(part, [joined(part.genes)], table, split)
+    return TrainingData(part, [joined(part.genes)], said(part, cache, "held_out"), split)
 
 
 def tell(line: str) -> None:
@@ -152,18 +158,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--members", type=int)
     parser.add_argument("--calibrate", action="store_true", help="fit the calibration only")
-    parser.add_argument("--process", action="store_true", help="fit the second stage's Gaussian process only")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.cache:
         args.cache.mkdir(parents=True, exist_ok=True)
     if args.calibrate:
         calibrate(args.data, args.cache, args.out, args.stage)
-        return
-    if args.process:
-        model = load_model(args.out / "surrogate_relaxed.safetensors", load_model(args.out / GATE))
-        data = with_potentials(args.data, args.cache)
-        finish(with_process(model, data, tell), data, args.out)
         return
     chosen = {k: v for k, v in (("epochs", args.epochs), ("members", args.members)) if v is not None}
     if args.stage in ("gate", "both"):
@@ -173,7 +173,7 @@ def main() -> None:
         finish(*relaxed(args.data, args.cache, replace(RELAXED, **chosen), base), args.out)
 
 
-RELAXED = Settings(members=4, epochs=25, batch=128, modulus_repeats=1, width=48, layers=2)
+RELAXED = Settings(members=5, epochs=25, batch=128, modulus_repeats=1, hidden=384)
 
 if __name__ == "__main__":
     main()

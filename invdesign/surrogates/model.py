@@ -22,7 +22,8 @@ from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
 from invdesign.surrogates.dataset import Graphs
 from invdesign.surrogates.features import FloatTable, feature_names
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
-from invdesign.surrogates.potential_process import PotentialProcess
+from invdesign.surrogates.potential_features import ANCHOR
+from invdesign.surrogates.response_model import SHARE, ResponseModel
 from invdesign.surrogates.scales import from_scale, slope
 
 CLIP = 6.0
@@ -33,6 +34,7 @@ OUTSIDE_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
 
+ENERGY = "formation_energy"
 GAP = "band_gap"
 """The property whose probability of being exactly zero is told."""
 
@@ -106,10 +108,10 @@ class Model:
         masses: of properties that are often exactly zero.
         memory: of the training data.
         notes: data, split, seeds, metrics.
-        base: another model whose answers are mixed in, or None.
+        base: another model whose answers are mixed in, and which answers alone where the extra features are not
+            known; or None.
         shares: (p,) weight of the own members; the rest is the base's.
-        process: a Gaussian process whose answers are mixed in after that, where all its inputs are known.
-        process_shares: (p,) weight of the process.
+        response: what is mixed in for crystals with elements that training hardly had, or None.
     """
 
     stage: str
@@ -124,19 +126,19 @@ class Model:
     base: Model | None = None
     shares: FloatTable | None = None
     masses: Mapping[str, PointMass] = field(default_factory=dict)
-    process: PotentialProcess | None = None
-    process_shares: FloatTable | None = None
+    response: ResponseModel | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
-        """Run all members, those of the base, and the process, on all crystals."""
-        seen = None if extra is None else extra[:, : self.shape.extra]
-        standard = standardise(graphs.features, seen, self.feature_scale)
+        """Run all members, and those of the base, on all crystals."""
+        standard = standardise(graphs.features, extra, self.feature_scale)
         found = run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        if extra is not None:
+            found = replace(found, mean=found.mean + anchors(extra, self.properties))
         if self.base is not None and self.shares is not None:
             found = mix(found, base_answers(self.base, graphs, self.properties), self.shares)
-        if self.process is not None and self.process_shares is not None and extra is not None:
-            other = process_answers(self.process, graphs, extra, self.properties)
-            found = mix(found, other, 1.0 - self.process_shares)
+        if self.response is not None and extra is not None:
+            part = SHARE * self._unseen(graphs)[:, None]
+            found = mix(found, self.response.answers(extra, self.properties), 1.0 - part)
         return found
 
     @property
@@ -236,25 +238,24 @@ def base_answers(base: Model, graphs: Graphs, properties: Sequence[str]) -> tupl
     return mean, spread
 
 
-def process_answers(
-    process: PotentialProcess, graphs: Graphs, extra: FloatTable, properties: Sequence[str]
-) -> tuple[FloatArray, FloatArray]:
-    """Means and spreads of a process for some properties; NaN for those that it does not know."""
-    answers = process.answers(graphs.features, extra)
-    found = [np.full((len(extra), len(properties)), np.nan) for _ in answers]
-    for table, answer in zip(found, answers, strict=True):
-        for k, name in enumerate(process.properties):
-            table[:, properties.index(name)] = answer[:, k]
-    return found[0], found[1]
+def anchors(extra: FloatTable, properties: Sequence[str]) -> FloatArray:
+    """(n, p) what the members' answers are counted from: the potential's formation energy, zero for the others.
+
+    NaN where the potential's features, or its formation energy, are not known.
+    """
+    found = np.where(np.isfinite(extra[:, :1]), np.zeros((len(extra), len(properties))), np.nan)
+    if ENERGY in properties:
+        found[:, properties.index(ENERGY)] += extra[:, ANCHOR]
+    return found
 
 
 def mix(own: Raw, other: tuple[FloatArray, FloatArray], shares: FloatTable) -> Raw:
     """Weighted answers of two models, as of a mixture of two distributions; unknown (NaN) ones are left out."""
-    share = np.where(np.isnan(other[0]), 1.0, shares)
-    mean_2, spread_2 = np.nan_to_num(other[0]), np.nan_to_num(other[1])
-    mean = share * own.mean + (1.0 - share) * mean_2
+    share = np.where(np.isnan(own.mean), 0.0, np.where(np.isnan(other[0]), 1.0, shares))
+    mean_1, mean_2, spread_2 = np.nan_to_num(own.mean), np.nan_to_num(other[0]), np.nan_to_num(other[1])
+    mean = share * mean_1 + (1.0 - share) * mean_2
     variance = share * own.spread**2 + (1.0 - share) * spread_2**2
-    between = share * (1.0 - share) * (own.mean - mean_2) ** 2
+    between = share * (1.0 - share) * (mean_1 - mean_2) ** 2
     return Raw(mean, np.sqrt(variance + between), own.columns)
 
 
@@ -318,10 +319,9 @@ def save_model(model: Model, path: Path) -> None:
     for name, mass in model.masses.items():
         arrays |= {f"mass.{name}.{k}": v for k, v in vars(mass).items() if k != "other"}
         arrays |= {f"mass.{name}.other.{k}": v for k, v in vars(mass.other).items()}
-    if model.process is not None and model.process_shares is not None:
-        arrays["process_shares"] = model.process_shares
-        arrays |= {f"process.{k}": v for k, v in vars(model.process).items() if k != "properties"}
-    halved = {"memory.points", "memory.distances", "process.points", "process.axes"}
+    if model.response is not None:
+        arrays |= {f"response.{k}": v for k, v in vars(model.response).items()}
+    halved = {"memory.points", "memory.distances"}
     for key, value in arrays.items():
         tensor = torch.from_numpy(np.ascontiguousarray(value))
         tensors[key] = tensor.half() if key in halved else tensor.float()
@@ -334,8 +334,6 @@ def save_model(model: Model, path: Path) -> None:
         "base": model.base.fingerprint if model.base is not None else "",
         "notes": json.dumps(model.notes),
     }
-    if model.process is not None:
-        header["process"] = json.dumps(model.process.properties)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata=header)
     path.chmod(0o644)
@@ -385,16 +383,8 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         base=base if wanted else None,
         shares=tensors["shares"].numpy() if wanted else None,
         masses={name: mass for name in properties if (mass := _mass(tensors, f"mass.{name}."))},
-        process=_process(header, tensors),
-        process_shares=tensors["process_shares"].numpy() if "process_shares" in tensors else None,
+        response=ResponseModel(**parts) if (parts := _group(tensors, "response.")) else None,
     )
-
-
-def _process(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> PotentialProcess | None:
-    """The Gaussian process of a file, if it has one."""
-    if "process" not in header:
-        return None
-    return PotentialProcess(tuple(json.loads(header["process"])), **_group(tensors, "process."))
 
 
 def _mass(tensors: Mapping[str, Tensor], prefix: str) -> PointMass | None:

@@ -1,144 +1,127 @@
-"""What pretrained potentials know of a crystal: pooled atom features of CHGNet and SevenNet-0, energies, moments.
+"""What SevenNet-l3i5 makes of a crystal: its energy, and the invariants of its atoms, pooled.
 
-CHGNet 0.3.0 (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) carries its weights in its wheel. It was trained on
-relaxation trajectories of the Materials Project, so its features of a known crystal hold traces of that crystal's
-own energy; of moduli and gaps it was told nothing. The same holds for SevenNet-0.
+Invariants are the scalar channels and the lengths of the vector and tensor channels: the latter say how a site is
+bent and stretched, which moduli depend on. Only the energy is evaluated, without forces: a third of the cost of a
+relaxation step, for many crystals in one call. The features of a known crystal hold traces of that crystal's own
+energy; see `invdesign.surrogates.sevennet`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from invdesign.crystal import Crystal
-from invdesign.data.convert import to_pymatgen
+from invdesign.crystal import Crystal, FloatArray
 from invdesign.energy import EnergyScale
-from invdesign.errors import MissingDependencyError
-from invdesign.surrogates import sevennet_features
 from invdesign.surrogates.features import FloatTable
-from invdesign.surrogates.sevennet_features import SevenNetFeatures
+from invdesign.surrogates.sevennet import Answer, Cell, SevenNet, portions
 
-ATOM_CHANNELS = 64
-CHGNET_FEATURES = 5 * ATOM_CHANNELS + 7
-CHGNET_ENERGY = 5 * ATOM_CHANNELS
-"""Column of CHGNet's energy per atom."""
-N_FEATURES = CHGNET_FEATURES + sevennet_features.N_FEATURES + 2
-BATCH = 16
+POTENTIAL = "sevennet-l3i5"
+SCALARS = 128
+CHANNELS = 5 * SCALARS + 64 + 4 * (64 + 32 + 32)
+"""Invariants of an atom: 128 scalars after each of five rounds, 64 before the energy, and the lengths of 64
+vectors, 32 second-rank and 32 third-rank tensors after four rounds."""
+N_POOLED = 4 + 2 * CHANNELS
+N_FEATURES = N_POOLED + 1
+ANCHOR = N_FEATURES - 1
+"""Column of the formation energy that the potential itself gives, eV/atom."""
+MOST_SITES = 40
+"""Larger cells are left out: they cost some seconds each."""
+MOST_EDGES = 2500
+"""Edges in one call, unless a single crystal has more."""
 
 
 class PotentialFeatures:
-    """Both potentials, loaded at the first call."""
+    """Features of crystals; the potential is loaded at the first call."""
 
     def __init__(self) -> None:
-        self.chgnet, self.sevennet = CHGNetFeatures(), SevenNetFeatures()
+        self._potential = SevenNet(POTENTIAL)
 
     def compute(self, crystals: Sequence[Crystal]) -> tuple[FloatTable, list[str]]:
         """Features of crystals.
 
         Returns:
-            (n, `N_FEATURES`) values: those of CHGNet, those of SevenNet-0, and the formation energies by both
-            (eV/atom); NaN where a potential cannot read a crystal, and the reasons for each crystal, empty where
-            all is well.
+            (n, `N_FEATURES`) values: mean, spread, least and most of the atoms' energies (eV), the invariants'
+            means and spreads, and the formation energy by the potential's energy scale (eV/atom; NaN where the
+            scale does not know an element); all NaN in the rows of crystals that the potential cannot read, and a
+            reason for each crystal, empty where all is well.
         """
-        first, why_first = self.chgnet.compute(crystals)
-        second, why_second = self.sevennet.compute(crystals)
-        energies = formation_energies(crystals, np.stack([first[:, CHGNET_ENERGY], second[:, 0]], axis=1))
-        reasons = ["; ".join(filter(None, pair)) for pair in zip(why_first, why_second, strict=True)]
-        return np.concatenate([first, second, energies], axis=1), reasons
+        values = np.full((len(crystals), N_FEATURES), np.nan, dtype=np.float32)
+        reasons = [""] * len(crystals)
+        cells: list[tuple[int, Cell]] = []
+        for i, crystal in enumerate(crystals):
+            try:
+                cells.append((i, self._potential.cell(crystal, MOST_SITES)))
+            except (ValueError, RuntimeError, IndexError) as error:
+                reasons[i] = f"{POTENTIAL}: {error}"
+        for part in portions(cells, MOST_EDGES):
+            for (i, _), row in zip(part, self._rows([cell for _, cell in part]), strict=True):
+                values[i, :N_POOLED] = row
+        for k in np.flatnonzero(~np.isfinite(values[:, :N_POOLED]).all(axis=1)):
+            reasons[k] = reasons[k] or f"{POTENTIAL}: features are not finite"
+            values[k] = np.nan
+        values[:, -1] = self._formation_energies(crystals, values[:, 0])
+        return values, reasons
 
+    def _rows(self, cells: Sequence[Cell]) -> list[FloatTable]:
+        """The pooled features of some cells, in one call."""
+        energies, channels = _forward(self._potential.model, self._potential.batch(cells))
+        ends = np.cumsum([len(cell.numbers) for cell in cells])
+        starts = np.concatenate([[0], ends[:-1]])
+        return [_pooled(energies[s:e], channels[s:e]) for s, e in zip(starts, ends, strict=True)]
 
-def formation_energies(crystals: Sequence[Crystal], energies: FloatTable) -> FloatTable:
-    """(n, 2) formation energies, eV/atom, from (n, 2) energies per atom by CHGNet and SevenNet-0; else NaN."""
-    scales = (EnergyScale.load("chgnet"), EnergyScale.load("sevennet-0"))
-    found = np.full((len(crystals), 2), np.nan, dtype=np.float32)
-    for i, crystal in enumerate(crystals):
-        for j, scale in enumerate(scales):
+    @cached_property
+    def _scale(self) -> EnergyScale:
+        return EnergyScale.load(POTENTIAL)
+
+    def _formation_energies(self, crystals: Sequence[Crystal], energies: FloatTable) -> FloatTable:
+        """(n,) formation energies, eV/atom, from (n,) energies per atom; NaN where the scale does not know it."""
+        found = np.full(len(crystals), np.nan, dtype=np.float32)
+        for i in np.flatnonzero(np.isfinite(energies)).tolist():
             with contextlib.suppress(ValueError):  # an element that the scale does not know
-                found[i, j] = scale.formation_energy(crystal, float(energies[i, j])).mean
+                found[i] = self._scale.formation_energy(crystals[i], float(energies[i])).mean
+        return found
+
+
+def _forward(model: Any, data: Answer) -> tuple[FloatArray, FloatTable]:
+    """(n,) energies of the atoms, eV, and their (n, `CHANNELS`) invariants."""
+    import torch
+
+    scalars, lengths = [], []
+    with torch.no_grad():
+        for name, module in model._modules.items():
+            if name == "force_output":
+                break
+            data = module(data)
+            if name.endswith("equivariant_gate"):
+                scalars.append(data["x"][:, :SCALARS].clone())
+                lengths += _lengths(data["x"], module.gate.irreps_out)
+            elif name == "reduce_input_to_hidden":
+                scalars.append(data["x"].clone())
+    energies = data["atomic_energy"].numpy().reshape(-1).astype(np.float64)
+    return energies, torch.cat(scalars + lengths, dim=1).numpy()
+
+
+def _lengths(values: Any, irreps: Any) -> list[Any]:
+    """Lengths of the channels that turn with the crystal, (n, multiplicity) for each rank."""
+    found, start = [], 0
+    for multiplicity, irrep in irreps:
+        stop = start + multiplicity * irrep.dim
+        if irrep.l > 0:
+            found.append(values[:, start:stop].reshape(len(values), multiplicity, irrep.dim).norm(dim=2))
+        start = stop
     return found
 
 
-class CHGNetFeatures:
-    """CHGNet, loaded at the first call."""
-
-    @cached_property
-    def _model(self) -> Any:
-        try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")
-                from chgnet.model import CHGNet
-
-                model = CHGNet.load(use_device="cpu", verbose=False).eval()
-                model.graph_converter.set_isolated_atom_response("ignore")
-                return model
-        except ImportError:
-            raise MissingDependencyError("chgnet", "potentials") from None
-
-    def compute(self, crystals: Sequence[Crystal]) -> tuple[FloatTable, list[str]]:
-        """Features of crystals.
-
-        Returns:
-            (n, `CHGNET_FEATURES`) values, NaN in the rows of crystals that the potential cannot read, and a reason
-            for each crystal, empty where all is well.
-        """
-        values = np.full((len(crystals), CHGNET_FEATURES), np.nan, dtype=np.float32)
-        reasons = [""] * len(crystals)
-        graphs: list[tuple[int, Any]] = []
-        for i, crystal in enumerate(crystals):
-            try:
-                graphs.append((i, self._graph(crystal)))
-            except (ValueError, RuntimeError, IndexError) as error:
-                reasons[i] = f"CHGNet: {error}"
-        for start in range(0, len(graphs), BATCH):
-            part = graphs[start : start + BATCH]
-            for (i, _), row in zip(part, self._rows([g for _, g in part]), strict=True):
-                values[i] = row
-        for k in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            reasons[k] = reasons[k] or "CHGNet: features are not finite"
-        return values, reasons
-
-    def _graph(self, crystal: Crystal) -> Any:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return self._model.graph_converter(to_pymatgen(crystal))
-
-    def _rows(self, graphs: list[Any]) -> list[FloatTable]:
-        """The pooled features of some graphs."""
-        import torch
-
-        with torch.no_grad():
-            out = self._model(
-                graphs, task="em", return_site_energies=True, return_atom_feas=True, return_crystal_feas=True
-            )
-        return [
-            _pooled(
-                out["atom_fea"][i].numpy(),
-                out["crystal_fea"][i].numpy(),
-                out["site_energies"][i].numpy(),
-                out["m"][i].numpy(),
-                float(out["e"][i]),
-            )
-            for i in range(len(graphs))
-        ]
-
-
-def _pooled(
-    atoms: FloatTable, crystal: FloatTable, energies: FloatTable, moments: FloatTable, energy: float
-) -> FloatTable:
-    """(`CHGNET_FEATURES`,) statistics over the atoms of one crystal; `crystal` is CHGNet's sum over the atoms."""
-    moments = np.abs(moments)
+def _pooled(energies: FloatArray, channels: FloatTable) -> FloatTable:
+    """(`N_POOLED`,) statistics over the atoms of one crystal."""
     parts = [
-        atoms.mean(axis=0),
-        atoms.std(axis=0),
-        atoms.min(axis=0),
-        atoms.max(axis=0),
-        crystal / len(atoms),
-        [energy, energies.mean(), energies.std(), energies.min(), energies.max(), moments.mean(), moments.max()],
+        [energies.mean(), energies.std(), energies.min(), energies.max()],
+        channels.mean(axis=0),
+        channels.std(axis=0),
     ]
     return np.concatenate(parts).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The second stage: relaxed crystals, with pretrained potentials' features beside the gate's own."""
+"""The second stage: relaxed crystals, with what potentials make of them beside the gate's own features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invdesign.crystal import Crystal
 from invdesign.records import Estimate
 from invdesign.surrogates.gate import failed, read_graphs
 from invdesign.surrogates.model import Model
-from invdesign.surrogates.potential_features import PotentialFeatures
+from invdesign.surrogates.potential_inputs import PotentialInputs
 
 if TYPE_CHECKING:
     from invdesign.surrogates.explain import Explanation
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 class RelaxedSurrogate:
     """Predicts from relaxed crystals.
 
-    A crystal that CHGNet cannot read is predicted without its features: the networks were trained with them hidden
-    now and then. One that SevenNet-0 cannot read is predicted by the networks alone.
+    A crystal that the potential of the features cannot read is predicted by the gate alone. One without an elastic
+    response is predicted without it: the networks were trained with it hidden now and then.
 
     Attributes:
         model: the trained ensemble.
-        potential: computes the potentials' features; their networks are loaded at the first prediction.
+        potentials: compute what the networks read; the potentials are loaded at the first prediction.
     """
 
     model: Model
-    potential: PotentialFeatures = field(default_factory=PotentialFeatures)
+    potentials: PotentialInputs = field(default_factory=PotentialInputs)
 
     def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
         """One estimate per crystal, in the same order; see `invdesign.protocols.Surrogate`."""
@@ -37,7 +37,7 @@ class RelaxedSurrogate:
         if graphs is None:
             return [failed(reason) for reason in reasons]
         readable = [c for c, reason in zip(crystals, reasons, strict=True) if not reason]
-        extra = self.potential.compute(readable)[0] if self.model.shape.extra else None
+        extra = self.potentials.compute(readable) if self.model.shape.extra else None
         estimates = iter(self.model.estimates(graphs, extra))
         return [failed(reason) if reason else next(estimates) for reason in reasons]
 

@@ -10,7 +10,8 @@ from invdesign.surrogates.model import Model
 
 WHAT = {
     "gate": "Predicts properties of a gene or unrelaxed crystal, to decide what is worth a relaxation.",
-    "relaxed": "Predicts properties of a relaxed crystal, with features of CHGNet 0.3.0 and SevenNet-0.",
+    "relaxed": "Predicts properties of a relaxed crystal, with features of SevenNet-l3i5 and the elastic response "
+    "of SevenNet-0.",
 }
 
 
@@ -33,8 +34,6 @@ def data_sheet(model: Model) -> str:
         f"{_listed(notes.get('training labels', {}))}. Set aside: {_listed(notes.get('dropped', {}))}.",
         f"Settings: {_listed(notes.get('settings', {}))}.",
     ]
-    if "process" in notes:
-        lines[-1] += f" Gaussian process on both potentials' features: {_listed(notes['process'])}."
     for kind, figures in notes.get("test", {}).items():
         lines += ["", f"## Test set, {kind} geometry", "", *_table(figures)]
     lines += [

@@ -23,12 +23,15 @@ from invdesign.surrogates.model import (
     Model,
     Picker,
     Raw,
+    anchors,
     base_answers,
     mix,
     run_members,
     standardise,
 )
 from invdesign.surrogates.network import Network, Shape
+from invdesign.surrogates.potential_features import N_FEATURES
+from invdesign.surrogates.response_model import OWN, fit_response_model
 from invdesign.surrogates.scales import to_scale
 
 LEAST_LABELS = 50
@@ -58,7 +61,7 @@ class Settings:
         weights: weight of each property in the loss.
         modulus_repeats: how often a crystal with moduli is seen in one pass.
         stiff_weight: extra weight of moduli whose shear modulus is above `STIFF_GPA`.
-        drop_extra: chance that a crystal's potential features are hidden in training.
+        hide_response: chance that a crystal's elastic response is hidden in training.
         width, layers, hidden: sizes of a network.
     """
 
@@ -78,7 +81,7 @@ class Settings:
     )
     modulus_repeats: int = 2
     stiff_weight: float = 1.0
-    drop_extra: float = 0.1
+    hide_response: float = 0.1
     width: int = 64
     layers: int = 3
     hidden: int = 256
@@ -91,7 +94,8 @@ class TrainingData:
     Attributes:
         labelled: the crystals and labels.
         copies: the same crystals, exact first, then with a generator's errors.
-        extra: (n, n_extra) a potential's features, NaN where not computed; or None.
+        extra: (n, `N_FEATURES` + `N_RESPONSE`) a potential's features and the elastic response, NaN where not
+            computed; or None.
         split: (n,) `train`, `valid` or `test`, by chemical system.
     """
 
@@ -101,8 +105,10 @@ class TrainingData:
     split: NDArray[np.str_]
 
     def rows(self, part: str) -> IntArray:
-        """Rows of one part of the split that have a label at all."""
+        """Rows of one part of the split that have a label at all, and features of the potential if any have."""
         known = np.any([np.isfinite(v) for v in self.labelled.labels.values()], axis=0)
+        if self.extra is not None:
+            known &= np.isfinite(self.extra[:, 0])
         return np.flatnonzero((self.split == part) & known)
 
 
@@ -147,19 +153,21 @@ def fit(
     if not names:
         raise TrainingError(f"no property has {LEAST_LABELS} labels in the training part")
     targets = np.stack([to_scale(p, data.labelled.labels[p]) for p in names], axis=1)
-    target_scale = np.stack([np.nanmean(targets[train], axis=0), np.nanstd(targets[train], axis=0)])
+    start_at = 0.0 if data.extra is None else anchors(data.extra, names)
+    learned = targets - start_at
+    target_scale = np.stack([np.nanmean(learned[train], axis=0), np.nanstd(learned[train], axis=0)])
     feature_scale = start_scale(data, train, start)
     extras = 0 if data.extra is None else data.extra.shape[1]
     shape = Shape(
         data.copies[0].features.shape[1], extras, settings.width, settings.layers, settings.hidden, len(names)
     )
-    task = _Task(data, names, (targets - target_scale[0]) / target_scale[1], feature_scale, shape, settings)
+    task = _Task(data, names, (learned - target_scale[0]) / target_scale[1], feature_scale, shape, settings)
     valid, kept = data.rows("valid"), memorable(data, train)
 
     def looked(epoch: int, network: Network) -> None:
         if watch is not None:
             found = run_members([network.eval()], look, standard, shape, target_scale.astype(np.float32))
-            watch(epoch, mean_error(found.mean, targets[valid], target_scale[1]))
+            watch(epoch, mean_error(found.mean, learned[valid], target_scale[1]))
 
     if watch is not None:
         look = select(data.copies[calibrate_on], valid)
@@ -168,9 +176,10 @@ def fit(
 
     def run(rows: IntArray) -> Raw:
         look = select(data.copies[calibrate_on], rows)
-        return run_members(
+        found = run_members(
             members, look, task.standard(look.features, rows), shape, target_scale.astype(np.float32)
         )
+        return found if data.extra is None else replace(found, mean=found.mean + anchors(data.extra[rows], names))
 
     raw = run(valid)
     shares = None
@@ -201,7 +210,13 @@ def fit(
         base,
         shares,
         masses,
+        None if data.extra is None else fit_response_model(data.extra, _moduli(data), train),
     )
+
+
+def _moduli(data: TrainingData) -> FloatArray:
+    """(n, 2) log10 of K and G."""
+    return np.stack([to_scale(name, data.labelled.labels[name]) for name in OWN], axis=1)
 
 
 def calibrated(
@@ -334,7 +349,7 @@ class _Task:
         for start in range(0, len(order) - size + 1, size):
             rows = order[start : start + size]
             which = int(rng.integers(len(self.pickers)))
-            hidden = rng.random(len(rows)) < self.settings.drop_extra
+            hidden = rng.random(len(rows)) < self.settings.hide_response
             optimizer.zero_grad()
             losses.append(self.accumulate(network, rows, which, hidden))
             torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -349,7 +364,7 @@ class _Task:
         for start in range(0, len(rows), MINI_BATCH):
             piece = rows[start : start + MINI_BATCH]
             standard = self.standard(self.data.copies[which].features[piece], piece)
-            standard[hidden[start : start + MINI_BATCH], self.shape.features :] = 0.0
+            standard[hidden[start : start + MINI_BATCH], self.shape.features + N_FEATURES :] = 0.0
             mean, log_scale = network(self.pickers[which].inputs(piece, standard, self.shape))
             loss = self.loss(piece, mean, log_scale, count)
             loss.backward()  # type: ignore[no-untyped-call]
