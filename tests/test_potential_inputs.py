@@ -115,7 +115,7 @@ def test_ions_that_follow_make_a_crystal_softer(response):
 def clamped_tensors(response, crystal):
     from invdesign.surrogates.response import _Strained
 
-    strained = _Strained(crystal, response._potential.cell(crystal, 20))
+    strained = _Strained(crystal, response.potential.cell(crystal, 20))
     strained.learn(response._answers([(strained.cell, *job) for job in strained.strains()]))
     strained.learn([])
     return strained.found

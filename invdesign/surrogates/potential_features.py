@@ -39,7 +39,7 @@ class PotentialFeatures:
     """Features of crystals; the potential is loaded at the first call."""
 
     def __init__(self) -> None:
-        self._potential = SevenNet(POTENTIAL)
+        self.potential = SevenNet(POTENTIAL)
 
     def compute(self, crystals: Sequence[Crystal]) -> tuple[FloatTable, list[str]]:
         """Features of crystals.
@@ -55,7 +55,7 @@ class PotentialFeatures:
         cells: list[tuple[int, Cell]] = []
         for i, crystal in enumerate(crystals):
             try:
-                cells.append((i, self._potential.cell(crystal, MOST_SITES)))
+                cells.append((i, self.potential.cell(crystal, MOST_SITES)))
             except (ValueError, RuntimeError, IndexError) as error:
                 reasons[i] = f"{POTENTIAL}: {error}"
         for part in portions(cells, MOST_EDGES):
@@ -69,7 +69,7 @@ class PotentialFeatures:
 
     def _rows(self, cells: Sequence[Cell]) -> list[FloatTable]:
         """The pooled features of some cells, in one call."""
-        energies, channels = _forward(self._potential.model, self._potential.batch(cells))
+        energies, channels = _forward(self.potential.model, self.potential.batch(cells))
         ends = np.cumsum([len(cell.numbers) for cell in cells])
         starts = np.concatenate([[0], ends[:-1]])
         return [_pooled(energies[s:e], channels[s:e]) for s, e in zip(starts, ends, strict=True)]

@@ -50,7 +50,7 @@ class ElasticResponse:
     """Elastic responses of crystals; the potential is loaded at the first call."""
 
     def __init__(self) -> None:
-        self._potential = SevenNet(POTENTIAL)
+        self.potential = SevenNet(POTENTIAL)
 
     def compute(self, crystals: Sequence[Crystal]) -> FloatTable:
         """(n, `N_RESPONSE`) log10 of moduli and eigenvalues (GPa) after each round, and whether it ends unstable.
@@ -68,7 +68,7 @@ class ElasticResponse:
         strained: dict[int, _Strained] = {}
         for i, crystal in enumerate(crystals):
             try:
-                strained[i] = _Strained(crystal, self._potential.cell(crystal, MOST_SITES))
+                strained[i] = _Strained(crystal, self.potential.cell(crystal, MOST_SITES))
             except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError):
                 continue
         for jobs in (_Strained.strains, *[_Strained.moves] * ROUNDS):
@@ -89,9 +89,9 @@ class ElasticResponse:
         return [found[k] for k in range(len(jobs))]
 
     def _forces(self, cells: Sequence[Cell]) -> list[Answered]:
-        data = self._potential.batch(cells)
+        data = self.potential.batch(cells)
         data["edge_vec"].requires_grad_(True)
-        for module in self._potential.model._modules.values():
+        for module in self.potential.model._modules.values():
             data = module(data)
         forces = data["inferred_force"].detach().numpy().astype(np.float64)
         stress = -data["inferred_stress"].detach().numpy().astype(np.float64) * GPA

@@ -50,6 +50,10 @@ class SevenNet:
             parameter.requires_grad_(False)
         return found
 
+    def load(self) -> None:
+        """Load the potential now."""
+        _ = self._calculator
+
     @property
     def model(self) -> Any:
         """The network: a torch module whose named parts pass a dictionary on."""
