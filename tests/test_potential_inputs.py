@@ -13,8 +13,9 @@ from invdesign.surrogates import load_relaxed
 from invdesign.surrogates.gate import read_graphs
 from invdesign.surrogates.model import load_model, save_model
 from invdesign.surrogates.potential_features import ANCHOR, CHANNELS, MOST_SITES, N_FEATURES, PotentialFeatures
-from invdesign.surrogates.potential_inputs import PotentialInputs
+from invdesign.surrogates.potential_inputs import N_INPUTS, PotentialInputs
 from invdesign.surrogates.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
+from invdesign.surrogates.response_model import OWN, fit_response_model
 
 NAMES = ("TiC", "GaAs", "W")
 
@@ -162,6 +163,53 @@ def test_second_stage_with_and_without_what_the_potentials_say(tmp_path):
     assert graphs is not None
     column = gate.properties.index("formation_energy")
     assert means[2] == pytest.approx(gate.raw(graphs).mean[:, column].tolist(), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Responses of crystals whose K is 10 % and whose G 30 % above the potential's own; all other columns are noise."""
+    rng = np.random.default_rng(0)
+    extra = rng.standard_normal((400, N_INPUTS)).astype(np.float32)
+    own = list(OWN.values())
+    extra[:, own] = rng.uniform(1.0, 2.5, (400, 2))
+    extra[0, N_FEATURES:] = np.nan
+    return extra, extra[:, own] + np.log10([1.1, 1.3])
+
+
+def test_response_model_corrects_the_potential(inputs):
+    extra, moduli = inputs
+    model = fit_response_model(extra, moduli, np.arange(300))
+    assert model is not None
+    names = ("shear_modulus", "band_gap", "bulk_modulus")
+    mean, spread = model.answers(extra, names)
+    assert mean[300:, 2] == pytest.approx(moduli[300:, 0], abs=5e-3)
+    assert mean[300:, 0] == pytest.approx(moduli[300:, 1], abs=5e-3)
+    assert np.isnan(mean[:, 1]).all() and np.isnan(mean[0]).all() and np.isnan(spread[0]).all()
+    assert (spread[1:, [0, 2]] > 0).all()
+
+
+def test_too_few_responses_teach_nothing(inputs):
+    extra, moduli = inputs
+    assert fit_response_model(extra, moduli, np.arange(50)) is None
+
+
+def test_an_unseen_element_gets_half_of_its_moduli_from_the_response():
+    """Magnesium oxide by a model that is told it has never seen oxygen."""
+    relaxed, cells = load_relaxed(), [textbook()["MgO"]]
+    model, extra = relaxed.model, relaxed.potentials.compute(cells)
+    graphs, _ = read_graphs(cells)
+    assert graphs is not None and model.response is not None
+    counts = model.memory.element_counts.copy()
+    counts[8] = 0.0
+    unaware = replace(model, memory=replace(model.memory, element_counts=counts))
+    usual, changed = model.raw(graphs, extra), unaware.raw(graphs, extra)
+    alone, _ = model.response.answers(extra, model.properties)
+    moduli = [model.properties.index(name) for name in OWN]
+    assert changed.mean[0, moduli] == pytest.approx((0.5 * (usual.mean + alone))[0, moduli])
+    assert (changed.spread >= 0.5 * usual.spread).all()
+    gap = model.properties.index("band_gap")
+    assert changed.mean[0, gap] == usual.mean[0, gap]
+    assert unaware.estimates(graphs, extra)[0].is_outside
 
 
 class Blind:
