@@ -167,7 +167,7 @@ def test_second_stage_with_and_without_what_the_potentials_say(tmp_path):
 
 @pytest.fixture(scope="module")
 def inputs():
-    """Responses of crystals whose K is 10 % and whose G 30 % above the potential's own; all other columns are noise."""
+    """Responses of crystals whose K is 10 %, G 30 % above the potential's own; other columns are noise."""
     rng = np.random.default_rng(0)
     extra = rng.standard_normal((400, N_INPUTS)).astype(np.float32)
     own = list(OWN.values())
