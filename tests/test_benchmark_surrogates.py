@@ -157,7 +157,7 @@ def test_a_run_writes_a_record_tables_and_plots_and_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, sample: Data
 ) -> None:
     gate = load_gate()
-    silent: Any = SimpleNamespace(compute=lambda crystals: (None, []))
+    silent: Any = SimpleNamespace(compute=lambda crystals: None)
     monkeypatch.setattr(protocols, "read", lambda path, step: sample)
     monkeypatch.setattr(protocols, "SMALL", TINY)
     monkeypatch.setattr(bench, "SPEED_CRYSTALS", 50)
@@ -165,7 +165,7 @@ def test_a_run_writes_a_record_tables_and_plots_and_goes_on_where_it_was(
     monkeypatch.setattr(
         bench,
         "load_relaxed",
-        lambda: SimpleNamespace(model=gate.model, potential=silent, predict=gate.predict),
+        lambda: SimpleNamespace(model=gate.model, potentials=silent, predict=gate.predict),
     )
     out = tmp_path / "surrogates.json"
     command = ["benchmark", "surrogates", "--quick", "--relaxed", "40", "--workers", "1", "--out", str(out)]
