@@ -10,11 +10,10 @@ tensor for stability and anisotropy, and the surrogate for the size of K and G.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,13 +23,12 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import InputError
 from invdesign.records import Failure, Status, Verdict
 from invdesign.symmetry import primitive
+from invdesign.tensors import GPA, WEIGHT, from_mandel, point_group, strain_modes, symmetric_basis, to_mandel
 from invdesign.workers import Lost, Workers, cpu_count
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-GPA = 160.21766208
-"""GPa in one eV/Å³."""
 VERDICT = "elastic_stability"
 
 
@@ -216,7 +214,7 @@ def _compute(crystal: Crystal, cell: _Cell, settings: ElasticSettings) -> Elasti
     eigenvalues = np.linalg.eigvalsh(mandel)
     return Elasticity(
         crystal=crystal,
-        tensor=mandel / np.outer(_WEIGHT, _WEIGHT),
+        tensor=mandel / np.outer(WEIGHT, WEIGHT),
         eigenvalues=eigenvalues,
         residual=misfit,
         n_independent=len(basis),
@@ -271,108 +269,6 @@ def _verdict(eigenvalues: FloatArray, misfit: float, converged: bool, settings: 
         reason = f"an eigenvalue of {least:.1f} GPa is within the misfit of {misfit:.1f} GPa"
         return Verdict(VERDICT, Status.UNKNOWN, reason, least)
     return Verdict(VERDICT, Status.PASS, "", least)
-
-
-_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_WEIGHT = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
-
-
-def to_mandel(matrices: FloatArray) -> FloatArray:
-    """Symmetric matrices (..., 3, 3) as Mandel vectors (..., 6), in which rotations are orthogonal."""
-    return np.asarray(np.stack([matrices[..., i, j] for i, j in _PAIRS], axis=-1) * _WEIGHT)
-
-
-def from_mandel(vectors: FloatArray) -> FloatArray:
-    """Mandel vectors (..., 6) as symmetric matrices (..., 3, 3)."""
-    matrices = np.empty((*vectors.shape[:-1], 3, 3))
-    for k, (i, j) in enumerate(_PAIRS):
-        matrices[..., i, j] = matrices[..., j, i] = vectors[..., k] / _WEIGHT[k]
-    return matrices
-
-
-def point_group(crystal: Crystal, symprec: float = 0.02) -> FloatArray:
-    """Rotations of a crystal in Cartesian axes, (n, 3, 3); the identity alone where spglib finds none."""
-    import spglib
-
-    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
-    if not found:
-        return np.eye(3)[None]
-    rotations = np.unique(found["rotations"], axis=0).astype(np.float64)
-    lattice = crystal.lattice.T
-    cartesian = lattice @ rotations @ np.linalg.inv(lattice)
-    u, _, vt = np.linalg.svd(cartesian)  # the nearest rotation, as the lattice has its symmetry to symprec only
-    return np.asarray(u @ vt)
-
-
-def symmetric_basis(rotations: FloatArray) -> FloatArray:
-    """Orthonormal basis of the stiffness tensors that a point group allows.
-
-    Args:
-        rotations: (n, 3, 3) in Cartesian axes.
-
-    Returns:
-        (n_independent, 6, 6) in Mandel's notation: 3 for a cubic crystal, 21 for a triclinic one.
-    """
-    unit_strains = from_mandel(np.eye(6))
-    rotated = rotations[:, None] @ unit_strains @ rotations.transpose(0, 2, 1)[:, None]
-    turn = to_mandel(rotated).transpose(0, 2, 1)  # (n, 6, 6), acting on Mandel vectors
-    symmetric = _symmetric_matrices()
-    averaged = np.einsum("nab,kbc,ndc->kad", turn, symmetric, turn, optimize=True) / len(rotations)
-    projector = averaged.reshape(21, 36) @ symmetric.reshape(21, 36).T
-    values, vectors = np.linalg.eigh(0.5 * (projector + projector.T))
-    return np.asarray(np.tensordot(vectors[:, values > 0.5].T, symmetric, axes=1))
-
-
-@cache
-def _symmetric_matrices() -> FloatArray:
-    """(21, 6, 6): orthonormal basis of the symmetric 6 by 6 matrices."""
-    matrices = np.zeros((21, 6, 6))
-    for k, (i, j) in enumerate(itertools.combinations_with_replacement(range(6), 2)):
-        matrices[k, i, j] = matrices[k, j, i] = 1.0 if i == j else np.sqrt(0.5)
-    return matrices
-
-
-def strain_modes(basis: FloatArray) -> FloatArray:
-    """Few strains whose stresses determine every constant well.
-
-    Chosen one by one from unit strains and sums of them, each the one that adds most to the determinant of the
-    normal equations, until the worst-determined combination of constants is at most two and a half times as
-    sensitive to noise as with all six unit strains.
-
-    Args:
-        basis: (n_independent, 6, 6), see `symmetric_basis`.
-
-    Returns:
-        (n_modes, 6) strains in Mandel's notation, each of norm one: 1 for a cubic crystal, at most 6.
-    """
-    enough = 0.4 * _sensitivity(basis, np.eye(6))
-    chosen = np.zeros((0, 6))
-    while len(chosen) < 6:
-        grown = [np.vstack([chosen, mode]) for mode in _mode_pool()]
-        chosen = max(grown, key=lambda modes: float(_information(basis, modes)))
-        if _sensitivity(basis, chosen) >= enough:
-            return chosen
-    return np.eye(6)
-
-
-def _information(basis: FloatArray, modes: FloatArray) -> float:
-    rows = np.einsum("kab,mb->kma", basis, modes).reshape(len(basis), -1)
-    return float(np.log(np.linalg.eigvalsh(rows @ rows.T).clip(0) + 1e-6).sum().round(9))
-
-
-def _sensitivity(basis: FloatArray, modes: FloatArray) -> float:
-    """Smallest singular value of the map from constants to stresses."""
-    rows = np.einsum("kab,mb->kma", basis, modes).reshape(len(basis), -1)
-    return float(np.linalg.svd(rows, compute_uv=False)[-1]) if rows.shape[1] >= len(basis) else 0.0
-
-
-@cache
-def _mode_pool() -> FloatArray:
-    """(n, 6): unit strains, sums of a stretch and a shear, sums of two stretches, and the sum of all shears."""
-    unit = np.eye(6)
-    pairs = [unit[i] + unit[j] for i, j in itertools.combinations(range(6), 2) if i < 3]
-    pool = np.array([*unit, *pairs, unit[3:].sum(axis=0)])
-    return np.asarray(pool / np.linalg.norm(pool, axis=1, keepdims=True))
 
 
 class _Cell:

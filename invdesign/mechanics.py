@@ -20,6 +20,7 @@ from invdesign.element_data import atomic_masses, table
 from invdesign.elements import atomic_number
 from invdesign.properties import DERIVED
 from invdesign.records import Estimate, Value
+from invdesign.tensors import mandel, reuss, voigt
 
 Array = NDArray[np.float64]
 
@@ -440,9 +441,8 @@ def summarise(tensor: ArrayLike) -> ElasticSummary:
     c = np.asarray(tensor, dtype=np.float64).reshape(6, 6)
     c = 0.5 * (c + c.T)
     eigenvalues = np.linalg.eigvalsh(mandel(c))
-    k_v = (c[:3, :3].sum()) / 9.0
-    g_v = (np.trace(c[:3, :3]) - (c[0, 1] + c[0, 2] + c[1, 2]) + 3.0 * np.trace(c[3:, 3:])) / 15.0
-    k_r, g_r = _reuss(c) if eigenvalues[0] > 1e-9 * abs(eigenvalues[-1]) else (np.nan, np.nan)
+    k_v, g_v = voigt(c)
+    k_r, g_r = reuss(c) if eigenvalues[0] > 1e-9 * abs(eigenvalues[-1]) else (np.nan, np.nan)
     c11 = np.trace(c[:3, :3]) / 3.0
     c12 = (c[0, 1] + c[0, 2] + c[1, 2]) / 3.0
     return ElasticSummary(
@@ -459,24 +459,10 @@ def summarise(tensor: ArrayLike) -> ElasticSummary:
     )
 
 
-def mandel(tensor: ArrayLike) -> Array:
-    """A (6, 6) Voigt stiffness in Mandel's notation, in which eigenvalues do not depend on the frame."""
-    weight = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
-    return np.asarray(tensor, dtype=np.float64) * np.outer(weight, weight)
-
-
 def zener_anisotropy(tensor: ArrayLike) -> float:
     """2 C44 / (C11 - C12) for a cubic crystal in its cubic axes."""
     c = np.asarray(tensor, dtype=np.float64)
     return float(2.0 * c[3, 3] / (c[0, 0] - c[0, 1]))
-
-
-def _reuss(c: Array) -> tuple[float, float]:
-    s = np.linalg.inv(c)
-    k = 1.0 / s[:3, :3].sum()
-    off = s[0, 1] + s[0, 2] + s[1, 2]
-    g = 15.0 / (4.0 * np.trace(s[:3, :3]) - 4.0 * off + 3.0 * np.trace(s[3:, 3:]))
-    return float(k), float(g)
 
 
 def thermal_and_acoustic(values: Mapping[str, Value], crystal: Crystal) -> dict[str, float]:

@@ -20,7 +20,8 @@ HOMES = {
 }
 LAYERS = (
     "invdesign errors units elements properties crystal records query protocols progress plain configs tables",
-    "composition symmetry distances registry config element_data element_features workers subspace matching",
+    "composition symmetry tensors distances registry config element_data element_features workers subspace"
+    " matching",
     "data represent hull known disorder reference cif ledger novelty potentials energy",
     "surrogates relax elastic generators validators",
     "pipeline search select campaign metrics generation_metrics cdvae mechanics learn feedback drift",

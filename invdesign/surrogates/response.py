@@ -18,10 +18,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.elastic import GPA, from_mandel, point_group, strain_modes, symmetric_basis, to_mandel
-from invdesign.mechanics import summarise
 from invdesign.surrogates.features import FloatTable
 from invdesign.surrogates.sevennet import Cell, SevenNet, portions
+from invdesign.tensors import (
+    GPA,
+    WEIGHT,
+    from_mandel,
+    mandel,
+    point_group,
+    reuss,
+    strain_modes,
+    symmetric_basis,
+    to_mandel,
+    voigt,
+)
 
 POTENTIAL = "sevennet-0"
 STRAIN, MOVE = 0.004, 0.01
@@ -43,7 +53,6 @@ CHUNK = 32
 """Crystals that are worked on together."""
 Answered = tuple[FloatArray, FloatArray]
 """Forces (n, 3) in eV/Å, and stress as a Mandel vector in GPa."""
-_SHEAR = np.sqrt(2.0) ** (np.arange(6) > 2)
 
 
 class ElasticResponse:
@@ -104,10 +113,11 @@ def columns(tensors: Sequence[FloatArray]) -> FloatTable:
     """(`N_RESPONSE`,) inputs of a surrogate from the tensors of all rounds."""
     found: list[float] = []
     for tensor in tensors:
-        with np.errstate(invalid="ignore", divide="ignore"):  # of an unstable one some averages mean nothing
-            s = summarise(tensor)
-        found += [s.bulk_voigt, s.bulk_reuss, s.shear_voigt, s.shear_reuss, *s.eigenvalues]
-    logs = np.log10(np.clip(np.nan_to_num(found), LEAST, MOST))
+        eigenvalues = np.linalg.eigvalsh(mandel(tensor))
+        stable = eigenvalues[0] > 1e-9 * abs(eigenvalues[-1])
+        (k_v, g_v), (k_r, g_r) = voigt(tensor), reuss(tensor) if stable else (0.0, 0.0)
+        found += [k_v, k_r, g_v, g_r, *eigenvalues]
+    logs = np.log10(np.clip(found, LEAST, MOST))
     return np.append(logs, found[-6] < 0.0).astype(np.float32)
 
 
@@ -192,4 +202,4 @@ class _Strained:
         """(6, 6) in Voigt notation with the symmetry of the crystal, from (m, 6) stresses of unit strains."""
         design = np.einsum("kab,mb->mak", self._basis, self._modes).reshape(-1, len(self._basis))
         constants, *_ = np.linalg.lstsq(design, stress.ravel(), rcond=None)
-        return np.tensordot(constants, self._basis, axes=1) / np.outer(_SHEAR, _SHEAR)
+        return np.tensordot(constants, self._basis, axes=1) / np.outer(WEIGHT, WEIGHT)
