@@ -16,7 +16,6 @@ the validation part, and measured on the test part. Two minutes for each stage o
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,9 +36,8 @@ NOISY_COPIES = 2
 GATE = "surrogate_gate.safetensors"
 POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
 """Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
-HELD_OUT_PER_SYSTEM = 5
-"""For calibration and test all others are taken, but no more of a chemical system: else a hundred stackings of one
-alloy would speak for all crystals."""
+CALIBRATED_PER_SYSTEM = 2
+"""Crystals of a chemical system that the second stage is calibrated on at most."""
 
 
 def labelled_data(folder: Path, cache: Path | None) -> Labelled:
@@ -64,20 +62,17 @@ def graphs(labelled: Labelled, copy: int, cache: Path | None) -> Graphs:
 
 
 def potential_rows(labelled: Labelled) -> np.ndarray:
-    """Crystals whose potential features are computed: all with moduli, then a random choice of those with gaps."""
+    """Crystals whose potential features are computed: all with moduli, then some of those with gaps.
+
+    For training these are a random choice, for calibration and test all.
+    """
     moduli = np.isfinite(labelled.labels["bulk_modulus"])
     gaps = np.isfinite(labelled.labels["band_gap"]) & np.isfinite(labelled.labels["formation_energy"]) & ~moduli
     small = np.array([primitive_sites(gene) <= POTENTIAL_SITES for gene in labelled.genes])
     mixed = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))
-    trained = by_chemical_system(labelled.chemical_systems)[mixed] == "train"
-    first = mixed[:POTENTIAL_CRYSTALS][trained[:POTENTIAL_CRYSTALS]]
-    seen: Counter[str] = Counter()
-    held_out = []
-    for row in mixed[~trained]:
-        seen[labelled.chemical_systems[row]] += 1
-        if seen[labelled.chemical_systems[row]] <= HELD_OUT_PER_SYSTEM:
-            held_out.append(row)
-    return np.concatenate([np.flatnonzero(moduli), np.sort(np.concatenate([first, held_out]))])
+    held_out = by_chemical_system(labelled.chemical_systems)[mixed] != "train"
+    chosen = mixed[held_out | (np.arange(len(mixed)) < POTENTIAL_CRYSTALS)]
+    return np.concatenate([np.flatnonzero(moduli), np.sort(chosen)])
 
 
 def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, TrainingData]:
@@ -92,7 +87,8 @@ def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -
     labelled = labelled_data(folder, cache)
     part = labelled.subset(potential_rows(labelled))
     data = training_data(part, [joined(part.genes)], said(part, cache, "potential"))
-    return fit("relaxed", data, settings, base=base, progress=tell), data
+    model = fit("relaxed", data, settings, base=base, progress=tell)
+    return recalibrated(model, data, CALIBRATED_PER_SYSTEM), data
 
 
 def said(part: Labelled, cache: Path | None, name: str) -> np.ndarray:
@@ -146,7 +142,7 @@ def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
     if stage in ("relaxed", "both"):
         data = relaxed_data(labelled, cache)
         model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
-        finish(recalibrated(model, data), data, out)
+        finish(recalibrated(model, data, CALIBRATED_PER_SYSTEM), data, out)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from invdesign.surrogates.potential_features import ANCHOR, CHANNELS, MOST_SITES
 from invdesign.surrogates.potential_inputs import N_INPUTS, PotentialInputs
 from invdesign.surrogates.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
 from invdesign.surrogates.response_model import OWN, fit_response_model
+from invdesign.surrogates.train_relaxed import few_of_each
 
 NAMES = ("TiC", "GaAs", "W")
 
@@ -220,3 +221,15 @@ class Blind:
 
     def compute(self, crystals):
         return np.full_like(self.potentials.compute(crystals), np.nan)
+
+
+def test_no_chemical_system_speaks_for_all():
+    groups = np.array(["A"] * 50 + ["B", "C", "C", "A"])
+    rows = np.arange(100, 154)
+    worth = np.zeros(54, dtype=np.int64)
+    worth[[7, 53]] = 3
+    found = few_of_each(rows, groups, worth, 2)
+    assert {107, 153} <= set(found.tolist())
+    assert found.tolist() == sorted(found) and set(found) <= set(rows)
+    assert sorted(groups[found - 100]) == ["A", "A", "B", "C", "C"]
+    assert few_of_each(rows, groups, worth, 99).tolist() == rows.tolist()

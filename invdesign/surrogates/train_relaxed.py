@@ -59,9 +59,20 @@ def potential_table(
     return np.concatenate(parts)
 
 
-def recalibrated(model: Model, data: TrainingData) -> Model:
-    """The model with shares and calibrations of the validation part; the last copy of crystals is looked at."""
+def recalibrated(model: Model, data: TrainingData, per_system: int | None = None) -> Model:
+    """The model with shares and calibrations of the validation part; the last copy of crystals is looked at.
+
+    Args:
+        model: of any stage.
+        data: with that part.
+        per_system: crystals of a chemical system that are looked at at most: those with most labels, then by
+            chance. New crystals come from new systems: those of one system are not independent, and a hundred
+            stackings of one alloy would speak for all.
+    """
     rows = data.rows("valid")
+    if per_system is not None:
+        labels = np.isfinite(scaled(data, model.properties)[rows]).sum(axis=1)
+        rows = few_of_each(rows, np.asarray(data.labelled.chemical_systems)[rows], labels, per_system)
     targets = scaled(data, model.properties)[rows]
     look, extra = select(data.copies[-1], rows), None if data.extra is None else data.extra[rows]
     if model.base is not None:
@@ -73,6 +84,15 @@ def recalibrated(model: Model, data: TrainingData) -> Model:
     counts = {part: int(np.count_nonzero(data.split == part)) for part in ("valid", "test")}
     notes = {**model.notes, "crystals": {**model.notes.get("crystals", {}), **counts}}
     return replace(model, calibrations=calibrations, masses=masses, notes=notes)
+
+
+def few_of_each(rows: IntArray, groups: NDArray[np.str_], worth: IntArray, most: int) -> IntArray:
+    """The rows in order, with at most so many of each group: those worth most, then by chance (seed 0)."""
+    mixed = np.random.default_rng(0).permutation(len(rows))
+    order = mixed[np.lexsort((-worth[mixed], groups[mixed]))]
+    _, first, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    place = np.arange(len(rows)) - np.repeat(first, sizes)
+    return rows[np.sort(order[place < most])]
 
 
 def scaled(data: TrainingData, names: Sequence[str]) -> FloatArray:
