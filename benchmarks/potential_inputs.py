@@ -85,8 +85,6 @@ def main() -> None:
     torch.set_num_threads(1)
     labelled = read(args.data)
     n = len(labelled.genes)
-    if args.cache:
-        args.cache.mkdir(parents=True, exist_ok=True)
     extra = potential_table(labelled.genes, np.arange(n), np.ones(n, dtype=bool), args.cache, "potential")
     split = by_chemical_system(labelled.chemical_systems)
     data = TrainingData(labelled, [joined(labelled.genes)], extra, split)

@@ -72,8 +72,6 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.cache:
-        args.cache.mkdir(parents=True, exist_ok=True)
     data = protocols.read()
     n = len(data.genes)
     extra = potential_table(data.genes, np.arange(n), np.ones(n, dtype=bool), args.cache, "package")

@@ -46,6 +46,8 @@ def potential_table(
         progress: is told one line at a time.
     """
     inputs, parts = PotentialInputs(), []
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(rows), PORTION):
         kept = cache / f"{name}_{start}.npy" if cache else None
         if kept is not None and kept.exists():
