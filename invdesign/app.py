@@ -131,11 +131,11 @@ def design(
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
     """
-    from invdesign.campaign import Campaign, with_component
+    from invdesign.campaign import Campaign, as_searched
 
     if relaxations is not None:
         query = replace(query, relaxations=relaxations)
-    with_component(query)
+    as_searched(query)
     if query.generator not in (*build.generator_names(), "mixture"):
         raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
     folder = None if out is None else export.new_folder(Path(out))
@@ -301,11 +301,13 @@ def _write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> Non
 
 
 def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str, Any]:
+    from invdesign.campaign import LEFT_OUT
+
     selection = result.selection
     funnel = result.funnel.to_dict()
     return {
         "query": result.query.to_dict(),
-        "query_in_words": result.query.in_words(),
+        "query_in_words": f"{result.query.in_words()} {LEFT_OUT}",
         "own_properties": _own_properties(result.query),
         "seed": result.seed,
         "asked": selection.n_wanted,
@@ -774,10 +776,10 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
-    from invdesign.campaign import with_component
+    from invdesign.campaign import as_searched
     from invdesign.select import rank_known
 
-    targets = with_component(query).targets
+    targets = as_searched(query).targets
     folder = export.new_folder(Path(out))
     items = _read(paths, None, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]

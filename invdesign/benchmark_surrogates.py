@@ -264,6 +264,7 @@ def of_mark(answered: Answered) -> dict[str, float]:
     if answered.outside_held_in:
         truth = np.repeat([1, 0], [len(answered.outside), len(answered.outside_held_in)])
         found["marked_held_in"] = float(np.mean(answered.marked_held_in))
+        found["auc"] = float(roc_auc_score(truth, [*answered.marked, *answered.marked_held_in]))
         found["auc_distance"] = float(roc_auc_score(truth, [*answered.outside, *answered.outside_held_in]))
     return found
 
@@ -512,7 +513,7 @@ def _folds(found: Mapping[str, Any]) -> list[str]:
     """The gate trained anew and the mark for *outside*, fold by fold."""
     lines = ["", "### Fold by fold: gate trained anew", ""]
     lines += [
-        "| | crystals | log10 K | covered | log10 G | covered | outside | held in outside | AUC by distance |"
+        "| | crystals | log10 K | covered | log10 G | covered | outside | held in so | AUC | AUC by distance |"
     ]
     lines.append(_rule(8))
     for name, table in found.items():

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from invdesign import __version__, element_data
-from invdesign.config import load_component
+from invdesign.config import Component, load_component
 from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError, InvdesignError, PartError
 from invdesign.learn import learn
@@ -91,6 +91,8 @@ class Sizes:
 
 
 SIZES = Sizes()
+NOBLE_GASES = frozenset(["He", "Ne", "Ar", "Kr", "Xe", "Rn"])
+LEFT_OUT = "Radioactive elements and noble gases are left out unless named."
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Campaign:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
         self.query, self.seed, self.sizes = query, seed, sizes
-        wanted = with_component(query)
+        wanted = as_searched(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
         self.parts = _default_parts(query) if parts is None else parts
@@ -275,23 +277,33 @@ class Campaign:
         return Ledger.open(ledger, header) if Ledger.exists(ledger) else Ledger.create(ledger, header)
 
 
-def with_component(query: Query) -> Query:
-    """The query with the constraints of its component as targets and the elements that it forbids excluded.
+def as_searched(query: Query) -> Query:
+    """The query with what goes without saying: its component's constraints, and the elements nobody wants.
+
+    Radioactive elements and noble gases are excluded unless the query names them; with a component also what that
+    forbids, named or not.
 
     Raises:
         InputError, ConflictError: if the component cannot be loaded, or forbids a required element.
     """
-    if query.component is None:
-        return query
-    component = load_component(query.component)
-    elements = element_data.table()
-    forbidden = dict.fromkeys((*query.exclude, *component.forbid))
-    for z, name in enumerate(SYMBOLS[: len(elements.restricted) - 1], start=1):
-        radioactive = bool(elements.radioactive[z]) and not component.radioactive
-        if radioactive or (elements.restricted[z] is not None and not component.restricted):
-            forbidden[name] = None
-    targets = dict.fromkeys((*query.targets, *component.constraints))
-    return replace(query, targets=tuple(targets), exclude=tuple(forbidden))
+    component = None if query.component is None else load_component(query.component)
+    constraints, forbid = (component.constraints, component.forbid) if component else ((), ())
+    targets = dict.fromkeys((*query.targets, *constraints))
+    excluded = dict.fromkeys((*query.exclude, *forbid, *_unwanted(query, component)))
+    return replace(query, targets=tuple(targets), exclude=tuple(excluded))
+
+
+def _unwanted(query: Query, component: Component | None) -> Iterator[str]:
+    """Symbols of radioactive elements, noble gases, and for a component toxic elements, unless asked for."""
+    table = element_data.table()
+    named = query.named_elements
+    for z, symbol in enumerate(SYMBOLS[: len(table.restricted) - 1], start=1):
+        radioactive, toxic = bool(table.radioactive[z]), table.restricted[z] is not None
+        unwanted = symbol not in named and (symbol in NOBLE_GASES or (radioactive and component is None))
+        if component is not None:
+            unwanted |= (radioactive and not component.radioactive) or (toxic and not component.restricted)
+        if unwanted:
+            yield symbol
 
 
 def _indices(query: Query) -> Merit | None:

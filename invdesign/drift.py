@@ -33,8 +33,9 @@ BINS = 5
 SHIFTED = 0.25
 """Population stability index from which on a population counts as another one (Siddiqi)."""
 SIGNIFICANT = 0.01
-OUTSIDE = 0.1
-"""Share of crystals marked as outside from which on the surrogates are asked about things they have not seen."""
+OUTSIDE = 0.3
+"""Share of crystals marked as outside from which on the surrogates are asked about things they have not seen:
+twice that of known crystals of new chemical systems, most of which are marked for their structure type."""
 RARE = 10
 """Training crystals below which an element counts as not seen."""
 RARE_SHARE = 0.05
@@ -77,7 +78,7 @@ class Drift:
     Attributes:
         crystals: how many were looked at.
         unreadable: how many more got no estimate.
-        outside: share marked as outside; one in a hundred is usual.
+        outside: share marked as outside; one in seven is usual.
         distance: median of the distance percentile; a half is usual.
         stability_index: of the distance percentiles, in fifths; NaN where there are too few.
         chance: p-value of the one-sided Kolmogorov-Smirnov test that the crystals lie no farther than usual.
@@ -137,7 +138,7 @@ class Drift:
         rare = ", ".join(f"{name} ({n})" for name, n in self.rare_elements.items()) or "none"
         found = [
             f"drift of {self.crystals} crystals against the training data of the surrogates:",
-            f"  marked outside {self.outside:.1%} (usual: 1 %), median distance percentile {self.distance:.2f} "
+            f"  marked outside {self.outside:.1%} (usual: 15 %), median distance percentile {self.distance:.2f} "
             f"(0.50), stability index {index} (below {SHIFTED:g})",
             f"  elements hardly seen in training: {rare} of {self.elements}",
         ]

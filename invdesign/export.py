@@ -233,7 +233,11 @@ def estimate_columns(estimate: Estimate | None) -> Row:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):
         columns["metal_probability"] = estimate.metal_probability
-    return columns | {"outside": estimate.outside, "is_outside": estimate.is_outside}
+    return columns | {
+        "outside": estimate.outside,
+        "is_outside": estimate.is_outside,
+        "outside_because": estimate.outside_because,
+    }
 
 
 def explanation_columns(explanation: Explanation) -> Row:

@@ -241,6 +241,11 @@ class Query:
         return tuple(s for s in SYMBOLS if s in allowed and s not in self.exclude)
 
     @property
+    def named_elements(self) -> frozenset[str]:
+        """Symbols that the query asks for by name, as allowed, as required, or in its chemical system."""
+        return frozenset((*self.elements, *self.required, *_split(self.chemical_system)))
+
+    @property
     def space_groups(self) -> frozenset[int] | None:
         """The allowed space group numbers, or None for all."""
         if self.space_group is None:

@@ -78,6 +78,7 @@ class Estimate:
         is_outside: whether the crystal is marked as outside what the surrogate has seen.
         failure: why there is no answer, in which case `values` is empty.
         metal_probability: probability that the band gap is zero; NaN where it is not known.
+        outside_because: what it has not seen, in words; empty if `is_outside` is not set.
     """
 
     values: Mapping[str, Value]
@@ -85,6 +86,7 @@ class Estimate:
     is_outside: bool = False
     failure: str = ""
     metal_probability: float = float("nan")
+    outside_because: str = ""
 
 
 @dataclass(frozen=True)

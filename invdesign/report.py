@@ -149,8 +149,8 @@ def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     outside = sum(_true(row.get("is_outside")) for row in rows)
     if outside:
         lines.append(
-            f"{outside} of {len(rows)} candidates lie outside what the property models have seen; their intervals "
-            "are not to be trusted as 90 % intervals. They are marked ◌."
+            f"{outside} of {len(rows)} candidates lie outside what the property models have seen, by element, "
+            "structure type or distance; their intervals are wider, and still less sure. They are marked ◌."
         )
     for name in _verdict_names(rows):
         unknown = sum(row.get(f"verdict_{name}") == "unknown" for row in rows)
@@ -221,11 +221,8 @@ def _symbol_with_unit(name: str) -> str:
 def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
     score = _number(row.get("score"))
     star = ' <span class="star" title="on the Pareto front">★</span>' if _true(row.get("pareto")) else ""
-    out = (
-        ' <span class="out" title="outside what the models have seen">◌</span>'
-        if _true(row.get("is_outside"))
-        else ""
-    )
+    why = escape(str(row.get("outside_because") or "outside what the models have seen"), quote=True)
+    out = f' <span class="out" title="{why}">◌</span>' if _true(row.get("is_outside")) else ""
     name = formula_html(str(row.get("formula", "")))
     file = row.get("file")
     link = f'<a href="{escape(str(file))}">{name}</a>' if isinstance(file, str) and file else name

@@ -583,7 +583,8 @@ def _reason(
             why = f" ({verdict.reason})" if verdict.reason else ""
             parts.append(f"{verdict.name.replace('_', ' ')} not decidable{why}")
     if row.estimate is not None and row.estimate.is_outside:
-        parts.append("unlike the crystals that the property model has seen")
+        why = row.estimate.outside_because or "unlike its training crystals"
+        parts.append(f"outside what the property model has seen ({why})")
     risks = element_data.supply_risks(row.crystal.numbers)
     if risks:
         parts.append(f"{' and '.join(risks)} {'is a supply risk' if len(risks) == 1 else 'are supply risks'}")

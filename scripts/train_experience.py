@@ -3,16 +3,17 @@
 Run: python scripts/train_experience.py [--queries 60] [--seed 11] [--experienced] [--work DIR] [--out FILE]
 
 For every random query a searcher asks, the autoencoder proposes, the gate chooses 22 proposals and chance adds 10;
-all are relaxed (given up early at 0.3 eV/atom above the hull). Results are lines of `DIR/relaxed_SEED.jsonl`,
-so that an interrupted run goes on; all such files are learned from. With `--experienced` and another seed a second
-pass chooses with the experience of the first. The figures beside the weights are of a split by chemical system.
+all are relaxed (given up early at 0.3 eV/atom above the hull), and the second stage judges the moduli of those
+that end near it. Results are lines of `DIR/relaxed_SEED.jsonl`, so that an interrupted run goes on; all such files
+are learned from. With `--experienced` and another seed a second pass chooses with the experience of the first. The
+figures beside the weights are of a split by chemical system.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,25 @@ from sklearn.model_selection import GroupKFold
 from invdesign import build
 from invdesign.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.mechanics import log_spread
 from invdesign.metrics import below
 from invdesign.pipeline import acquire, predict, propose, screen, select
 from invdesign.plain import from_plain, to_plain
-from invdesign.protocols import Surrogate
+from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
-from invdesign.records import Evaluation, Failure, Value
+from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 from invdesign.search import make_searcher
 from invdesign.surrogates import load_gate, load_proposal_gate
-from invdesign.surrogates.experience import ENERGY, fit, views
+from invdesign.surrogates.experience import CUTS, ENERGY, learned, views
 from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.model import Model
+from invdesign.surrogates.scales import to_scale
 
+Said = dict[str, tuple[FloatArray, FloatArray]]
+"""By property: (n,) means and spreads, eV/atom or log10."""
 PROPOSALS, CHOSEN, DRAWN, GIVE_UP = 700, 22, 10, 0.3
-LIMIT = 0.1
+LIMIT, JUDGED = 0.1, 0.15
+MODULI = ("bulk_modulus", "shear_modulus")
 
 
 def random_query(rng: np.random.Generator) -> Query:
@@ -84,14 +91,23 @@ def collect(queries: int, seed: int, file: Path, gate: Surrogate, workers: int |
         if number in done:
             continue
         rows = proposals(query, seed * 100_000 + number, parts, gate)
-        found = []
-        for index, result in relaxer.relax_iter([row.candidate.crystal for row in rows]):
-            if not isinstance(result, Failure):
-                found.append(record(seed, number, query, rows[index], result.formation_energy))
+        crystals = [row.candidate.crystal for row in rows]
+        relaxed = {i: r for i, r in relaxer.relax_iter(crystals) if not isinstance(r, Failure)}
+        found = [record(seed, number, query, rows[i], r.formation_energy) for i, r in relaxed.items()]
+        near = [k for k, r in enumerate(relaxed.values()) if close(r, parts.reference)]
+        judged = parts.surrogate.predict([list(relaxed.values())[k].crystal for k in near])
+        for k, estimate in zip(near, judged, strict=True):
+            found[k] |= {name: estimate.values[name].mean for name in MODULI if name in estimate.values}
         with file.open("a") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in found))
         print(f"query {number + 1} of {queries}: {', '.join(map(str, query.targets))}: {len(found)}", flush=True)
     relaxer.close()
+
+
+def close(relaxed: Relaxation, reference: Reference) -> bool:
+    """Whether a relaxed crystal is near enough to the hull for its moduli to matter."""
+    distance = reference.energy_above_hull(relaxed.crystal, relaxed.formation_energy)
+    return distance is not None and distance.mean <= JUDGED
 
 
 def record(seed: int, number: int, query: Query, row: Evaluation, energy: Value) -> dict[str, Any]:
@@ -131,14 +147,16 @@ def figures(
 
 SHEET = """# Data sheet: `experience.safetensors`
 
-What relaxations of generated crystals say about the gate: a Gaussian process of the difference between the
-formation energy after relaxation and the gate's before (`invdesign/surrogates/experience.py`).
+What relaxations of generated crystals say about the gate: Gaussian processes of the differences between the
+formation energy after relaxation and the gate's before, and between the moduli by the second stage on the relaxed
+crystal and the gate's before (`invdesign/surrogates/experience.py`).
 
 | | |
 | --- | --- |
 | data | {proposals} proposals of the autoencoder for {queries} queries drawn at random: {chosen_by_gate} chosen \
 by the gate (seeds 12 and 13 with the experience of the seeds before), the rest by chance; seeds 11 and 12 are \
 of the autoencoder before its present weights |
+| moduli | of {judged} that ended within {near} eV/atom of the hull |
 | relaxed with | {potential}, given up early above {give_up} eV/atom |
 | split of the figures below | five folds by chemical system |
 | script | `scripts/train_experience.py`, seeds {seeds} |
@@ -153,12 +171,12 @@ def sheet(notes: dict[str, Any]) -> str:
     """The data sheet."""
     before, after = notes["gate_alone"], notes["with_experience"]
     rows = [f"| {name.replace('_', ' ')} | {before[name]:.3f} | {after[name]:.3f} |" for name in before]
-    return SHEET.format(rows="\n".join(rows), give_up=GIVE_UP, limit=LIMIT, **notes)
+    return SHEET.format(rows="\n".join(rows), give_up=GIVE_UP, limit=LIMIT, near=JUDGED, **notes)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--queries", type=int, default=60, help="0: learn from what is there")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--work", type=Path, default=Path("experience"))
     parser.add_argument("--experienced", action="store_true", help="choose with the shipped experience")
@@ -166,8 +184,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("invdesign/tables/experience.safetensors"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    gate = load_proposal_gate() if args.experienced else load_gate()
-    collect(args.queries, args.seed, args.work / f"relaxed_{args.seed}.jsonl", gate, args.workers)
+    if args.queries:
+        gate = load_proposal_gate() if args.experienced else load_gate()
+        collect(args.queries, args.seed, args.work / f"relaxed_{args.seed}.jsonl", gate, args.workers)
     files = sorted(args.work.glob("relaxed_*.jsonl"))
     learn([line for file in files for line in lines(file)], args.seed, args.out)
 
@@ -178,37 +197,71 @@ def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
     crystals = [from_plain(Crystal, line["crystal"]) for line in found]
     distances = [reference.energy_above_hull(c, Value(0.0, 0.0)) for c in crystals]
     kept = [i for i, d in enumerate(distances) if d is not None]
-    crystals = [crystals[i] for i in kept]
+    found, crystals = [found[i] for i in kept], [crystals[i] for i in kept]
     hull = np.array([-d.mean for d in distances if d is not None])
-    truth = np.array([found[i]["formation_energy"] for i in kept])
-    chosen = np.array([found[i]["selected"] for i in kept])
+    chosen = np.array([line["selected"] for line in found])
     graphs, _ = read_graphs(crystals)
     assert graphs is not None
     raw = gate.model.raw(graphs)
     seen = views(raw, gate.model.memory)
-    plain = [e.values[ENERGY] for e in gate.model.estimates(graphs, raw=raw)]
-    before = np.array([v.mean for v in plain]), np.array([v.std for v in plain])
-    residual = truth - before[0]
-    after = np.zeros(len(truth)), np.zeros(len(truth))
-    systems = [chemical_system(c.numbers) for c in crystals]
-    for train, test in GroupKFold(5).split(seen, groups=systems):
-        mean, std = fit(seen[train], residual[train], gate.model, seed=seed).residual(seen[test])
-        after[0][test], after[1][test] = before[0][test] + mean, std
+    truth = {n: to_scale(n, np.array([line.get(n, np.nan) for line in found], dtype=np.float64)) for n in CUTS}
+    before = said(gate.model.estimates(graphs, raw=raw))
+    residuals = {name: truth[name] - before[name][0] for name in CUTS}
+    after = unseen(seen, residuals, before, [chemical_system(c.numbers) for c in crystals], gate.model, seed)
     notes = {
-        "proposals": len(truth),
+        "proposals": len(found),
+        "judged": int(np.isfinite(truth[MODULI[0]]).sum()),
         "chosen_by_gate": int(chosen.sum()),
         "queries": len({(line["seed"], line["query"]) for line in found}),
         "seeds": ", ".join(sorted({str(line["seed"]) for line in found})),
         "potential": build.relaxer().potential,
         "split": "five folds by chemical system",
         "script": "scripts/train_experience.py",
-        "gate_alone": figures(before, truth, hull, chosen),
-        "with_experience": figures(after, truth, hull, chosen),
+        "gate_alone": figures(before[ENERGY], truth[ENERGY], hull, chosen) | errors(before, truth),
+        "with_experience": figures(after[ENERGY], truth[ENERGY], hull, chosen) | errors(after, truth),
     }
-    fit(seen, residual, gate.model, seed=seed, notes=notes).save(out)
+    learned(seen, residuals, gate.model, seed=seed, notes=notes).save(out)
     out.with_suffix(".md").write_text(sheet(notes))
     print(sheet(notes))
     print(f"wrote {out}, {out.stat().st_size / 1e6:.2f} MB")
+
+
+def said(estimates: Sequence[Estimate]) -> Said:
+    """Mean and spread of each property that can be corrected, eV/atom or log10."""
+    out = {}
+    for name in CUTS:
+        values = [e.values[name] for e in estimates]
+        spread = [log_spread(v) / np.log(10.0) if name in MODULI else v.std for v in values]
+        out[name] = to_scale(name, np.array([v.mean for v in values])), np.array(spread)
+    return out
+
+
+def unseen(
+    seen: FloatArray,
+    residuals: dict[str, FloatArray],
+    before: Said,
+    systems: Sequence[str],
+    gate: Model,
+    seed: int,
+) -> Said:
+    """Corrected answers, each by what was learned without its chemical system."""
+    after = {name: (np.zeros(len(seen)), np.zeros(len(seen))) for name in CUTS}
+    for train, test in GroupKFold(5).split(seen, groups=systems):
+        experience = learned(seen[train], {n: r[train] for n, r in residuals.items()}, gate, seed=seed)
+        for name, correction in experience.corrections.items():
+            mean, after[name][1][test] = correction.residual(seen[test])
+            after[name][0][test] = before[name][0][test] + mean
+    return after
+
+
+def errors(answers: Said, truth: dict[str, FloatArray]) -> dict[str, float]:
+    """Mean and mean absolute error of log10 moduli against the second stage on the relaxed crystal."""
+    out = {}
+    for name in MODULI:
+        wrong = answers[name][0] - truth[name]
+        out[f"log10_{name}_bias"] = float(np.nanmean(wrong))
+        out[f"log10_{name}_mean_absolute_error"] = float(np.nanmean(np.abs(wrong)))
+    return out
 
 
 if __name__ == "__main__":

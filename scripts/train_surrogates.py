@@ -10,7 +10,8 @@ nearly all of them for features and elastic responses by the potentials. One thr
 
 With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
 stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
-the validation part, and measured on the test part. Two minutes for each stage once the potentials have spoken.
+the validation part, and measured on the test part; the list of structure types is made again, too. Two minutes for
+each stage once the potentials have spoken.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 
 from invdesign.data.split import by_chemical_system
 from invdesign.represent.genes import primitive_sites
+from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates.assess import assess
 from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
 from invdesign.surrogates.model import Model, load_model, save_model
@@ -137,12 +139,20 @@ def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
     """Calibrate weights again and write them back."""
     labelled, gate_weights = labelled_data(folder, cache), load_model(out / GATE)
     if stage in ("gate", "both"):
-        data = gate_data(labelled)
-        finish(recalibrated(gate_weights, data), data, out)
+        data, rows = gate_data(labelled), np.arange(len(labelled.ids))
+        finish(recalibrated(knowing(gate_weights, labelled, rows), data), data, out)
     if stage in ("relaxed", "both"):
         data = relaxed_data(labelled, cache)
         model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
+        model = knowing(model, labelled, potential_rows(labelled))
         finish(recalibrated(model, data, CALIBRATED_PER_SYSTEM), data, out)
+
+
+def knowing(model: Model, labelled: Labelled, rows: np.ndarray) -> Model:
+    """The model with a list of the structure types of the crystals that it was trained on."""
+    trained = rows[by_chemical_system(labelled.chemical_systems)[rows] == "train"]
+    found = np.unique(gene_prototypes([labelled.genes[i] for i in trained]))
+    return replace(model, memory=replace(model.memory, prototypes=found))
 
 
 def main() -> None:

@@ -125,7 +125,8 @@ def test_the_newest_tenth_is_tested() -> None:
 def test_the_mark_is_judged_against_held_in_crystals() -> None:
     row = protocols.Answered((), {}, (0.9, 0.5), (0.1, 0.5), (True, False), (False, False), {}, {})
     # pairs: 0.9 > 0.1, 0.9 > 0.5, 0.5 > 0.1, 0.5 = 0.5
-    assert bench.of_mark(row) == {"marked": 0.5, "marked_held_in": 0.0, "auc_distance": 3.5 / 4}
+    # of the mark alone: two pairs told apart, two alike
+    assert bench.of_mark(row) == {"marked": 0.5, "marked_held_in": 0.0, "auc": 0.75, "auc_distance": 3.5 / 4}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import FakeGenerator, FakeRelaxer, fake_parts
 
-from invdesign.campaign import Campaign, Sizes, Step, with_component
+from invdesign.campaign import Campaign, Sizes, Step, as_searched
 from invdesign.crystal import Crystal
 from invdesign.errors import ConflictError, InputError, LedgerError, OutputError, PartError
 from invdesign.ledger import Ledger
@@ -341,11 +341,27 @@ def test_unknown_generator_is_refused() -> None:
 
 
 def test_a_component_guides_the_search() -> None:
-    wanted = with_component(Query(targets=["bulk_modulus>=250"], component="cutting_tool"))
+    wanted = as_searched(Query(targets=["bulk_modulus>=250"], component="cutting_tool"))
     assert [str(t) for t in wanted.targets] == ["bulk_modulus>=250", "vickers_hardness>=12"]
     assert "Pb" in wanted.exclude and "U" in wanted.exclude and "Ti" not in wanted.exclude
     with pytest.raises(ConflictError, match="Pb"):
-        with_component(Query(required=["Pb"], component="cutting_tool"))
+        as_searched(Query(required=["Pb"], component="cutting_tool"))
+
+
+@pytest.mark.parametrize(
+    ("query", "out", "left"),
+    [
+        (Query(), {"U", "Tc", "He", "Xe"}, {"Pb", "Bi", "Ti"}),
+        (Query(required=["U"]), {"Pa", "Xe"}, {"U"}),
+        (Query(chemical_system="Th-O"), {"U"}, {"Th", "O"}),
+        (Query(elements=["Xe", "F"], exclude=["F"]), {"F", "U"}, {"Xe"}),
+        (Query(elements=["U", "B"], component="cutting_tool"), {"U"}, {"B"}),
+    ],
+)
+def test_radioactive_elements_and_noble_gases_must_be_named(query: Query, out: set[str], left: set[str]) -> None:
+    excluded = set(as_searched(query).exclude)
+    assert out <= excluded
+    assert not left & excluded
 
 
 def test_parts_come_from_build_when_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

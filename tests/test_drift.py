@@ -12,7 +12,7 @@ from fake_parts import cubic
 
 from invdesign.cli import run
 from invdesign.crystal import Crystal
-from invdesign.drift import Drift, drift, errors, shift
+from invdesign.drift import OUTSIDE, Drift, drift, errors, shift
 from invdesign.export import plain_cif
 from invdesign.learn import CAUTIOUS, EAGER, correction
 from invdesign.properties import PREDICTED
@@ -113,7 +113,8 @@ def test_crystals_of_the_gates_own_test_part_have_not_drifted() -> None:
     truths = [{"bulk_modulus": float(table.labels[i, column])} for i in part]
     found = drift(cells, gate.predict(cells), gate.model.memory.element_counts, truths)
     assert found.reasons == []
-    assert found.outside < 0.05
+    assert found.signs == []
+    assert found.outside < 0.5 * OUTSIDE  # nearly all of them for structure types that training did not have
     assert found.errors["bulk_modulus"].coverage == pytest.approx(0.9, abs=0.05)
 
 

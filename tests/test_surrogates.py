@@ -14,6 +14,7 @@ from invdesign.elements import atomic_number
 from invdesign.errors import ReferenceMissingError
 from invdesign.protocols import Surrogate
 from invdesign.represent.genes import decode, encode
+from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates import load_gate, load_relaxed
 from invdesign.surrogates.calibrate import UNSEEN
 from invdesign.surrogates.gate import GateSurrogate
@@ -259,6 +260,28 @@ def test_weights_of_before_have_intervals_with_equal_arms(tmp_path, gate):
     assert np.isnan(found.metal_probability)
     assert value.std == pytest.approx(other.std, rel=1e-3)
     assert value.mean**2 == pytest.approx(value.low * value.high, rel=1e-3)  # equal arms of log10
+
+
+def test_new_structure_types_are_marked_and_their_intervals_wider(gate):
+    """As if no rock salt had been trained on."""
+    model, crystals = gate.model, [textbook()["TiC"], textbook()["GaAs"]]
+    keys = gene_prototypes([encode(c) for c in crystals])
+    assert not model.memory.is_new(keys).any()
+    memory = replace(model.memory, prototypes=np.setdiff1d(model.memory.prototypes, keys[:1]))
+    wider = np.full(len(model.properties), 2.0, dtype=np.float32)
+    blind = GateSurrogate(replace(model, memory=memory, new_prototype=wider))
+    before, after = gate.predict(crystals), blind.predict(crystals)
+    assert after[0].is_outside and "structure type" in after[0].outside_because
+    assert not after[1].is_outside and after[1].outside_because == ""
+    old, new = before[0].values["bulk_modulus"], after[0].values["bulk_modulus"]
+    assert new.mean == old.mean
+    assert np.log(new.high / new.low) == pytest.approx(2.0 * np.log(old.high / old.low), rel=1e-3)
+    assert after[1].values == before[1].values
+
+
+def test_weights_without_structure_types_mark_none(gate):
+    memory = replace(gate.model.memory, prototypes=np.zeros(0, dtype=np.int64))
+    assert not memory.is_new(np.array([1, 2], dtype=np.int64)).any()
 
 
 def test_intervals_are_wider_where_an_element_was_not_seen(gate):

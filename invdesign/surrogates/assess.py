@@ -35,7 +35,7 @@ def judge(
     """Figures of each property with ten labels or more (NaN where unknown)."""
     raw = model.raw(graphs, extra)
     estimates = model.estimates(graphs, extra, raw)
-    outside = np.array([e.outside for e in estimates])
+    raw, outside = model.widened(raw, graphs), np.array([e.outside for e in estimates])
     found: dict[str, Figures] = {}
     for j, name in enumerate(model.properties):
         if np.isfinite(labels[name]).sum() < 10:

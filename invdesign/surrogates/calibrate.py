@@ -28,6 +28,8 @@ UNSEEN: dict[str, float] = {
 """How much wider spreads are for a crystal with an element that training hardly had: what three in four elements
 needed that were left out one at a time (`benchmarks/surrogate_shift.py`)."""
 
+MOST_WIDENED = 3.0
+"""Largest factor for new structure types."""
 GRID = np.linspace(0.0, 1.0, 41)
 """Levels at which the distribution of the non-zero values is kept."""
 
@@ -103,6 +105,25 @@ def best_std(scores: FloatArray) -> float:
     tried = max(float(np.median(np.abs(scores))), 1e-6) * np.linspace(0.3, 3.0, 109)
     zeros = np.zeros_like(scores)
     return float(tried[np.argmin([miscalibration_area(zeros, np.full_like(scores, t), scores) for t in tried])])
+
+
+def prototype_factors(scores: FloatArray, new: NDArray[np.bool_], level: float = LEVEL) -> FloatArray:
+    """(p,) how much wider spreads must be for crystals of a structure type that training did not have, at least 1.
+
+    The ratio of the conformal quantiles of both kinds; 1 where there are too few of either.
+
+    Args:
+        scores: (n, p) absolute errors over raw spreads of crystals that the model has not seen, NaN where unknown.
+        new: (n,) whether the structure type is new.
+        level: of the quantiles.
+    """
+    factors = np.ones(scores.shape[1])
+    for j, column in enumerate(scores.T):
+        kinds = [column[np.isfinite(column) & kind] for kind in (new, ~new)]
+        if min(map(len, kinds)) >= LEAST_IN_BIN:
+            of_new, of_seen = (conformal_quantile(kind, level) for kind in kinds)
+            factors[j] = np.clip(of_new / of_seen, 1.0, MOST_WIDENED)
+    return factors
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,13 @@
-"""What relaxations of generated crystals say about the gate: a correction of its formation energies.
+"""What relaxations of generated crystals say about the gate: corrections of its energies and moduli.
 
 The gate is trained on crystals that exist, most of them near the hull, and believes that what a generator proposes
 lies near it too; among the proposals that it likes best, its order by energy above hull is no better than chance.
-Here the difference between the formation energy that a potential finds after relaxation and the one that the gate
-predicted before is learned from some thousand proposals: a Gaussian process over the gate's own view of a crystal,
-on a basis of some of them (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and
-8.3; the variance is that of deterministic training conditionals). Far from all of them it answers with their mean
-and a wide spread.
+Generators that were rewarded by the gate also write what it takes for stiffer than it is. Here the difference
+between what is found after relaxation (the potential's formation energy, the second stage's moduli) and what the
+gate predicted before is learned from some thousand proposals: for each property a Gaussian process over the gate's
+own view of a crystal, on a basis of some of them (Rasmussen and Williams, Gaussian Processes for Machine Learning,
+2006, chapters 2 and 8.3; the variance is that of deterministic training conditionals). Far from all of them it
+answers with their mean and a wide spread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +23,38 @@ import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
+from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.gate import CHUNK, failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
 
 ENERGY = "formation_energy"
-LOWEST, HIGHEST = -0.3, 1.0
-"""Residuals (eV/atom) are cut here: beyond, a crystal is hopeless and was not relaxed to the end."""
+CUTS = {ENERGY: (-0.3, 1.0), "bulk_modulus": (-0.5, 0.5), "shear_modulus": (-0.7, 0.7)}
+"""What is corrected, and where residuals are cut: eV/atom, and log10 of moduli. Beyond, a crystal is hopeless."""
 OPINION_WEIGHT = 2.0
 """How much more the gate's answers count than a direction of its feature space in the distance of crystals."""
+Z90 = 1.6449
+"""Half width of a 90 % interval of a normal distribution, in standard deviations."""
 LEAST = 100
 """Relaxed proposals below which nothing can be learned."""
 
 
 @dataclass(frozen=True, eq=False)
-class Experience:
-    """A Gaussian process of the residual of the formation energy, eV/atom.
+class Correction:
+    """A Gaussian process of the residual of one property, eV/atom or log10.
 
     Attributes:
-        gate: fingerprint of the gate that it corrects.
         centre, scale: (d,) of its inputs, see `views`.
         points: (m, d) basis points, standardised.
         length: length of the kernel in standardised units.
-        amplitude: standard deviation of the process, eV/atom.
+        amplitude: standard deviation of the process.
         whiten: (m, m) from kernels with the basis points to independent unit features.
         weights: (m,) mean of the coefficients of these features.
         covariance: (m, m) of the coefficients.
         offset: mean residual of all.
         noise: standard deviation of a residual about the process.
-        notes: data, split, seed, metrics.
     """
 
-    gate: str
     centre: FloatArray
     scale: FloatArray
     points: FloatArray
@@ -64,23 +65,36 @@ class Experience:
     covariance: FloatArray
     offset: float
     noise: float
-    notes: Mapping[str, Any]
 
     def residual(self, views: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, (n,) each, eV/atom, of the potential's energy minus the gate's."""
+        """Mean and standard deviation, (n,) each, of what is found after relaxation less what the gate says."""
         features = _kernel((views - self.centre) / self.scale, self.points, self.length) @ self.whiten
         known = np.einsum("ni,ij,nj->n", features, self.covariance, features, optimize=True)
         beyond = np.maximum(self.amplitude**2 - (features**2).sum(axis=1), 0.0)
         return self.offset + features @ self.weights, np.sqrt(known + beyond + self.noise**2)
 
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """Corrections of one gate.
+
+    Attributes:
+        gate: fingerprint of the gate that it corrects.
+        corrections: by property.
+        notes: data, split, seed, metrics.
+    """
+
+    gate: str
+    corrections: Mapping[str, Correction]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
         from safetensors.numpy import save_file
 
-        arrays = {k: np.ascontiguousarray(v) for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-        numbers = {k: getattr(self, k) for k in ("length", "amplitude", "offset", "noise")}
-        header = {"gate": self.gate, "numbers": json.dumps(numbers), "notes": json.dumps(dict(self.notes))}
-        save_file(arrays, str(path), metadata=header)
+        parts = {f"{name}.{k}": v for name, c in self.corrections.items() for k, v in vars(c).items()}
+        arrays = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in parts.items()}
+        save_file(arrays, str(path), metadata={"gate": self.gate, "notes": json.dumps(dict(self.notes))})
 
     @classmethod
     def load(cls, path: Path) -> Experience:
@@ -91,13 +105,17 @@ class Experience:
         """
         from safetensors import SafetensorError, safe_open
 
+        parts: dict[str, dict[str, Any]] = {}
         try:
             with safe_open(str(path), framework="np") as file:
                 header = file.metadata()
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            numbers, notes = json.loads(header["numbers"]), json.loads(header["notes"])
-            return cls(gate=header["gate"], notes=notes, **numbers, **arrays)
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+                for key in file.keys():  # noqa: SIM118
+                    name, part = key.rsplit(".", 1)
+                    array = file.get_tensor(key).astype(np.float64)
+                    parts.setdefault(name, {})[part] = array if array.ndim else float(array)
+            corrections = {name: Correction(**each) for name, each in parts.items()}
+            return cls(header["gate"], corrections, json.loads(header["notes"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ReferenceMissingError(f"experience {path} cannot be read: {error}") from None
 
 
@@ -107,9 +125,9 @@ def views(raw: Raw, memory: Memory) -> FloatArray:
     return np.concatenate([places, raw.mean, np.log(raw.spread)], axis=1).astype(np.float64)
 
 
-def fit(
+def learned(
     seen: FloatArray,
-    residual: FloatArray,
+    residuals: Mapping[str, FloatArray],
     gate: Model,
     basis: int = 400,
     seed: int = 0,
@@ -119,11 +137,25 @@ def fit(
 
     Args:
         seen: (n, d) `views` of the proposals.
-        residual: (n,) formation energy by the potential after relaxation, less the gate's before, eV/atom.
+        residuals: by property (n,) what was found after relaxation less what the gate said before, in eV/atom or
+            log10; NaN where it is not known.
         gate: the model that they are views of.
         basis: largest number of basis points.
         seed: of the choice of basis points.
         notes: goes into the file.
+
+    Raises:
+        TrainingError: if a property has fewer than `LEAST` proposals.
+    """
+    corrections = {}
+    for name, residual in residuals.items():
+        known = np.isfinite(residual)
+        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
+    return Experience(gate.fingerprint, corrections, dict(notes))
+
+
+def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
+    """Learn the correction of one property; see `learned`.
 
     Raises:
         TrainingError: if there are fewer than `LEAST` proposals.
@@ -132,19 +164,18 @@ def fit(
         raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {LEAST}")
     centre, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scale[-2 * len(gate.properties) :] /= OPINION_WEIGHT
-    x, y = (seen - centre) / scale, np.clip(residual, LOWEST, HIGHEST)
-    offset = float(y.mean())
+    x, offset = (seen - centre) / scale, float(residual.mean())
+    y = residual - offset
     rng = np.random.default_rng(seed)
-    amplitude, length, noise = _hyperparameters(x, y - offset, rng)
+    amplitude, length, noise = _hyperparameters(x, y, rng)
     points = x[np.sort(rng.permutation(len(x))[:basis])]
     values, vectors = np.linalg.eigh(_kernel(points, points, length))
     kept = values > 1e-6 * values[-1]
     whiten = amplitude * vectors[:, kept] / np.sqrt(values[kept])
     features = _kernel(x, points, length) @ whiten
     covariance = np.linalg.inv(features.T @ features / noise**2 + np.eye(features.shape[1]))
-    weights = covariance @ (features.T @ (y - offset)) / noise**2
-    return Experience(
-        gate=gate.fingerprint,
+    weights = covariance @ (features.T @ y) / noise**2
+    return Correction(
         centre=centre,
         scale=scale,
         points=points,
@@ -155,7 +186,6 @@ def fit(
         covariance=covariance,
         offset=offset,
         noise=noise,
-        notes=dict(notes or {}),
     )
 
 
@@ -165,7 +195,7 @@ def _hyperparameters(x: FloatArray, y: FloatArray, rng: np.random.Generator) -> 
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     some = rng.permutation(len(x))[:800]
-    start = ConstantKernel(0.1, (1e-3, 10.0)) * RBF(6.0, (1.0, 100.0)) + WhiteKernel(0.05, (1e-3, 1.0))
+    start = ConstantKernel(0.1, (1e-5, 10.0)) * RBF(6.0, (1.0, 100.0)) + WhiteKernel(0.05, (1e-5, 1.0))
     found = GaussianProcessRegressor(start).fit(x[some], y[some]).kernel_
     return math.sqrt(found.k1.k1.constant_value), float(found.k1.k2.length_scale), math.sqrt(found.k2.noise_level)
 
@@ -178,7 +208,7 @@ def _kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class ExperiencedGate:
-    """The gate for proposals of generators: its formation energy corrected by experience.
+    """The gate for proposals of generators: its formation energy and moduli corrected by experience.
 
     Its own energy above hull, which believes that everything lies near the hull, is left out: what is left is the
     corrected formation energy, and the hull.
@@ -214,15 +244,27 @@ class ExperiencedGate:
         if graphs is None:
             return [failed(reason) for reason in failures]
         raw = self.model.raw(graphs)
-        mean, std = self.experience.residual(views(raw, self.model.memory))
+        seen = views(raw, self.model.memory)
+        by = {name: c.residual(seen) for name, c in self.experience.corrections.items()}
         plain = self.model.estimates(graphs, raw=raw)
-        made = iter([_corrected(e, float(m), float(s)) for e, m, s in zip(plain, mean, std, strict=True)])
+        made = iter(
+            _corrected(e, {name: (float(mean[i]), float(std[i])) for name, (mean, std) in by.items()})
+            for i, e in enumerate(plain)
+        )
         return [failed(reason) if reason else next(made) for reason in failures]
 
 
-def _corrected(estimate: Estimate, by: float, std: float) -> Estimate:
+def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Estimate:
     values = {name: value for name, value in estimate.values.items() if name != "energy_above_hull"}
-    if ENERGY in values:
-        source = f"{values[ENERGY].source} and experience"
-        values[ENERGY] = Value(values[ENERGY].mean + by, std, source=source)
+    for name in by.keys() & values.keys():
+        values[name] = _moved(name, values[name], *by[name])
     return replace(estimate, values=values)
+
+
+def _moved(name: str, value: Value, by: float, std: float) -> Value:
+    """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
+    source = f"{value.source} and experience"
+    if not get_property(name).log:
+        return Value(value.mean + by, std, source=source)
+    mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)
+    return Value(mean, mean * math.sinh(std * math.log(10.0)), mean / arm, mean * arm, source)

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from invdesign.crystal import FloatArray
 from invdesign.element_features import element_features
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Estimate, Value
+from invdesign.represent.prototypes import prototype_keys
 from invdesign.represent.wyckoff import wyckoff_table
 from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
 from invdesign.surrogates.dataset import Graphs
@@ -33,6 +35,9 @@ NEAREST = 5
 OUTSIDE_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
+RARE_ELEMENT = "an element that training hardly had"
+NEW_PROTOTYPE = "a structure type that training did not have"
+FAR = "far from all training crystals"
 
 ENERGY = "formation_energy"
 GAP = "band_gap"
@@ -52,6 +57,7 @@ class Memory:
         points: (r, q) training crystals.
         distances: (s,) ascending: distances of crystals that were not trained on.
         element_counts: (104,) training crystals that hold each element.
+        prototypes: (k,) `prototype_keys` of the training crystals, ascending; empty: not known.
     """
 
     axes: FloatTable
@@ -59,6 +65,11 @@ class Memory:
     points: FloatTable
     distances: FloatTable
     element_counts: FloatTable
+    prototypes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def is_new(self, prototypes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) whether training had no crystal of these structure types; never, where that is not known."""
+        return ~np.isin(prototypes, self.prototypes) & (len(self.prototypes) > 0)
 
     def distance(self, columns: FloatTable, chunk: int = 1024) -> FloatArray:
         """(n,) mean distance to the `NEAREST` remembered crystals."""
@@ -112,6 +123,7 @@ class Model:
             known; or None.
         shares: (p,) weight of the own members; the rest is the base's.
         response: what is mixed in for crystals with elements that training hardly had, or None.
+        new_prototype: (p,) how much wider spreads are for structure types that training did not have, or None.
     """
 
     stage: str
@@ -127,6 +139,7 @@ class Model:
     shares: FloatTable | None = None
     masses: Mapping[str, PointMass] = field(default_factory=dict)
     response: ResponseModel | None = None
+    new_prototype: FloatTable | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
         """Run all members, and those of the base, on all crystals."""
@@ -154,9 +167,8 @@ class Model:
         """One calibrated estimate per crystal; `raw` if the answers are there already."""
         raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
-        unseen = self._unseen(graphs)
-        wider = np.array([UNSEEN[name] for name in self.properties])
-        raw = replace(raw, spread=np.where(unseen[:, None], wider, 1.0) * raw.spread)
+        reasons = self._unlike(graphs, outside)
+        raw = self.widened(raw, graphs)
         metal = self._metal(raw)
         columns = {
             name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
@@ -166,11 +178,29 @@ class Model:
             Estimate(
                 {name: values[i] for name, values in columns.items()},
                 outside=float(outside[i]),
-                is_outside=bool(unseen[i] or outside[i] > OUTSIDE_PERCENTILE),
+                is_outside=bool(reasons[i]),
                 metal_probability=float(metal[i]),
+                outside_because=reasons[i],
             )
             for i in range(len(outside))
         ]
+
+    def widened(self, raw: Raw, graphs: Graphs) -> Raw:
+        """The answers with wider spreads for elements and structure types that training hardly, or never, had."""
+        factors = np.where(self._unseen(graphs)[:, None], [UNSEEN[name] for name in self.properties], 1.0)
+        if self.new_prototype is not None:
+            factors = factors * np.where(self.memory.is_new(prototypes(graphs))[:, None], self.new_prototype, 1.0)
+        return replace(raw, spread=factors * raw.spread)
+
+    def _unlike(self, graphs: Graphs, outside: FloatArray) -> list[str]:
+        """What training did not have of each crystal, in words."""
+        marks = {
+            RARE_ELEMENT: self._unseen(graphs),
+            NEW_PROTOTYPE: self.memory.is_new(prototypes(graphs)),
+            FAR: outside > OUTSIDE_PERCENTILE,
+        }
+        found = [[reason for reason, rows in marks.items() if rows[i]] for i in range(len(outside))]
+        return ["; ".join(reasons) for reasons in found]
 
     def _unseen(self, graphs: Graphs) -> Any:
         """(n,) whether a crystal holds an element that training hardly had."""
@@ -197,6 +227,12 @@ class Model:
             Value(float(c), float(s), float(a), float(b), source)
             for c, s, a, b in zip(centre, std, low, high, strict=True)
         ]
+
+
+def prototypes(graphs: Graphs) -> NDArray[np.int64]:
+    """(n,) `prototype_keys` of crystals."""
+    batch = graphs.batch
+    return prototype_keys(batch.space_group, batch.orbit_owner, batch.orbit_number, batch.orbit_position)
 
 
 def standardise(features: FloatTable, extra: FloatTable | None, scale: FloatTable) -> FloatTable:
@@ -311,8 +347,7 @@ def save_model(model: Model, path: Path) -> None:
     for i, member in enumerate(model.members):
         tensors |= {f"member.{i}.{k}": v.half().contiguous() for k, v in member.state_dict().items()}
     arrays = {"feature_scale": model.feature_scale, "target_scale": model.target_scale}
-    if model.shares is not None:
-        arrays["shares"] = model.shares
+    arrays |= {k: v for k in ("shares", "new_prototype") if (v := getattr(model, k)) is not None}
     arrays |= {f"memory.{k}": v for k, v in vars(model.memory).items()}
     for name, calibration in model.calibrations.items():
         arrays |= {f"calibration.{name}.{k}": v for k, v in vars(calibration).items()}
@@ -324,7 +359,9 @@ def save_model(model: Model, path: Path) -> None:
     halved = {"memory.points", "memory.distances"}
     for key, value in arrays.items():
         tensor = torch.from_numpy(np.ascontiguousarray(value))
-        tensors[key] = tensor.half() if key in halved else tensor.float()
+        if tensor.is_floating_point():
+            tensor = tensor.half() if key in halved else tensor.float()
+        tensors[key] = tensor
     header = {
         "stage": model.stage,
         "properties": json.dumps(model.properties),
@@ -355,7 +392,8 @@ def load_model(path: Path, base: Model | None = None) -> Model:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata()
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
     except (OSError, SafetensorError) as error:
         raise ReferenceMissingError(f"surrogate weights {path} cannot be read: {error}") from None
     if header["inputs"] != inputs_fingerprint():
@@ -382,6 +420,7 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         notes=json.loads(header["notes"]),
         base=base if wanted else None,
         shares=tensors["shares"].numpy() if wanted else None,
+        new_prototype=tensors["new_prototype"].numpy() if "new_prototype" in tensors else None,
         masses={name: mass for name in properties if (mass := _mass(tensors, f"mass.{name}."))},
         response=ResponseModel(**parts) if (parts := _group(tensors, "response.")) else None,
     )

@@ -14,7 +14,14 @@ from invdesign.crystal import FloatArray, IntArray
 from invdesign.data.split import assert_no_leakage, by_chemical_system
 from invdesign.errors import TrainingError
 from invdesign.properties import PREDICTED
-from invdesign.surrogates.calibrate import Calibration, PointMass, fit_calibration, fit_point_mass
+from invdesign.represent.prototypes import gene_prototypes
+from invdesign.surrogates.calibrate import (
+    Calibration,
+    PointMass,
+    fit_calibration,
+    fit_point_mass,
+    prototype_factors,
+)
 from invdesign.surrogates.dataset import Graphs, Labelled, select
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
 from invdesign.surrogates.model import (
@@ -26,6 +33,7 @@ from invdesign.surrogates.model import (
     anchors,
     base_answers,
     mix,
+    prototypes,
     run_members,
     standardise,
 )
@@ -188,30 +196,48 @@ def fit(
         shares = best_shares(raw, other, targets[valid])
         raw = mix(raw, other, shares)
         progress(f"shares of the own members: {dict(zip(names, shares.tolist(), strict=True))}")
-    memory = remember(run(kept).columns, raw.columns, element_counts(data, train))
-    outside = memory.percentile(memory.distance(raw.columns))
-    calibrations, masses = calibrated(names, raw, outside, targets[valid])
+    memory = replace(
+        remember(run(kept).columns, raw.columns, element_counts(data, train)),
+        prototypes=seen_prototypes(data, train),
+    )
     notes = {
         "settings": asdict(settings) | {"weights": dict(settings.weights)},
         "training labels": {p: int(np.isfinite(targets[train, j]).sum()) for j, p in enumerate(names)},
         "crystals": {part: int(np.count_nonzero(data.split == part)) for part in ("train", "valid", "test")},
         "dropped": dict(data.labelled.dropped),
     }
-    return Model(
-        stage,
-        names,
-        shape,
-        members,
-        feature_scale,
-        target_scale.astype(np.float32),
-        calibrations,
-        memory,
-        notes,
-        base,
-        shares,
-        masses,
-        None if data.extra is None else fit_response_model(data.extra, _moduli(data), train),
+    model = Model(
+        stage=stage,
+        properties=names,
+        shape=shape,
+        members=members,
+        feature_scale=feature_scale,
+        target_scale=target_scale.astype(np.float32),
+        calibrations={},
+        memory=memory,
+        notes=notes,
+        base=base,
+        shares=shares,
+        response=None if data.extra is None else fit_response_model(data.extra, _moduli(data), train),
     )
+    return with_intervals(model, select(data.copies[calibrate_on], valid), raw, targets[valid])
+
+
+def with_intervals(model: Model, graphs: Graphs, raw: Raw, targets: FloatArray) -> Model:
+    """The model with intervals fitted on crystals that it was not trained on.
+
+    Args:
+        model: all but the calibrations.
+        graphs: of the crystals.
+        raw: its answers.
+        targets: (n, p) in the modelled scale, NaN where unknown.
+    """
+    scores = np.abs(raw.mean - targets) / raw.spread
+    factors = prototype_factors(scores, model.memory.is_new(prototypes(graphs)))
+    model = replace(model, new_prototype=factors.astype(np.float32))
+    raw, outside = model.widened(raw, graphs), model.memory.percentile(model.memory.distance(raw.columns))
+    calibrations, masses = calibrated(model.properties, raw, outside, targets)
+    return replace(model, calibrations=calibrations, masses=masses)
 
 
 def _moduli(data: TrainingData) -> FloatArray:
@@ -418,6 +444,11 @@ def element_counts(data: TrainingData, train: IntArray) -> FloatTable:
     pairs = np.unique(batch.orbit_owner[orbits] * (LAST_ELEMENT + 1) + batch.orbit_number[orbits])
     counts = np.bincount(pairs % (LAST_ELEMENT + 1), minlength=LAST_ELEMENT + 1)
     return counts.astype(np.float32)
+
+
+def seen_prototypes(data: TrainingData, train: IntArray) -> NDArray[np.int64]:
+    """(k,) keys of the training crystals' structure types, ascending."""
+    return np.unique(gene_prototypes([data.labelled.genes[i] for i in train]))
 
 
 def remember(kept: FloatTable, held_out: FloatTable, counts: FloatTable) -> Memory:

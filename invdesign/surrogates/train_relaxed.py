@@ -17,7 +17,7 @@ from invdesign.surrogates.model import Model, base_answers
 from invdesign.surrogates.potential_inputs import PotentialInputs
 from invdesign.surrogates.scales import to_scale
 from invdesign.surrogates.store import join
-from invdesign.surrogates.train import Progress, TrainingData, best_shares, calibrated
+from invdesign.surrogates.train import Progress, TrainingData, best_shares, with_intervals
 
 CHUNK, PORTION = 4000, 500
 
@@ -80,12 +80,10 @@ def recalibrated(model: Model, data: TrainingData, per_system: int | None = None
     if model.base is not None:
         own = replace(model, base=None, shares=None, response=None).raw(look, extra)
         model = replace(model, shares=best_shares(own, base_answers(model.base, look, model.properties), targets))
-    raw = model.raw(look, extra)
-    outside = model.memory.percentile(model.memory.distance(raw.columns))
-    calibrations, masses = calibrated(model.properties, raw, outside, targets)
+    model = with_intervals(model, look, model.raw(look, extra), targets)
     counts = {part: int(np.count_nonzero(data.split == part)) for part in ("valid", "test")}
     notes = {**model.notes, "crystals": {**model.notes.get("crystals", {}), **counts}}
-    return replace(model, calibrations=calibrations, masses=masses, notes=notes)
+    return replace(model, notes=notes)
 
 
 def few_of_each(rows: IntArray, groups: NDArray[np.str_], worth: IntArray, most: int) -> IntArray:
