@@ -223,9 +223,25 @@ def test_zero_gaps_have_a_probability_and_both_classes_are_covered():
     low, high = mass.interval(predicted, spread, outside)
     assert (low >= 0).all() and (low <= high).all()
     assert coverage(low[metal], high[metal], truth[metal]) > 0.88
-    assert coverage(low[~metal], high[~metal], truth[~metal]) > 0.87
+    assert coverage(low[~metal], high[~metal], truth[~metal]) == pytest.approx(0.9, abs=0.02)
     assert pit_area(mass.pit(predicted, spread, outside, truth)) < 0.02
     assert pit_area(mass.pit(predicted, spread, outside, truth + 2.0 * ~metal)) > 0.1  # wrong gaps are noticed
+
+
+def test_ends_at_zero_do_not_make_intervals_too_wide():
+    """Small positive values: lower ends are cut at zero and hold more than their share, so upper ones hold less."""
+
+    def energies(seed: int) -> tuple[np.ndarray, ...]:
+        rng = np.random.default_rng(seed)
+        predicted, zero = rng.uniform(0.0, 0.6, 8000), rng.random(8000) < 0.3
+        truth = np.where(zero, 0.0, np.abs(predicted + 0.4 * rng.normal(size=8000)) + 1e-3)
+        return predicted, np.full(8000, 0.4), rng.uniform(size=8000), truth
+
+    mass = fit_point_mass(*energies(0))
+    assert mass is not None
+    *answers, truth = energies(1)
+    low, high = mass.interval(*answers)
+    assert coverage(low, high, truth, truth > 0) == pytest.approx(0.9, abs=0.02)
 
 
 def test_a_property_without_zeros_has_no_mass_there():

@@ -9,6 +9,7 @@ hull, many of which are exactly zero, have a probability of zero beside (`PointM
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,14 +191,26 @@ def fit_point_mass(
     chance = np.interp(predicted / spread, ratios, chances)
     least_zero = -conformal_quantile(-chance[zero], LEVEL)
     told = ~zero & (chance <= LEVEL)
-    level = min(LEVEL * (~zero).sum() / told.sum(), 0.99)  # of those told, so that all others have nine in ten
-    other = fit_calibration(predicted[told], spread[told], outside[told], truth[told], level=level)
+    columns = predicted[told], spread[told], outside[told], truth[told]
+
+    def mass(level: float) -> PointMass:
+        other, unknown = fit_calibration(*columns, level=level), np.zeros(0)
+        return PointMass(ratios, chances, np.array([least_zero]), other, unknown, unknown)
+
+    level = _least_level(lambda level: coverage(*mass(level).interval(predicted, spread, outside), truth, ~zero))
+    other = mass(level).other
     rows = ~zero
     score = (truth - predicted)[rows] / other.widened(spread, outside)[rows]
     edges = np.unique(np.quantile(predicted[rows], [0.2, 0.4, 0.6, 0.8]))
     which = np.digitize(predicted[rows], edges)
     quantiles = np.stack([np.quantile(score[which == b], GRID) for b in range(len(edges) + 1)])
     return PointMass(ratios, chances, np.array([least_zero]), other, edges, quantiles)
+
+
+def _least_level(covered: Callable[[float], float]) -> float:
+    """The least level at which nine in ten are covered: ends at zero make intervals hold more than their level."""
+    levels = np.linspace(0.75, 0.99, 49)
+    return float(next((level for level in levels if covered(float(level)) >= LEVEL), levels[-1]))
 
 
 def _falling(ratio: FloatArray, zero: FloatArray, bins: int = 40) -> tuple[FloatArray, FloatArray]:
@@ -232,9 +245,9 @@ def _by_bin(score: FloatArray, which: NDArray[np.int64], count: int, level: floa
     )
 
 
-def coverage(low: FloatArray, high: FloatArray, truth: FloatArray) -> float:
-    """Share of known truths inside their intervals."""
-    known = np.isfinite(truth)
+def coverage(low: FloatArray, high: FloatArray, truth: FloatArray, rows: NDArray[np.bool_] | None = None) -> float:
+    """Share of known truths inside their intervals, among some rows or all."""
+    known = np.isfinite(truth) if rows is None else np.isfinite(truth) & rows
     return float(np.mean((truth[known] >= low[known]) & (truth[known] <= high[known])))
 
 

@@ -121,21 +121,6 @@ def columns(tensors: Sequence[FloatArray]) -> FloatTable:
     return np.append(logs, found[-6] < 0.0).astype(np.float32)
 
 
-def _directions(forces: FloatArray, known: FloatArray) -> FloatArray:
-    """Unit vectors that span what the forces have beyond the known directions, in the order of the forces.
-
-    Singular vectors span it better, but rounding turns those of equal size into each other; these it cannot turn.
-    """
-    start = len(known)
-    for force in forces:
-        beyond = force - known.T @ (known @ force)
-        size = float(np.linalg.norm(beyond))
-        if size > LEAST_FORCE:
-            beyond -= known.T @ (known @ beyond)  # once more, against rounding
-            known = np.concatenate([known, beyond[None] / np.linalg.norm(beyond)])
-    return known[start:]
-
-
 def _moved(cell: Cell, strain: FloatArray, shift: FloatArray) -> Cell:
     deform = np.eye(3) + from_mandel(strain)
     vectors = cell.vectors @ deform + shift[cell.edges[1]] - shift[cell.edges[0]]
@@ -183,7 +168,9 @@ class _Strained:
         assert self._known is not None
         forces = self._left.reshape(len(self._left), -1, 3)
         forces = (forces - forces.mean(axis=1, keepdims=True)).reshape(self._left.shape)
-        self._next = _directions(forces, self._known.moves)
+        known = self._known.moves
+        _, sizes, directions = np.linalg.svd(forces - forces @ known.T @ known, full_matrices=False)
+        self._next = directions[sizes > LEAST_FORCE]
         return [(np.zeros(6), move.reshape(-1, 3) * MOVE) for move in self._next]
 
     def learn(self, answers: Sequence[Answered]) -> None:
