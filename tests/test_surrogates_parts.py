@@ -229,7 +229,7 @@ def test_zero_gaps_have_a_probability_and_both_classes_are_covered():
 
 
 def test_ends_at_zero_do_not_make_intervals_too_wide():
-    """Small positive values: lower ends are cut at zero and hold more than their share, so upper ones hold less."""
+    """Lower ends are cut at zero and hold more than their share of small values, so upper ones hold less."""
 
     def energies(seed: int) -> tuple[np.ndarray, ...]:
         rng = np.random.default_rng(seed)
