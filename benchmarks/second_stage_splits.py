@@ -62,30 +62,35 @@ def judged(data: TrainingData, settings: Settings) -> tuple[dict[str, Any], list
 
 
 def pooled(estimates: Mapping[int, Estimate], data: protocols.Data) -> dict[str, Any]:
-    """All figures of the moduli over the test parts together, each crystal once.
-
-    The stiff tail's rank correlation has the standard deviation of 1,000 draws of its chemical systems.
-    """
+    """All figures of the moduli over the test parts together, each crystal once, and the stiff tail by class."""
     rows = np.array(sorted(estimates))
+    labels = {name: values[rows] for name, values in data.labels.items()}
+    near = labels["energy_above_hull"] <= protocols.MATBENCH_HULL
+    plausible = labels["shear_modulus"] <= 1.5 * labels["bulk_modulus"]
     out: dict[str, Any] = {"crystals": len(rows)}
     for name in protocols.MODULI:
-        truth = data.labels[name][rows]
-        out[name] = dict(figures(name, [estimates[i] for i in rows], truth))
+        truth = labels[name]
         mean = np.array([estimates[i].values[name].mean for i in rows])
-        stiff = np.flatnonzero(truth > STIFF[name])
-        systems = [chemical_system(data.genes[rows[i]].numbers) for i in stiff]
-        out[name]["stiff_spearman_deviation"] = deviation(mean[stiff], truth[stiff], systems)
-        out[name]["stiff"] = {
-            str(data.ids[rows[i]]): [round(float(truth[i]), 1), round(float(mean[i]), 1)] for i in stiff
-        }
+        out[name] = dict(figures(name, [estimates[i] for i in rows], truth))
+        for title, kept in (("all", truth > 0), ("near_hull", near), ("plausible", plausible)):
+            stiff = np.flatnonzero((truth > STIFF[name]) & kept)
+            systems = [chemical_system(data.genes[rows[i]].numbers) for i in stiff]
+            out[name][f"stiff_{title}"] = ranked(mean[stiff], truth[stiff], systems)
     return out
 
 
-def deviation(mean: np.ndarray, truth: np.ndarray, systems: Sequence[str]) -> float:
-    """Standard deviation of Spearman's coefficient over draws of chemical systems with replacement."""
-    rng, groups = np.random.default_rng(0), [np.flatnonzero(np.array(systems) == s) for s in sorted(set(systems))]
-    draws = (np.concatenate([groups[k] for k in rng.integers(len(groups), size=len(groups))]) for _ in range(1000))
-    return float(np.std([spearmanr(mean[rows], truth[rows]).statistic for rows in draws]))
+def ranked(mean: np.ndarray, truth: np.ndarray, systems: Sequence[str]) -> dict[str, float]:
+    """Bias, and Spearman's coefficient with its standard deviation over draws of chemical systems."""
+    found = {"crystals": len(mean), "bias_gpa": float((mean - truth).mean())}
+    rng, names = np.random.default_rng(0), sorted(set(systems))
+    if len(names) < 5:
+        return found
+    groups = [np.flatnonzero(np.array(systems) == name) for name in names]
+    draws = [np.concatenate([groups[k] for k in rng.integers(len(groups), size=len(groups))]) for _ in range(1000)]
+    return found | {
+        "spearman": float(spearmanr(mean, truth).statistic),
+        "deviation": float(np.std([spearmanr(mean[rows], truth[rows]).statistic for rows in draws])),
+    }
 
 
 def summary(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

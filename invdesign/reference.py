@@ -74,8 +74,7 @@ class LocalReference:
 
     def known_formula(self, numbers: Iterable[int]) -> bool:
         """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
-        formula = reduced_formula(numbers)
-        return load_known().has_formula(formula) or formula in load_formulas()
+        return known_formula(numbers)
 
     def known_genes(self) -> Iterator[KnownCrystal]:
         """Every known crystal with its gene, in order of formula."""
@@ -84,6 +83,12 @@ class LocalReference:
     def possible_disorder(self, crystal: Crystal) -> Ordering | None:
         """How the crystal may be one ordering of a disordered alloy, or None (see `invdesign.disorder`)."""
         return possible_disorder(crystal, load_known())
+
+
+def known_formula(numbers: Iterable[int]) -> bool:
+    """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
+    formula = reduced_formula(numbers)
+    return load_known().has_formula(formula) or formula in load_formulas()
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,11 @@
 Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
      [--calibrate]
 
-`DIR` holds `crystals.parquet`. The relaxed stage mixes in the gate's answers, whose weights must lie in `--out`.
-With `--cache`, genes, graphs and what the potentials say are kept there between runs, the last in portions, so
-that a stopped run goes on where it was. About 30 minutes for the gate on one core; for the second stage two hours,
-nearly all of them for features and elastic responses by the potentials. One thread is best: OMP_NUM_THREADS=1.
+`DIR` holds `crystals.parquet` and `alexandria_eos.parquet`. The relaxed stage mixes in the gate's answers, whose
+weights must lie in `--out`. With `--cache`, genes, graphs and what the potentials say are kept there between runs,
+the last in portions, so that a stopped run goes on where it was. About 30 minutes for the gate on one core; for
+the second stage two hours, nearly all of them for features and elastic responses by the potentials. One thread is
+best: OMP_NUM_THREADS=1.
 
 With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
 stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
@@ -23,21 +24,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from invdesign.crystal import Gene
+from invdesign.data.alexandria import crystals_of, formation_energies, read_alexandria
 from invdesign.data.split import by_chemical_system
-from invdesign.represent.genes import primitive_sites
+from invdesign.properties import PREDICTED
+from invdesign.records import Value
+from invdesign.reference import LocalReference, known_formula
+from invdesign.represent.genes import decode, encode_many, primitive_sites
 from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates.assess import assess
 from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
 from invdesign.surrogates.model import Model, load_model, save_model
 from invdesign.surrogates.sheet import data_sheet
 from invdesign.surrogates.store import cached_graphs, load_genes, save_genes
-from invdesign.surrogates.train import Settings, TrainingData, fit, training_data
+from invdesign.surrogates.train import Settings, TrainingData, fit, training_data, with_new_compositions
 from invdesign.surrogates.train_relaxed import joined, potential_table, recalibrated
 
 NOISY_COPIES = 2
 GATE = "surrogate_gate.safetensors"
 POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
 """Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
+NEW_CRYSTALS = 500
+"""Crystals of Alexandria on which energies of new compositions are calibrated."""
 CALIBRATED_PER_SYSTEM = 2
 """Crystals of a chemical system that the second stage is calibrated on at most."""
 
@@ -90,7 +98,8 @@ def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -
     part = labelled.subset(potential_rows(labelled))
     data = training_data(part, [joined(part.genes)], said(part, cache, "potential"))
     model = fit("relaxed", data, settings, base=base, progress=tell)
-    return recalibrated(model, data, CALIBRATED_PER_SYSTEM), data
+    model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
+    return with_new_compositions(model, new_data(folder, cache)), data
 
 
 def said(part: Labelled, cache: Path | None, name: str) -> np.ndarray:
@@ -145,7 +154,29 @@ def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
         data = relaxed_data(labelled, cache)
         model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
         model = knowing(model, labelled, potential_rows(labelled))
-        finish(recalibrated(model, data, CALIBRATED_PER_SYSTEM), data, out)
+        model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
+        finish(with_new_compositions(model, new_data(folder, cache)), data, out)
+
+
+def new_data(folder: Path, cache: Path | None) -> TrainingData:
+    """Energies of Alexandria's crystals of unknown compositions, from chemical systems of the validation part."""
+    table = read_alexandria(folder / "alexandria_eos.parquet")
+    unknown = np.array([not known_formula(numbers) for numbers in table.numbers])
+    table = table[unknown & (by_chemical_system(table.chemical_system, seed=0) == "valid")]
+    found = encode_many(crystals_of(table))
+    genes = [gene for gene in found if isinstance(gene, Gene)][:NEW_CRYSTALS]
+    table = table.iloc[[i for i, gene in enumerate(found) if isinstance(gene, Gene)][:NEW_CRYSTALS]]
+    crystals = decode(genes)
+    energies = formation_energies(table, crystals)
+    distance = LocalReference().energy_above_hull
+    hull = [distance(c, Value(float(e), 0.0)) for c, e in zip(crystals, energies, strict=True)]
+    labels = {name: np.full(len(genes), np.nan) for name in PREDICTED}
+    labels["formation_energy"] = energies
+    labels["energy_above_hull"] = np.array([np.nan if h is None else max(h.mean, 0.0) for h in hull])
+    part = Labelled(table.material_id.tolist(), genes, table.chemical_system.tolist(), labels, {})
+    strained = np.ones(len(genes), dtype=bool)
+    extra = potential_table(part.genes, np.arange(len(genes)), strained, cache, "new", tell)
+    return TrainingData(part, [joined(part.genes)], extra, np.full(len(genes), "valid"))
 
 
 def knowing(model: Model, labelled: Labelled, rows: np.ndarray) -> Model:

@@ -7,15 +7,19 @@ import pytest
 from test_surrogates import textbook
 
 from invdesign import potentials
+from invdesign.crystal import Gene
 from invdesign.elastic import elastic_tensor
 from invdesign.mechanics import summarise
-from invdesign.surrogates import load_relaxed
+from invdesign.properties import PREDICTED
+from invdesign.surrogates import load_gate, load_relaxed
+from invdesign.surrogates.dataset import Labelled, graphs_of_genes
 from invdesign.surrogates.gate import read_graphs
 from invdesign.surrogates.model import load_model, save_model
 from invdesign.surrogates.potential_features import ANCHOR, CHANNELS, MOST_SITES, N_FEATURES, PotentialFeatures
 from invdesign.surrogates.potential_inputs import N_INPUTS, PotentialInputs
 from invdesign.surrogates.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
 from invdesign.surrogates.response_model import OWN, fit_response_model
+from invdesign.surrogates.train import TrainingData, with_new_compositions
 from invdesign.surrogates.train_relaxed import few_of_each
 
 NAMES = ("TiC", "GaAs", "W")
@@ -211,6 +215,42 @@ def test_an_unseen_element_gets_half_of_its_moduli_from_the_response():
     gap = model.properties.index("band_gap")
     assert changed.mean[0, gap] == usual.mean[0, gap]
     assert unaware.estimates(graphs, extra)[0].is_outside
+
+
+def test_energies_of_compositions_that_the_potentials_have_not_seen_are_less_sure(monkeypatch):
+    relaxed, cells = load_relaxed(), [textbook()["MgO"]]
+    known = relaxed.predict(cells)[0]
+    monkeypatch.setattr("invdesign.surrogates.relaxed.known_formula", lambda numbers: False)
+    new = relaxed.predict(cells)[0]
+
+    def width(estimate, name):
+        return estimate.values[name].high - estimate.values[name].low
+
+    assert width(new, "formation_energy") > 2.0 * width(known, "formation_energy")
+    assert new.values["bulk_modulus"] == known.values["bulk_modulus"]
+
+
+def test_spreads_grow_until_intervals_hold_on_new_compositions():
+    """Energies that are wrong by up to three times what intervals promise: nine in ten need 2.7 times as much."""
+    model, rng = load_gate().model, np.random.default_rng(0)
+    pairs = [(a, b) for a in (3, 11, 12, 19, 20, 37, 38, 55, 56, 57) for b in (7, 8, 9, 16, 17, 35, 53)]
+    genes = [Gene(225, (0, 1), pair, (), (4.2 + 0.01 * k,)) for k, pair in enumerate(pairs)]
+    graphs = graphs_of_genes(genes)
+    told = [e.values["formation_energy"] for e in model.estimates(graphs)]
+    labels = {name: np.full(len(genes), np.nan) for name in PREDICTED}
+    energy = model.properties.index("formation_energy")
+    reach = rng.uniform(-3.0, 3.0, len(genes))
+    labels["formation_energy"] = np.array(
+        [v.mean + r * (v.high - v.mean if r > 0 else v.mean - v.low) for v, r in zip(told, reach, strict=True)]
+    )
+    names = [str(k) for k in range(len(genes))]
+    data = TrainingData(Labelled(names, genes, names, labels, {}), [graphs], None, np.full(len(genes), "valid"))
+    found = with_new_compositions(model, data)
+    factors = found.new_composition
+    assert factors[energy] == pytest.approx(2.7, abs=0.25) and (np.delete(factors, energy) == 1.0).all()
+    ends = [e.values["formation_energy"] for e in found.estimates(graphs, unknown=np.ones(len(genes), dtype=bool))]
+    inside = [v.low <= t <= v.high for v, t in zip(ends, labels["formation_energy"], strict=True)]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.04)
 
 
 class Blind:

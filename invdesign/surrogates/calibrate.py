@@ -29,8 +29,8 @@ UNSEEN: dict[str, float] = {
 """How much wider spreads are for a crystal with an element that training hardly had: what three in four elements
 needed that were left out one at a time (`benchmarks/surrogate_shift.py`)."""
 
-MOST_WIDENED = 3.0
-"""Largest factor for new structure types."""
+MOST_WIDENED = 6.0
+"""Largest factor for new structure types or compositions."""
 GRID = np.linspace(0.0, 1.0, 41)
 """Levels at which the distribution of the non-zero values is kept."""
 
@@ -108,14 +108,14 @@ def best_std(scores: FloatArray) -> float:
     return float(tried[np.argmin([miscalibration_area(zeros, np.full_like(scores, t), scores) for t in tried])])
 
 
-def prototype_factors(scores: FloatArray, new: NDArray[np.bool_], level: float = LEVEL) -> FloatArray:
-    """(p,) how much wider spreads must be for crystals of a structure type that training did not have, at least 1.
+def widening(scores: FloatArray, new: NDArray[np.bool_], level: float = LEVEL) -> FloatArray:
+    """(p,) how much wider spreads must be for one kind of crystals than for the others, at least 1.
 
     The ratio of the conformal quantiles of both kinds; 1 where there are too few of either.
 
     Args:
-        scores: (n, p) absolute errors over raw spreads of crystals that the model has not seen, NaN where unknown.
-        new: (n,) whether the structure type is new.
+        scores: (n, p) absolute errors over spreads of crystals that the model has not seen, NaN where unknown.
+        new: (n,) whether a crystal is of that kind, such as of a structure type that training did not have.
         level: of the quantiles.
     """
     factors = np.ones(scores.shape[1])

@@ -43,6 +43,9 @@ ENERGY = "formation_energy"
 GAP = "band_gap"
 """The property whose probability of being exactly zero is told."""
 
+OPTIONAL = ("shares", "new_prototype", "new_composition")
+"""Arrays of a model that not every one has."""
+
 MINI_BATCH = 64
 """Crystals that the networks take at once: what they compute then fits the processor's cache."""
 
@@ -124,6 +127,7 @@ class Model:
         shares: (p,) weight of the own members; the rest is the base's.
         response: what is mixed in for crystals with elements that training hardly had, or None.
         new_prototype: (p,) how much wider spreads are for structure types that training did not have, or None.
+        new_composition: (p,) the same for compositions that the potentials were not trained on, or None.
     """
 
     stage: str
@@ -140,6 +144,7 @@ class Model:
     masses: Mapping[str, PointMass] = field(default_factory=dict)
     response: ResponseModel | None = None
     new_prototype: FloatTable | None = None
+    new_composition: FloatTable | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
         """Run all members, and those of the base, on all crystals."""
@@ -163,12 +168,25 @@ class Model:
                 digest.update(value.half().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def estimates(self, graphs: Graphs, extra: FloatTable | None = None, raw: Raw | None = None) -> list[Estimate]:
-        """One calibrated estimate per crystal; `raw` if the answers are there already."""
+    def estimates(
+        self,
+        graphs: Graphs,
+        extra: FloatTable | None = None,
+        raw: Raw | None = None,
+        unknown: NDArray[np.bool_] | None = None,
+    ) -> list[Estimate]:
+        """One calibrated estimate per crystal.
+
+        Args:
+            graphs: of the crystals.
+            extra: what the potentials say of them.
+            raw: the answers, if they are there already.
+            unknown: (n,) whether the potentials were trained without any crystal of this composition; None: no.
+        """
         raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
         reasons = self._unlike(graphs, outside)
-        raw = self.widened(raw, graphs)
+        raw = self.widened(raw, graphs, unknown)
         metal = self._metal(raw)
         columns = {
             name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
@@ -185,11 +203,16 @@ class Model:
             for i in range(len(outside))
         ]
 
-    def widened(self, raw: Raw, graphs: Graphs) -> Raw:
-        """The answers with wider spreads for elements and structure types that training hardly, or never, had."""
+    def widened(self, raw: Raw, graphs: Graphs, unknown: NDArray[np.bool_] | None = None) -> Raw:
+        """The answers with wider spreads for what training hardly, or never, had.
+
+        Elements, structure types, and where `unknown` says so compositions.
+        """
         factors = np.where(self._unseen(graphs)[:, None], [UNSEEN[name] for name in self.properties], 1.0)
         if self.new_prototype is not None:
             factors = factors * np.where(self.memory.is_new(prototypes(graphs))[:, None], self.new_prototype, 1.0)
+        if self.new_composition is not None and unknown is not None:
+            factors = factors * np.where(unknown[:, None], self.new_composition, 1.0)
         return replace(raw, spread=factors * raw.spread)
 
     def _unlike(self, graphs: Graphs, outside: FloatArray) -> list[str]:
@@ -347,7 +370,7 @@ def save_model(model: Model, path: Path) -> None:
     for i, member in enumerate(model.members):
         tensors |= {f"member.{i}.{k}": v.half().contiguous() for k, v in member.state_dict().items()}
     arrays = {"feature_scale": model.feature_scale, "target_scale": model.target_scale}
-    arrays |= {k: v for k in ("shares", "new_prototype") if (v := getattr(model, k)) is not None}
+    arrays |= {k: v for k in OPTIONAL if (v := getattr(model, k)) is not None}
     arrays |= {f"memory.{k}": v for k, v in vars(model.memory).items()}
     for name, calibration in model.calibrations.items():
         arrays |= {f"calibration.{name}.{k}": v for k, v in vars(calibration).items()}
@@ -419,8 +442,7 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         memory=Memory(**_group(tensors, "memory.")),
         notes=json.loads(header["notes"]),
         base=base if wanted else None,
-        shares=tensors["shares"].numpy() if wanted else None,
-        new_prototype=tensors["new_prototype"].numpy() if "new_prototype" in tensors else None,
+        **{key: tensors[key].numpy() for key in OPTIONAL if key in tensors},
         masses={name: mass for name in properties if (mass := _mass(tensors, f"mass.{name}."))},
         response=ResponseModel(**parts) if (parts := _group(tensors, "response.")) else None,
     )

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from invdesign.crystal import Crystal
 from invdesign.records import Estimate
+from invdesign.reference import known_formula
 from invdesign.surrogates.gate import failed, read_graphs
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.potential_inputs import PotentialInputs
@@ -21,7 +24,8 @@ class RelaxedSurrogate:
     """Predicts from relaxed crystals.
 
     A crystal that the potential of the features cannot read is predicted by the gate alone. One without an elastic
-    response is predicted without it: the networks were trained with it hidden now and then.
+    response is predicted without it: the networks were trained with it hidden now and then. The potentials have
+    seen energies of most known phases, but of no design: for unknown formulas intervals of energies are wider.
 
     Attributes:
         model: the trained ensemble.
@@ -38,7 +42,8 @@ class RelaxedSurrogate:
             return [failed(reason) for reason in reasons]
         readable = [c for c, reason in zip(crystals, reasons, strict=True) if not reason]
         extra = self.potentials.compute(readable) if self.model.shape.extra else None
-        estimates = iter(self.model.estimates(graphs, extra))
+        unknown = np.array([not known_formula(crystal.numbers) for crystal in readable])
+        estimates = iter(self.model.estimates(graphs, extra, unknown=unknown))
         return [failed(reason) if reason else next(estimates) for reason in reasons]
 
     def explain(self, crystals: Sequence[Crystal]) -> list[Explanation]:

@@ -16,11 +16,14 @@ from invdesign.errors import TrainingError
 from invdesign.properties import PREDICTED
 from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates.calibrate import (
+    LEVEL,
+    MOST_WIDENED,
     Calibration,
     PointMass,
+    coverage,
     fit_calibration,
     fit_point_mass,
-    prototype_factors,
+    widening,
 )
 from invdesign.surrogates.dataset import Graphs, Labelled, select
 from invdesign.surrogates.features import LAST_ELEMENT, FloatTable
@@ -233,11 +236,38 @@ def with_intervals(model: Model, graphs: Graphs, raw: Raw, targets: FloatArray) 
         targets: (n, p) in the modelled scale, NaN where unknown.
     """
     scores = np.abs(raw.mean - targets) / raw.spread
-    factors = prototype_factors(scores, model.memory.is_new(prototypes(graphs)))
+    factors = widening(scores, model.memory.is_new(prototypes(graphs)))
     model = replace(model, new_prototype=factors.astype(np.float32))
     raw, outside = model.widened(raw, graphs), model.memory.percentile(model.memory.distance(raw.columns))
     calibrations, masses = calibrated(model.properties, raw, outside, targets)
     return replace(model, calibrations=calibrations, masses=masses)
+
+
+def with_new_compositions(model: Model, new: TrainingData) -> Model:
+    """The model with spreads so wide that intervals hold where the potentials have not seen the composition.
+
+    They were trained on most crystals of the validation part, so its errors of energies say little about designs.
+
+    Args:
+        model: with its intervals.
+        new: crystals of compositions that neither the potentials nor the model were trained on, the part `valid`.
+    """
+    rows = new.rows("valid")
+    graphs, extra = select(new.copies[-1], rows), None if new.extra is None else new.extra[rows]
+    raw = model.widened(model.raw(graphs, extra), graphs)
+    outside = model.memory.percentile(model.memory.distance(raw.columns))
+    factors = np.ones(len(model.properties), dtype=np.float32)
+    for j, name in enumerate(model.properties):
+        truth, ends = (
+            to_scale(name, new.labelled.labels[name][rows]),
+            model.masses.get(name, model.calibrations[name]),
+        )
+        if np.count_nonzero(np.isfinite(truth)) >= LEAST_LABELS:
+            mean, spread = raw.mean[:, j], raw.spread[:, j]
+            tried = np.arange(1.0, MOST_WIDENED + 0.05, 0.05)
+            held = [coverage(*ends.interval(mean, factor * spread, outside), truth) for factor in tried]
+            factors[j] = tried[int(np.argmax(np.array([*held[:-1], 1.0]) >= LEVEL))]
+    return replace(model, new_composition=factors)
 
 
 def _moduli(data: TrainingData) -> FloatArray:
