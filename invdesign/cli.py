@@ -83,7 +83,7 @@ def _conditions(function: F) -> F:
     flags = (
         click.option("--target", "targets", multiple=True, metavar="TARGET",
                      help='Such as "bulk_modulus>=250", "density=3..5" or "band_gap=min"; may be repeated.'),
-        click.option("--elements", metavar="A,B", help="Elements that may be used (default: all)."),
+        click.option("--elements", metavar="A,B", help="Elements that may be used (default: all but radioactive ones and noble gases)."),
         click.option("--required", metavar="A,B", help="Elements that must be used."),
         click.option("--exclude", metavar="A,B", help="Elements that must not be used."),
         click.option("--chemical-system", metavar="A-B", help="Only these elements, e.g. Ti-B-N."),
