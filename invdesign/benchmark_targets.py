@@ -20,7 +20,7 @@ import numpy as np
 from invdesign import benchmark, build, export
 from invdesign.benchmark import REFERENCE_SIZE, SYMPREC, Journal, Plan, Sampling, recorded
 from invdesign.benchmark_charts import targets_page
-from invdesign.campaign import SIZES
+from invdesign.campaign import SIZES, as_searched
 from invdesign.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
@@ -293,7 +293,7 @@ def _sample(cell: Cell, plan: TargetPlan, bench: TargetBench, journal: Journal) 
     """Record the samples of a generator for a target, what the gate says of them, and the screen's choice."""
     if journal.get(Sampling, cell.name) is None:
         seed, generator = seed_of(plan.seed, cell.name), bench.parts.generators[cell.generator]
-        rows, took = benchmark.draw(lambda: generator, plan.n, seed, conditions_of(cell.query))
+        rows, took = benchmark.draw(lambda: generator, plan.n, seed, conditions_of(as_searched(cell.query)))
         journal.put(cell.name, *enumerate(rows), (0, took))
     if journal.get(Screened, cell.name) is None:
         parts = bench.parts
