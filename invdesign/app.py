@@ -20,7 +20,7 @@ from invdesign import build, export
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, LedgerError, ReferenceMissingError, StructureReadError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property, property_in
+from invdesign.properties import LOAD, check_load, get_property, property_in
 from invdesign.query import Query, Target
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 
@@ -488,8 +488,6 @@ def predict(
         InputError, StructureReadError: if there is nothing to read, or nothing of it can be read.
         OutputError: if the table cannot be written.
     """
-    from invdesign.hardness import check_load
-
     load = None if load is None else check_load(load)
     own = [build.own_surrogate(path) for path in surrogates]
     items, beside = _read_columns(paths, out, progress)
@@ -570,7 +568,7 @@ def _estimates(
     crystals: Sequence[Crystal], progress: Progress, load: float | None = None, batch: int = 64
 ) -> list[Estimate]:
     """Surrogate estimates of crystals as they are, with the distance to the hull and derived properties."""
-    from invdesign.hardness import LOAD, derive_many
+    from invdesign.hardness import derive_many
 
     if not crystals:
         return []
@@ -784,7 +782,10 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     items = _read(paths, None, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
     estimates = _with_own(
-        _estimates(crystals, progress), crystals, [], [build.own_surrogate(path) for path in query.surrogates]
+        _estimates(crystals, progress, query.hardness_load),
+        crystals,
+        [],
+        [build.own_surrogate(path) for path in query.surrogates],
     )
     selection = rank_known(crystals, estimates, query, n=n)
     files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)

@@ -87,7 +87,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         reference=known,
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
         unique=validator("uniqueness", known),
-        derive=derive,
+        derive=partial(derive, load=query.hardness_load),
         provenance={"potential": potential.potential, **fingerprints(), **_digests(query.surrogates)},
     )
 

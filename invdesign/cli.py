@@ -83,7 +83,7 @@ def _conditions(function: F) -> F:
     flags = (
         click.option("--target", "targets", multiple=True, metavar="TARGET",
                      help='Such as "bulk_modulus>=250", "density=3..5" or "band_gap=min"; may be repeated.'),
-        click.option("--elements", metavar="A,B", help="Elements that may be used (default: all but radioactive ones and noble gases)."),
+        click.option("--elements", metavar="A,B", help="Elements that may be used."),
         click.option("--required", metavar="A,B", help="Elements that must be used."),
         click.option("--exclude", metavar="A,B", help="Elements that must not be used."),
         click.option("--chemical-system", metavar="A-B", help="Only these elements, e.g. Ti-B-N."),
@@ -105,6 +105,13 @@ SURROGATE = click.option(
     metavar="FILE",
     help="A property of your own, from `train surrogate --property`; may be repeated.",
 )
+HARDNESS_LOAD = click.option(
+    "--load",
+    "hardness_load",
+    type=float,
+    metavar="N",
+    help="Load of the Vickers hardness, newton: 0.05 to 50 [4.9].",
+)
 PATHS = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 CSV = click.option("--out", required=True, metavar="FILE.csv", help="Table to write.")
 DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to write.")
@@ -124,6 +131,7 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
     metavar="EV",
     help=f"Stability limit, eV/atom [{DEFAULTS.max_energy_above_hull:g}].",
 )
+@HARDNESS_LOAD
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
 @SURROGATE
 @click.option("--search", metavar="optuna|none", help=f"How rounds learn from earlier ones [{DEFAULTS.search}].")
@@ -260,11 +268,12 @@ def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | 
 @click.option("--target", "targets", multiple=True, metavar="TARGET", help="A wish; may be repeated.")
 @click.option("--exclude", metavar="A,B", default="", help="Elements that must not occur.")
 @click.option("-n", "n", type=click.IntRange(1), help="Length of the list [all].")
+@HARDNESS_LOAD
 @SURROGATE
 @DIRECTORY
 def rank(paths: Sequence[str], out: str, n: int | None, **flags: Any) -> None:
     """Rank crystals for a component."""
-    query = _query(flags)
+    query = _query({key: value for key, value in flags.items() if value is not None})
     from invdesign import app
 
     with _progress() as progress:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from invdesign import mechanics
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.element_features import element_features
-from invdesign.errors import InputError, ReferenceMissingError
+from invdesign.errors import ReferenceMissingError
 from invdesign.mechanics import BondingClass, bonding_class, has_moduli, mazhnik_oganov_hardness
+from invdesign.properties import LOAD
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.features import LAST_ELEMENT
@@ -30,23 +31,8 @@ from invdesign.surrogates.process import Process, named, process_of
 
 NAME = "vickers_hardness"
 TABLE = "hardness.safetensors"
-LOAD = 4.9
-"""The load (N) of a hardness that names none: HV 0.5."""
-LOADS = (0.05, 50.0)
-"""Loads (N) between which hardnesses were measured."""
 SOFTEST = 0.05
 """Formulas are cut here (GPa): they may become negative."""
-
-
-def check_load(load: float) -> float:
-    """The load, if it is one that was measured at.
-
-    Raises:
-        InputError: if it is not.
-    """
-    if not LOADS[0] <= load <= LOADS[1]:
-        raise InputError("load", load, f"{LOADS[0]:g} to {LOADS[1]:g} N")
-    return load
 
 
 def fractions(numbers: Sequence[NDArray[np.int64]]) -> FloatArray:
@@ -155,9 +141,9 @@ def load_hardness(path: Path | None = None) -> Hardness:
         raise ReferenceMissingError(f"hardness model {where} cannot be read: {error}") from None
 
 
-def derive(estimate: Estimate, crystal: Crystal) -> Estimate:
+def derive(estimate: Estimate, crystal: Crystal, load: float = LOAD) -> Estimate:
     """Add every derived property to an estimate; see `derive_many`."""
-    return derive_many([estimate], [crystal])[0]
+    return derive_many([estimate], [crystal], load)[0]
 
 
 def derive_many(estimates: Sequence[Estimate], crystals: Sequence[Crystal], load: float = LOAD) -> list[Estimate]:

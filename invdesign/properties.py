@@ -118,3 +118,21 @@ def property_in(path: Path) -> Property:
     except (OSError, ValueError, KeyError, TypeError):
         allowed = "a file that `invdesign train surrogate --property` wrote"
         raise InputError("surrogate", str(path), allowed) from None
+
+
+LOAD = 4.9
+"""The load (N) of a Vickers hardness that names none: HV 0.5."""
+LOADS = (0.05, 50.0)
+"""Loads (N) between which hardnesses were measured."""
+
+
+def check_load(load: object) -> float:
+    """The load of a Vickers hardness, if it is one that was measured at.
+
+    Raises:
+        InputError: if it is not.
+    """
+    number = isinstance(load, (int, float)) and not isinstance(load, bool)
+    if not number or not LOADS[0] <= load <= LOADS[1]:  # type: ignore[operator]
+        raise InputError("load", load, f"{LOADS[0]:g} to {LOADS[1]:g} N")
+    return float(load)  # type: ignore[arg-type]

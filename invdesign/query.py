@@ -11,7 +11,7 @@ from typing import Any
 
 from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.errors import ConflictError, InputError
-from invdesign.properties import get_property, property_in, register
+from invdesign.properties import LOAD, check_load, get_property, property_in, register
 
 CRYSTAL_SYSTEMS: dict[str, range] = {
     "triclinic": range(1, 3),
@@ -148,6 +148,7 @@ class Query:
         relaxations: budget of relaxations.
         search: `optuna`, or `none` for plain conditioned sampling.
         surrogates: files of properties of one's own, which targets may then name.
+        hardness_load: load of the Vickers hardness, 0.05 to 50 N.
 
     Raises:
         InputError, ConflictError: on construction, if a value is not valid or two contradict each other.
@@ -167,6 +168,7 @@ class Query:
     relaxations: int = 220
     search: str = "optuna"
     surrogates: tuple[str, ...] = ()
+    hardness_load: float = LOAD
 
     def __init__(
         self,
@@ -184,6 +186,7 @@ class Query:
         relaxations: int = 220,
         search: str | None = "optuna",
         surrogates: Sequence[str] = (),
+        hardness_load: float = LOAD,
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
         files = _registered(surrogates)
@@ -204,6 +207,7 @@ class Query:
             "relaxations": _positive("relaxations", relaxations, 10_000_000),
             "search": _search(search),
             "surrogates": files,
+            "hardness_load": check_load(hardness_load),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -288,9 +292,10 @@ class Query:
         if self.space_group is not None:
             kind = "space group" if isinstance(self.space_group, int) else "crystal system"
             where.append(f"in {kind} {self.space_group}")
+        load = f", hardness at {self.hardness_load:g} N" if self.hardness_load != LOAD else ""
         use = f", for a {self.component.replace('_', ' ')}" if self.component else ""
-        stability = f"within {self.max_energy_above_hull:g} eV/atom of the convex hull"
-        return f"{self.n} crystals with {' and '.join(parts)}{''.join(' ' + w for w in where)}, {stability}{use}."
+        rest = f"within {self.max_energy_above_hull:g} eV/atom of the convex hull{use}{load}"
+        return f"{self.n} crystals with {' and '.join(parts)}{''.join(' ' + w for w in where)}, {rest}."
 
 
 def _words(target: Target) -> str:

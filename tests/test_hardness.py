@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from fake_parts import cubic
 
-from invdesign import hardness, mechanics
+from invdesign import build, hardness, mechanics
 from invdesign.cli import run
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.export import plain_cif
-from invdesign.hardness import NAME, check_load, derive, derive_many, load_hardness
+from invdesign.hardness import NAME, derive, derive_many, load_hardness
 from invdesign.mechanics import BONDING_CLASSES
+from invdesign.properties import check_load
+from invdesign.query import Query
 from invdesign.records import Candidate, Estimate, Evaluation, Value
 from invdesign.select import _Samples
 
@@ -121,3 +123,20 @@ def test_ranking_draws_hardness_from_its_own_errors() -> None:
     value, samples = row.estimate.values[NAME], _Samples([row]).quantity(NAME)
     assert np.median(samples) == pytest.approx(value.mean, rel=0.02)
     assert 0.5 * np.subtract(*np.quantile(samples, [0.84, 0.16])) == pytest.approx(value.std, rel=0.2)
+
+
+def test_a_design_run_predicts_hardness_at_the_load_of_its_query() -> None:
+    light, heavy = (build.default_parts(Query(hardness_load=load), workers=1) for load in (0.2, 20.0))
+    values = [parts.derive(ESTIMATES["TiC"], TIC).values[NAME] for parts in (light, heavy)]
+    assert values[0].mean > 1.05 * values[1].mean
+    assert "(20 N)" in values[1].source
+
+
+def test_a_query_names_its_load() -> None:
+    asked = Query(targets=["vickers_hardness>=20"], hardness_load=9.8)
+    assert asked.in_words().endswith("hardness at 9.8 N.")
+    assert Query.from_dict(asked.to_dict()) == asked
+    assert "hardness at" not in Query().in_words()
+    for wrong in (0.01, 100, "much", True):
+        with pytest.raises(InputError, match=r"0.05 to 50 N"):
+            Query(hardness_load=wrong)  # type: ignore[arg-type]
