@@ -1,8 +1,8 @@
 """What the second stage reads of a relaxed crystal: a potential's features, and the elastic response.
 
 Crystals are worked on in threads, one for each core: the potentials spend their time in torch, which lets other
-threads run, and with one thread of its own each it is faster than with two for cells of this size. Where a
-crystal's strains are degenerate, rounding moves what it gets from run to run: moduli by some tenths of a GPa.
+threads run, and with one thread of its own each it is faster than with two for cells of this size. On one machine
+what a crystal gets is the same to the last bit, whatever its batch.
 """
 
 from __future__ import annotations
