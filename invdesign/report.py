@@ -148,9 +148,10 @@ def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     lines = [_reason(str(w)) for w in run.get("warnings") or []]
     outside = sum(_true(row.get("is_outside")) for row in rows)
     if outside:
+        lie = "lies" if outside == 1 else "lie"
         lines.append(
-            f"{outside} of {len(rows)} candidates lie outside what the property models have seen, by element, "
-            "structure type or distance; their intervals are wider, and still less sure. They are marked ◌."
+            f"{outside} of {len(rows)} candidates {lie} outside what the property models have seen, by element, "
+            "structure type or distance: intervals are wider there, and still less sure. Marked ◌."
         )
     for name in _verdict_names(rows):
         unknown = sum(row.get(f"verdict_{name}") == "unknown" for row in rows)

@@ -118,7 +118,7 @@ def test_numbers_are_those_of_the_table() -> None:
 
 def test_doubt_is_said_in_words_and_not_by_colour_alone() -> None:
     page = Page(render(table(), RUN))
-    assert "1 of 5 candidates lie outside" in page.text
+    assert "1 of 5 candidates lies outside" in page.text
     assert "Charge balance could not be decided for 1 candidate (?)" in page.text
     labels = [a.get("aria-label") or "" for _, a in page.tags]
     assert sum(label == "charge balance could not be decided: a <metal>" for label in labels) == 1
