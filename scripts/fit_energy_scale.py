@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from invdesign import potentials
-from invdesign.composition import chemical_system, reduced_formula
+from invdesign.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.data.alexandria import crystals_of, formation_energies, read_alexandria
 from invdesign.data.split import by_chemical_system
-from invdesign.elements import SYMBOLS, atomic_number
+from invdesign.elements import SYMBOLS
 from invdesign.energy import MP2020, TERMS, EnergyScale, design_row, published
 from invdesign.progress import shown
 from invdesign.represent.genes import lattices_from_parameters
@@ -98,24 +99,18 @@ def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str], 
 
     Balanced over the elements, or drawn at random.
     """
-    table = pd.read_parquet(data / "alexandria_eos.parquet")
-    table = table.assign(
-        atomic_numbers=[np.array([atomic_number(s) for s in species]) for species in table.species],
-        frac_coords=[np.asarray(frac, dtype=float) for frac in table.frac],
-        lattice_parameters=table[["a", "b", "c", "alpha", "beta", "gamma"]].to_numpy().tolist(),
-        worse=0.0,
-    )
+    table = read_alexandria(data / "alexandria_eos.parquet")
+    table = table.assign(atomic_numbers=table.numbers, worse=0.0)
     seen = {
         *pd.read_parquet(data / "crystals.parquet", columns=["formula"]).formula,
         *pd.read_parquet(data / "convex_hull.parquet", columns=["formula"]).formula,
     }
-    usable = ~np.array([reduced_formula(numbers) in seen for numbers in table.atomic_numbers])
-    usable &= np.isin(by_chemical_system([chemical_system(z) for z in table.atomic_numbers], seed=0), splits)
+    usable = ~table.formula.isin(seen) & np.isin(by_chemical_system(table.chemical_system, seed=0), splits)
     rows = choose(table[usable], n) if balanced else table[usable].sample(n, random_state=0)
-    crystals = [crystal_of(row) for row in rows.to_dict("records")]
-    regressors = design(crystals, reference)
-    formation = (rows.E_P000 / rows.nsites).to_numpy() + regressors @ priors(reference, corrected=False)
-    return Sample(crystals, regressors, formation, np.ones(n, dtype=np.bool_))
+    crystals = crystals_of(rows)
+    return Sample(
+        crystals, design(crystals, reference), formation_energies(rows, crystals), np.ones(n, dtype=np.bool_)
+    )
 
 
 def joined(first: Sample, second: Sample) -> Sample:

@@ -17,6 +17,7 @@ def table(tmp_path: Path) -> Path:
     """Caesium chloride's structure of NiAl and of MgO, the latter with a bad fit."""
     rows = pd.DataFrame(
         {
+            "material_id": ["agm1", "agm2"],
             "species": [["Al", "Ni"], ["Mg", "O"]],
             "frac": [[[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]] * 2,
             **{side: [2.89, 2.66] for side in "abc"},
@@ -37,7 +38,7 @@ def test_crystals_and_moduli(table: Path) -> None:
     assert found.bulk_modulus[0] == 159.0 and np.isnan(found.bulk_modulus[1])
     assert read_alexandria(table, believed=5.0).bulk_modulus[1] == 150.0
     nickel_aluminide = crystals_of(found)[0]
-    assert nickel_aluminide.numbers.tolist() == [13, 28]
+    assert nickel_aluminide.numbers.tolist() == [13, 28] and nickel_aluminide.source == "agm1"
     assert nickel_aluminide.volume == pytest.approx(2.89**3)
     assert nickel_aluminide.frac_coords[1] == pytest.approx([0.5, 0.5, 0.5])
 

@@ -52,10 +52,11 @@ def read_alexandria(path: Path, believed: float = BELIEVED) -> pd.DataFrame:
 
 
 def crystals_of(table: pd.DataFrame) -> list[Crystal]:
-    """The crystals at zero pressure."""
+    """The crystals at zero pressure; their source is the material's id."""
     lattices = lattices_from_parameters(table[["a", "b", "c", "alpha", "beta", "gamma"]].to_numpy())
     coords = [np.stack([np.ravel(row) for row in frac]) for frac in table.frac]
-    return [Crystal(*parts) for parts in zip(lattices, table.numbers, coords, strict=True)]
+    parts = zip(lattices, table.numbers, coords, table.material_id, strict=True)
+    return [Crystal(lattice, numbers, frac, source=source) for lattice, numbers, frac, source in parts]
 
 
 def formation_energies(table: pd.DataFrame, crystals: list[Crystal]) -> FloatArray:
