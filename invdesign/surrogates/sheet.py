@@ -33,6 +33,7 @@ def data_sheet(model: Model) -> str:
         f"Crystals: {_listed(notes.get('crystals', {}))}. Training labels: "
         f"{_listed(notes.get('training labels', {}))}. Set aside: {_listed(notes.get('dropped', {}))}.",
         f"Settings: {_listed(notes.get('settings', {}))}.",
+        *_widened(model),
     ]
     for kind, figures in notes.get("test", {}).items():
         lines += ["", f"## Test set, {kind} geometry", "", *_table(figures)]
@@ -45,6 +46,22 @@ def data_sheet(model: Model) -> str:
         "these two properties is that of the whole distribution with its mass at zero.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _widened(model: Model) -> list[str]:
+    """For which crystals spreads are wider, and by how much."""
+    kinds = {
+        "structure types that training did not have (factors from the second part)": model.new_prototype,
+        "formulas that no known phase has (factors from Alexandria crystals of such formulas, CC BY 4.0; "
+        "J. Schmidt et al., in chemical systems of the second part)": model.new_composition,
+    }
+    return [
+        f"Spreads are wider for {kind}: "
+        + _listed({n: f"{f:.2f}" for n, f in zip(model.properties, factors, strict=True)})
+        + "."
+        for kind, factors in kinds.items()
+        if factors is not None
+    ]
 
 
 def _listed(values: Mapping[str, Any]) -> str:
