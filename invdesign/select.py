@@ -37,6 +37,8 @@ TOLERANCE = 0.1
 ANYTHING = Component("any", radioactive=True, restricted=True)
 """The component of a query that names none."""
 STABILITY = "stability"
+UNSTABLE = ("stability failed", "too far above the hull")
+"""Objections to what lies too far above the hull."""
 
 EXTREMES: dict[str, tuple[float, float]] = {
     "bulk_modulus": (5.0, 450.0),
@@ -107,6 +109,7 @@ class Selection:
         ranked: the list, best first.
         rejected: number of rows that were not eligible, by reason.
         objections: the reason by candidate id, for each of these rows.
+        nearest: which of the unstable rows came nearest to the hull, in words; empty if there are none.
         n_rows: rows looked at.
         n_eligible: rows that could have been listed.
         weights: weight by objective.
@@ -122,6 +125,7 @@ class Selection:
     component: str
     n_wanted: int
     objections: Mapping[str, str]
+    nearest: str = ""
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -137,7 +141,7 @@ class Selection:
         found = (
             f"{len(self.ranked)} of {self.n_wanted} wanted: {self.n_eligible} of {self.n_rows} rows were eligible"
         )
-        return f"{found} ({reasons})" if reasons else found
+        return ". ".join(part for part in (f"{found} ({reasons})" if reasons else found, self.nearest) if part)
 
 
 def rank(
@@ -207,7 +211,21 @@ def rank(
         component=chosen_component.name,
         n_wanted=n,
         objections={row.candidate.id: reason for row, reason in zip(rows, reasons, strict=True) if reason},
+        nearest=_nearest([row for row, reason in zip(rows, reasons, strict=True) if reason in UNSTABLE], query),
     )
+
+
+def _nearest(unstable: Sequence[Evaluation], query: Query) -> str:
+    """Which unstable row came nearest to the hull, and how many would be let in by twice the limit."""
+    placed = [(row.energy_above_hull.mean, row) for row in unstable if row.energy_above_hull is not None]
+    if not placed:
+        return ""
+    least, row = min(placed, key=lambda item: (item[0], item[1].candidate.id))
+    wider = 2.0 * query.max_energy_above_hull
+    within = sum(energy <= wider for energy, _ in placed)
+    formula = reduced_formula(row.crystal.numbers)
+    where = f"{formula} comes nearest, {least:.2f} eV/atom above the hull"
+    return f"Of the unstable ones {where}; {within} are within {wider:g}"
 
 
 def rank_known(
@@ -351,7 +369,7 @@ class _Judge:
     def _of_values(self, row: Evaluation) -> str:
         hull = row.energy_above_hull
         if self._require_relaxation and hull is not None and hull.mean > self._query.max_energy_above_hull:
-            return "too far above the hull"
+            return UNSTABLE[1]
         for constraint in self._component.constraints:
             if target_probability([constraint], with_hull(row)) < self._component.min_probability:
                 return f"{constraint} unlikely"

@@ -115,6 +115,13 @@ def test_unknown_is_allowed_unless_said_otherwise():
     assert select.rank(rows, HARD, unknown_allowed=[]).rejected == {"charge_balance unknown": 1}
 
 
+def test_a_short_list_names_what_came_nearest_to_the_hull():
+    rows = [row("a"), row("b", "Ti N", hull=0.31), row("c", "V C", hull=0.17), row("d", "W C", hull=0.19)]
+    chosen = select.rank(rows, HARD)
+    assert "VC comes nearest, 0.17 eV/atom above the hull; 2 are within 0.2" in chosen.shortfall
+    assert select.rank([row("a")], HARD).nearest == ""
+
+
 def test_no_rows_give_an_empty_list_that_says_so():
     chosen = select.rank([], HARD)
     assert chosen.ranked == () and chosen.shortfall.startswith("0 of 3 wanted")
