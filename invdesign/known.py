@@ -129,6 +129,11 @@ class KnownCrystals(Sequence[KnownCrystal]):
         """Whether any known crystal has this reduced formula."""
         return formula in self._rows
 
+    def has_phase(self, formula: str, space_group: int) -> bool:
+        """Whether any known crystal has this reduced formula and space group."""
+        start, stop = self._rows.get(formula, (0, 0))
+        return bool((self._columns["space_group"][start:stop] == space_group).any())
+
     def rows_of_formula(self, formula: str) -> range:
         """Rows of the table that hold crystals of this reduced formula."""
         return range(*self._rows.get(formula, (0, 0)))

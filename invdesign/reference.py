@@ -74,7 +74,8 @@ class LocalReference:
 
     def known_formula(self, numbers: Iterable[int]) -> bool:
         """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
-        return known_formula(numbers)
+        formula = reduced_formula(numbers)
+        return load_known().has_formula(formula) or formula in load_formulas()
 
     def known_genes(self) -> Iterator[KnownCrystal]:
         """Every known crystal with its gene, in order of formula."""
@@ -85,10 +86,9 @@ class LocalReference:
         return possible_disorder(crystal, load_known())
 
 
-def known_formula(numbers: Iterable[int]) -> bool:
-    """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
-    formula = reduced_formula(numbers)
-    return load_known().has_formula(formula) or formula in load_formulas()
+def known_phase(numbers: Iterable[int], space_group: int) -> bool:
+    """Whether a known crystal has the reduced formula of these atoms and this space group."""
+    return load_known().has_phase(reduced_formula(numbers), space_group)
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,7 @@ from invdesign.data.alexandria import crystals_of, formation_energies, read_alex
 from invdesign.data.split import by_chemical_system
 from invdesign.properties import PREDICTED
 from invdesign.records import Value
-from invdesign.reference import LocalReference, known_formula
+from invdesign.reference import LocalReference, known_phase
 from invdesign.represent.genes import decode, encode_many, primitive_sites
 from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates.assess import assess
@@ -37,7 +37,7 @@ from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb,
 from invdesign.surrogates.model import Model, load_model, save_model
 from invdesign.surrogates.sheet import data_sheet
 from invdesign.surrogates.store import cached_graphs, load_genes, save_genes
-from invdesign.surrogates.train import Settings, TrainingData, fit, training_data, with_new_compositions
+from invdesign.surrogates.train import Settings, TrainingData, fit, training_data, with_new_phases
 from invdesign.surrogates.train_relaxed import joined, potential_table, recalibrated
 
 NOISY_COPIES = 2
@@ -45,7 +45,7 @@ GATE = "surrogate_gate.safetensors"
 POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
 """Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
 NEW_CRYSTALS = 500
-"""Crystals of Alexandria on which energies of new compositions are calibrated."""
+"""Crystals of Alexandria on which energies of new phases are calibrated."""
 CALIBRATED_PER_SYSTEM = 2
 """Crystals of a chemical system that the second stage is calibrated on at most."""
 
@@ -99,7 +99,7 @@ def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -
     data = training_data(part, [joined(part.genes)], said(part, cache, "potential"))
     model = fit("relaxed", data, settings, base=base, progress=tell)
     model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
-    return with_new_compositions(model, new_data(folder, cache)), data
+    return with_new_phases(model, new_data(folder, cache)), data
 
 
 def said(part: Labelled, cache: Path | None, name: str) -> np.ndarray:
@@ -155,17 +155,16 @@ def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
         model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
         model = knowing(model, labelled, potential_rows(labelled))
         model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
-        finish(with_new_compositions(model, new_data(folder, cache)), data, out)
+        finish(with_new_phases(model, new_data(folder, cache)), data, out)
 
 
 def new_data(folder: Path, cache: Path | None) -> TrainingData:
-    """Energies of Alexandria's crystals of unknown compositions, from chemical systems of the validation part."""
+    """Energies of Alexandria's crystals that are no known phases, from chemical systems of the validation part."""
     table = read_alexandria(folder / "alexandria_eos.parquet")
-    unknown = np.array([not known_formula(numbers) for numbers in table.numbers])
-    table = table[unknown & (by_chemical_system(table.chemical_system, seed=0) == "valid")]
-    found = encode_many(crystals_of(table))
-    genes = [gene for gene in found if isinstance(gene, Gene)][:NEW_CRYSTALS]
-    table = table.iloc[[i for i, gene in enumerate(found) if isinstance(gene, Gene)][:NEW_CRYSTALS]]
+    table = table[by_chemical_system(table.chemical_system, seed=0) == "valid"].sample(frac=1.0, random_state=0)
+    found = {i: gene for i, gene in enumerate(encode_many(crystals_of(table))) if isinstance(gene, Gene)}
+    chosen = [i for i, g in found.items() if not known_phase(g.numbers, g.space_group)][:NEW_CRYSTALS]
+    table, genes = table.iloc[chosen], [found[i] for i in chosen]
     crystals = decode(genes)
     energies = formation_energies(table, crystals)
     distance = LocalReference().energy_above_hull
@@ -175,7 +174,7 @@ def new_data(folder: Path, cache: Path | None) -> TrainingData:
     labels["energy_above_hull"] = np.array([np.nan if h is None else max(h.mean, 0.0) for h in hull])
     part = Labelled(table.material_id.tolist(), genes, table.chemical_system.tolist(), labels, {})
     strained = np.ones(len(genes), dtype=bool)
-    extra = potential_table(part.genes, np.arange(len(genes)), strained, cache, "new", tell)
+    extra = potential_table(part.genes, np.arange(len(genes)), strained, cache, "new_phases", tell)
     return TrainingData(part, [joined(part.genes)], extra, np.full(len(genes), "valid"))
 
 

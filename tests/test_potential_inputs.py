@@ -19,7 +19,7 @@ from invdesign.surrogates.potential_features import ANCHOR, CHANNELS, MOST_SITES
 from invdesign.surrogates.potential_inputs import N_INPUTS, PotentialInputs
 from invdesign.surrogates.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
 from invdesign.surrogates.response_model import OWN, fit_response_model
-from invdesign.surrogates.train import TrainingData, with_new_compositions
+from invdesign.surrogates.train import TrainingData, with_new_phases
 from invdesign.surrogates.train_relaxed import few_of_each
 
 NAMES = ("TiC", "GaAs", "W")
@@ -217,10 +217,10 @@ def test_an_unseen_element_gets_half_of_its_moduli_from_the_response():
     assert unaware.estimates(graphs, extra)[0].is_outside
 
 
-def test_energies_of_compositions_that_the_potentials_have_not_seen_are_less_sure(monkeypatch):
-    relaxed, cells = load_relaxed(), [textbook()["MgO"]]
+def test_energies_of_phases_that_the_potentials_have_not_seen_are_less_sure(monkeypatch):
+    relaxed, cells = load_relaxed(), [textbook()["NaCl"]]
     known = relaxed.predict(cells)[0]
-    monkeypatch.setattr("invdesign.surrogates.relaxed.known_formula", lambda numbers: False)
+    monkeypatch.setattr("invdesign.surrogates.relaxed.known_phase", lambda numbers, group: False)
     new = relaxed.predict(cells)[0]
 
     def width(estimate, name):
@@ -230,7 +230,7 @@ def test_energies_of_compositions_that_the_potentials_have_not_seen_are_less_sur
     assert new.values["bulk_modulus"] == known.values["bulk_modulus"]
 
 
-def test_spreads_grow_until_intervals_hold_on_new_compositions():
+def test_spreads_grow_until_intervals_hold_on_new_phases():
     """Energies that are wrong by up to three times what intervals promise: nine in ten need 2.7 times as much."""
     model, rng = load_gate().model, np.random.default_rng(0)
     pairs = [(a, b) for a in (3, 11, 12, 19, 20, 37, 38, 55, 56, 57) for b in (7, 8, 9, 16, 17, 35, 53)]
@@ -245,8 +245,8 @@ def test_spreads_grow_until_intervals_hold_on_new_compositions():
     )
     names = [str(k) for k in range(len(genes))]
     data = TrainingData(Labelled(names, genes, names, labels, {}), [graphs], None, np.full(len(genes), "valid"))
-    found = with_new_compositions(model, data)
-    factors = found.new_composition
+    found = with_new_phases(model, data)
+    factors = found.new_phase
     assert factors[energy] == pytest.approx(2.7, abs=0.25) and (np.delete(factors, energy) == 1.0).all()
     ends = [e.values["formation_energy"] for e in found.estimates(graphs, unknown=np.ones(len(genes), dtype=bool))]
     inside = [v.low <= t <= v.high for v, t in zip(ends, labels["formation_energy"], strict=True)]

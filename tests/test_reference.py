@@ -257,3 +257,11 @@ def test_radii_are_those_of_ase() -> None:
 
     assert COVALENT_RADII[1:97] == pytest.approx(covalent_radii[1:97], abs=1e-9)
     assert len(COVALENT_RADII) == 119
+
+
+def test_a_phase_is_known_by_formula_and_space_group() -> None:
+    from invdesign.reference import known_phase
+
+    assert known_phase([11, 17], 225)
+    assert not known_phase([11, 17], 186)
+    assert not known_phase([11] * 3 + [17] * 7, 225)

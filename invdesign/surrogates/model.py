@@ -43,7 +43,7 @@ ENERGY = "formation_energy"
 GAP = "band_gap"
 """The property whose probability of being exactly zero is told."""
 
-OPTIONAL = ("shares", "new_prototype", "new_composition")
+OPTIONAL = ("shares", "new_prototype", "new_phase")
 """Arrays of a model that not every one has."""
 
 MINI_BATCH = 64
@@ -127,7 +127,7 @@ class Model:
         shares: (p,) weight of the own members; the rest is the base's.
         response: what is mixed in for crystals with elements that training hardly had, or None.
         new_prototype: (p,) how much wider spreads are for structure types that training did not have, or None.
-        new_composition: (p,) the same for compositions that the potentials were not trained on, or None.
+        new_phase: (p,) the same for phases that the potentials were not trained on, or None.
     """
 
     stage: str
@@ -144,7 +144,7 @@ class Model:
     masses: Mapping[str, PointMass] = field(default_factory=dict)
     response: ResponseModel | None = None
     new_prototype: FloatTable | None = None
-    new_composition: FloatTable | None = None
+    new_phase: FloatTable | None = None
 
     def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
         """Run all members, and those of the base, on all crystals."""
@@ -181,7 +181,7 @@ class Model:
             graphs: of the crystals.
             extra: what the potentials say of them.
             raw: the answers, if they are there already.
-            unknown: (n,) whether the potentials were trained without any crystal of this composition; None: no.
+            unknown: (n,) whether it is a phase that the potentials were not trained on; None: no.
         """
         raw = self.raw(graphs, extra) if raw is None else raw
         outside = self.memory.percentile(self.memory.distance(raw.columns))
@@ -206,13 +206,13 @@ class Model:
     def widened(self, raw: Raw, graphs: Graphs, unknown: NDArray[np.bool_] | None = None) -> Raw:
         """The answers with wider spreads for what training hardly, or never, had.
 
-        Elements, structure types, and where `unknown` says so compositions.
+        Elements, structure types, and where `unknown` says so whole phases.
         """
         factors = np.where(self._unseen(graphs)[:, None], [UNSEEN[name] for name in self.properties], 1.0)
         if self.new_prototype is not None:
             factors = factors * np.where(self.memory.is_new(prototypes(graphs))[:, None], self.new_prototype, 1.0)
-        if self.new_composition is not None and unknown is not None:
-            factors = factors * np.where(unknown[:, None], self.new_composition, 1.0)
+        if self.new_phase is not None and unknown is not None:
+            factors = factors * np.where(unknown[:, None], self.new_phase, 1.0)
         return replace(raw, spread=factors * raw.spread)
 
     def _unlike(self, graphs: Graphs, outside: FloatArray) -> list[str]:

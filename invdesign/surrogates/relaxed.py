@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign.crystal import Crystal
 from invdesign.records import Estimate
-from invdesign.reference import known_formula
+from invdesign.reference import known_phase
 from invdesign.surrogates.gate import failed, read_graphs
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.potential_inputs import PotentialInputs
@@ -25,7 +25,8 @@ class RelaxedSurrogate:
 
     A crystal that the potential of the features cannot read is predicted by the gate alone. One without an elastic
     response is predicted without it: the networks were trained with it hidden now and then. The potentials have
-    seen energies of most known phases, but of no design: for unknown formulas intervals of energies are wider.
+    seen energies of the known phases, but of no design: where no known phase has the formula and the space group,
+    intervals of energies are wider.
 
     Attributes:
         model: the trained ensemble.
@@ -42,7 +43,8 @@ class RelaxedSurrogate:
             return [failed(reason) for reason in reasons]
         readable = [c for c, reason in zip(crystals, reasons, strict=True) if not reason]
         extra = self.potentials.compute(readable) if self.model.shape.extra else None
-        unknown = np.array([not known_formula(crystal.numbers) for crystal in readable])
+        groups = graphs.batch.space_group.tolist()
+        unknown = np.array([not known_phase(c.numbers, group) for c, group in zip(readable, groups, strict=True)])
         estimates = iter(self.model.estimates(graphs, extra, unknown=unknown))
         return [failed(reason) if reason else next(estimates) for reason in reasons]
 

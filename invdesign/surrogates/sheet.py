@@ -52,8 +52,8 @@ def _widened(model: Model) -> list[str]:
     """For which crystals spreads are wider, and by how much."""
     kinds = {
         "structure types that training did not have (factors from the second part)": model.new_prototype,
-        "formulas that no known phase has (factors from Alexandria crystals of such formulas, CC BY 4.0; "
-        "J. Schmidt et al., in chemical systems of the second part)": model.new_composition,
+        "formulas and space groups of no known phase (factors from such crystals of Alexandria, CC BY 4.0; "
+        "J. Schmidt et al., in chemical systems of the second part)": model.new_phase,
     }
     return [
         f"Spreads are wider for {kind}: "

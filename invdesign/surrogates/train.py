@@ -243,14 +243,14 @@ def with_intervals(model: Model, graphs: Graphs, raw: Raw, targets: FloatArray) 
     return replace(model, calibrations=calibrations, masses=masses)
 
 
-def with_new_compositions(model: Model, new: TrainingData) -> Model:
-    """The model with spreads so wide that intervals hold where the potentials have not seen the composition.
+def with_new_phases(model: Model, new: TrainingData) -> Model:
+    """The model with spreads so wide that intervals hold where the potentials have not seen the phase.
 
     They were trained on most crystals of the validation part, so its errors of energies say little about designs.
 
     Args:
         model: with its intervals.
-        new: crystals of compositions that neither the potentials nor the model were trained on, the part `valid`.
+        new: phases that neither the potentials nor the model were trained on, the part `valid`.
     """
     rows = new.rows("valid")
     graphs, extra = select(new.copies[-1], rows), None if new.extra is None else new.extra[rows]
@@ -267,7 +267,7 @@ def with_new_compositions(model: Model, new: TrainingData) -> Model:
             tried = np.arange(1.0, MOST_WIDENED + 0.05, 0.05)
             held = [coverage(*ends.interval(mean, factor * spread, outside), truth) for factor in tried]
             factors[j] = tried[int(np.argmax(np.array([*held[:-1], 1.0]) >= LEVEL))]
-    return replace(model, new_composition=factors)
+    return replace(model, new_phase=factors)
 
 
 def _moduli(data: TrainingData) -> FloatArray:
