@@ -26,6 +26,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +141,12 @@ def main() -> None:
     print(apart, flush=True)
     new = alexandria(args.data, known, args.crystals, args.seed)
     polymorphs = alexandria(args.data, known, args.crystals, args.seed, polymorphs=True)
+    relaxed = load_relaxed()
+    plain = replace(relaxed, model=replace(relaxed.model, new_phase=None))
+    stages = {"gate": load_gate(), "relaxed": relaxed, "relaxed, spreads as of known phases": plain}
     sets = {"alexandria": new, "polymorphs": polymorphs, "max_phases": max_phases(args.data, known)}
     for title, (crystals, truth) in sets.items():
-        for stage, model in (("gate", load_gate()), ("relaxed", load_relaxed())):
+        for stage, model in stages.items():
             record[f"{title}, {stage}"] = judged(model.predict(crystals), truth)
             print(title, stage, json.dumps(record[f"{title}, {stage}"]), flush=True)
             args.out.write_text(json.dumps(record, indent=1) + "\n")
