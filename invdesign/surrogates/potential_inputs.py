@@ -1,8 +1,9 @@
 """What the second stage reads of a relaxed crystal: a potential's features, and the elastic response.
 
 Crystals are worked on in threads, one for each core: the potentials spend their time in torch, which lets other
-threads run, and with one thread of its own each it is faster than with two for cells of this size. On one machine
-what a crystal gets is the same to the last bit, whatever its batch.
+threads run, and with one thread of its own each it is faster than with two for cells of this size. What a crystal
+gets does not depend on its batch; where torch runs with another number of threads, moduli move by some tenths of a
+GPa where strains are degenerate.
 """
 
 from __future__ import annotations
