@@ -23,7 +23,7 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import symbol
 from invdesign.metrics import log_spread
 from invdesign.properties import PROPERTIES, get_property
-from invdesign.records import Estimate, Value
+from invdesign.records import NEW_PROTOTYPE, Estimate, Value
 
 LEAST = 20
 """Crystals below which distances are not judged."""
@@ -33,9 +33,9 @@ BINS = 5
 SHIFTED = 0.25
 """Population stability index from which on a population counts as another one (Siddiqi)."""
 SIGNIFICANT = 0.01
-OUTSIDE = 0.3
-"""Share of crystals marked as outside from which on the surrogates are asked about things they have not seen:
-twice that of known crystals of new chemical systems, most of which are marked for their structure type."""
+OUTSIDE = 0.1
+"""Share of crystals marked as outside from which on the surrogates are asked about things they have not seen. New
+structure types alone do not count: they are usual."""
 RARE = 10
 """Training crystals below which an element counts as not seen."""
 RARE_SHARE = 0.05
@@ -78,7 +78,8 @@ class Drift:
     Attributes:
         crystals: how many were looked at.
         unreadable: how many more got no estimate.
-        outside: share marked as outside; one in seven is usual.
+        outside: share marked as outside for an element or the distance; one in a hundred is usual.
+        new_types: share whose only mark is a structure type that training did not have; one in eight is usual.
         distance: median of the distance percentile; a half is usual.
         stability_index: of the distance percentiles, in fifths; NaN where there are too few.
         chance: p-value of the one-sided Kolmogorov-Smirnov test that the crystals lie no farther than usual.
@@ -90,6 +91,7 @@ class Drift:
     crystals: int
     unreadable: int
     outside: float
+    new_types: float
     distance: float
     stability_index: float
     chance: float
@@ -138,8 +140,9 @@ class Drift:
         rare = ", ".join(f"{name} ({n})" for name, n in self.rare_elements.items()) or "none"
         found = [
             f"drift of {self.crystals} crystals against the training data of the surrogates:",
-            f"  marked outside {self.outside:.1%} (usual: 15 %), median distance percentile {self.distance:.2f} "
+            f"  marked outside {self.outside:.1%} (usual: 1 %), median distance percentile {self.distance:.2f} "
             f"(0.50), stability index {index} (below {SHIFTED:g})",
+            f"  of structure types that training did not have, beside these {self.new_types:.1%} (usual: 12 %)",
             f"  elements hardly seen in training: {rare} of {self.elements}",
         ]
         for name, e in self.errors.items():
@@ -175,6 +178,7 @@ def drift(
     places = np.array([estimates[i].outside for i in sound])
     places = places[np.isfinite(places)]
     index, chance = shift(places)
+    marks = [(estimates[i].is_outside, estimates[i].outside_because == NEW_PROTOTYPE) for i in sound]
     elements = Counter(int(z) for i in sound for z in np.unique(crystals[i].numbers))
     counts = np.asarray(element_counts)
     rare = {symbol(z): n for z, n in elements.most_common() if z >= len(counts) or counts[z] < RARE}
@@ -187,7 +191,8 @@ def drift(
     return Drift(
         crystals=len(sound),
         unreadable=len(crystals) - len(sound),
-        outside=float(np.mean([estimates[i].is_outside for i in sound])) if sound else math.nan,
+        outside=float(np.mean([is_marked and not t for is_marked, t in marks])) if sound else math.nan,
+        new_types=float(np.mean([t for _, t in marks])) if sound else math.nan,
         distance=float(np.median(places)) if len(places) else math.nan,
         stability_index=index,
         chance=chance,

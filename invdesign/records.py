@@ -67,6 +67,10 @@ class Value:
     source: str = ""
 
 
+NEW_PROTOTYPE = "a structure type that training did not have"
+"""Why a crystal may be outside; one in eight known crystals of unseen chemical systems is for this alone."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A surrogate's answer for one crystal.

@@ -17,7 +17,7 @@ from torch import Tensor
 from invdesign.crystal import FloatArray
 from invdesign.element_features import element_features
 from invdesign.errors import ReferenceMissingError
-from invdesign.records import Estimate, Value
+from invdesign.records import NEW_PROTOTYPE, Estimate, Value
 from invdesign.represent.prototypes import prototype_keys
 from invdesign.represent.wyckoff import wyckoff_table
 from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
@@ -36,7 +36,6 @@ OUTSIDE_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
 RARE_ELEMENT = "an element that training hardly had"
-NEW_PROTOTYPE = "a structure type that training did not have"
 FAR = "far from all training crystals"
 
 ENERGY = "formation_energy"
