@@ -11,10 +11,10 @@ def main(folder: Path) -> None:
     """Check one run folder; an assertion names what is wrong."""
     import pandas as pd
 
-    from invdesign.composition import reduced_formula
+    from invdesign.chemistry.composition import reduced_formula
     from invdesign.crystal import Crystal
+    from invdesign.crystallography.symmetry import space_group
     from invdesign.data.read import read_crystals
-    from invdesign.symmetry import space_group
 
     table = pd.read_csv(folder / "candidates.csv")
     record = json.loads((folder / "run.json").read_text())

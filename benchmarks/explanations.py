@@ -28,20 +28,20 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
+from invdesign.crystallography.genes import canonical_skeleton, decode
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import symbol
 from invdesign.properties import PREDICTED
-from invdesign.reference import load_known
-from invdesign.represent.genes import canonical_skeleton, decode
+from invdesign.reference.local import load_known
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.dataset import graphs_of_genes
-from invdesign.surrogates.explain import Explanation, explain
+from invdesign.surrogates.explain.explanation import Explanation, explain
+from invdesign.surrogates.explain.nearest import load_labelled
+from invdesign.surrogates.explain.substitutes import exchange_odds, replaced, substitutes
+from invdesign.surrogates.inputs.dataset import graphs_of_genes
 from invdesign.surrogates.model import Model
-from invdesign.surrogates.nearest import load_labelled
 from invdesign.surrogates.scales import shown
-from invdesign.surrogates.substitutes import exchange_odds, replaced, substitutes
 
 MODULI = ("bulk_modulus", "shear_modulus")
 LEAST_LOSS = 0.02

@@ -4,7 +4,8 @@
 
 Known crystals of the gate's test part stand for a run's candidates: families that share an element, DFT moduli of
 some of them come back, and the error on sixty others is measured, before and after the correction of
-`invdesign.feedback`. As they are, the gate's errors on its test part have little in common; so the same is asked
+`invdesign.engine.feedback`. As they are, the gate's errors on its test part have little in common; so the same is
+asked
 with a systematic error added: all estimates a fifth too low, or those of crystals with another element drawn from
 the family.
 """
@@ -18,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
+from invdesign.crystallography.genes import decode
 from invdesign.data.split import by_chemical_system
-from invdesign.feedback import LEAST
-from invdesign.learn import CAUTIOUS, EAGER, correction
+from invdesign.engine.feedback import LEAST
+from invdesign.engine.online_correction import CAUTIOUS, EAGER, correction
 from invdesign.properties import PREDICTED
 from invdesign.records import Estimate, Value
-from invdesign.reference import load_known
-from invdesign.represent.genes import decode
+from invdesign.reference.local import load_known
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.nearest import load_labelled
+from invdesign.surrogates.explain.nearest import load_labelled
 
 FAMILIES = (5, 6, 7, 8, 12, 13, 14, 16, 22, 26, 40, 73, 74)
 TOLD = (5, 10, 20, 40)

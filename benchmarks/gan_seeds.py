@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from invdesign.benchmark import Plan, default_bench, generation
+from invdesign.benchmarking.generation import Plan, default_bench, generation
 from invdesign.errors import InvdesignError
 from invdesign.generators.gan import GANGenerator
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invdesign import mechanics
+from invdesign.mechanics import formulas as mechanics
 
 FORMULAS = {
     "Chen": lambda K, G: np.maximum(mechanics.chen_hardness(K, G), 0.3),

@@ -21,13 +21,12 @@ import numpy as np
 import pandas as pd
 from hardness import FORMULAS, elements, ionic, reduced
 
-from invdesign import hardness
-from invdesign.mechanics import bonding_class
-from invdesign.surrogates import load_gate
+from invdesign.mechanics.formulas import bonding_class
+from invdesign.surrogates import hardness, load_gate
 from invdesign.surrogates.calibrate import fit_calibration
-from invdesign.surrogates.dataset import encode_rows
-from invdesign.surrogates.process import fit_process
-from invdesign.surrogates.transfer import FOLDS, folds_of
+from invdesign.surrogates.custom.process import fit_process
+from invdesign.surrogates.custom.transfer import FOLDS, folds_of
+from invdesign.surrogates.inputs.dataset import encode_rows
 
 HANDBOOK_LOAD = 9.81
 COMPOSITIONS = 2500
@@ -84,7 +83,7 @@ def measured(folder: Path) -> pd.DataFrame:
 
 def moduli_of_formulas(crystals: pd.DataFrame) -> pd.DataFrame:
     """Formula, the gate's K, G and band gap of one crystal each."""
-    from invdesign.represent.genes import decode
+    from invdesign.crystallography.genes import decode
 
     genes = encode_rows(crystals)
     rows = [i for i, gene in enumerate(genes) if gene is not None]
@@ -226,7 +225,7 @@ def sheet(figures: dict[str, Any]) -> str:
 
 Vickers hardness at a load: a Gaussian process over atomic fractions, statistics of the elements, bulk and shear
 modulus, the formula of Mazhnik and Oganov with the factor of the bonding class, and the load, of the logarithm of
-measured over formula hardness. Read by `invdesign.hardness`; made by `benchmarks/hardness_load.py`.
+measured over formula hardness. Read by `invdesign.surrogates.hardness`; made by `benchmarks/hardness_load.py`.
 
 Data: {figures["rows"]} measured hardnesses of {figures["formulas"]} compositions, from Z. Zhang et al. (MIT
 licence; loads from 0.0015 to 49 N), elemental solids as in pymatgen's table and four ionic crystals from handbooks

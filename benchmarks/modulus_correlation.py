@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from invdesign.element_data import table
+from invdesign.chemistry.element_data import table
 
 
 def main() -> None:

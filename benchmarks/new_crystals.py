@@ -34,15 +34,15 @@ import numpy as np
 import pandas as pd
 
 from invdesign.build import reference
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import lattices_from_parameters
 from invdesign.data.alexandria import BELIEVED, LEAST, MOST, crystals_of, formation_energies, read_alexandria
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.records import Estimate, Value
-from invdesign.represent.genes import lattices_from_parameters
 from invdesign.surrogates import load_gate, load_relaxed
-from invdesign.surrogates.assess import figures
+from invdesign.surrogates.fitting.assess import figures
 
 EXACT = 0.2
 """Largest deviation of a fit that follows the crystal, GPa."""

@@ -20,10 +20,10 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from potentials import choose, started
 
-from invdesign import potentials
 from invdesign.crystal import Crystal
+from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure
-from invdesign.relax import RelaxSettings, relax_one
+from invdesign.relaxation.relaxer import RelaxSettings, relax_one
 
 ASE = {"ASE FIRE": FIRE, "ASE BFGS": BFGS, "ASE LBFGS": LBFGS}
 

@@ -3,7 +3,7 @@
 Run: python benchmarks/outside.py --out FILE.json [--folds "prototypes 3,elements B"]
 
 Gates are trained without an element or without a fifth of the prototypes (the small stand-ins and the folds of
-`invdesign.benchmark_protocols`), and asked about what was left out and about held-in crystals of unseen chemical
+`invdesign.benchmarking.splits`), and asked about what was left out and about held-in crystals of unseen chemical
 systems; the shipped gate is asked about the test systems. Four measures stand beside each other:
 
 *mark*: the package's, the distance in the space of all features and the embedding. *kinds*: the same without what
@@ -33,13 +33,13 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from invdesign import benchmark_protocols as protocols
-from invdesign.benchmark_protocols import MODULI, SMALL, Data, Fold
+from invdesign.benchmarking import splits as protocols
+from invdesign.benchmarking.splits import MODULI, SMALL, Data, Fold
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.features import DISTANCE_NAMES, SYMMETRY_NAMES, VOLUME_NAMES, feature_names
+from invdesign.surrogates.fitting.train import AXES, REMEMBERED, fit
+from invdesign.surrogates.inputs.features import DISTANCE_NAMES, SYMMETRY_NAMES, VOLUME_NAMES, feature_names
 from invdesign.surrogates.model import Model, Raw, run_members, standardise
 from invdesign.surrogates.scales import to_scale
-from invdesign.surrogates.train import AXES, REMEMBERED, fit
 
 FOLDS = "prototypes 3,prototypes 4,prototypes 5,elements B,elements Al,elements S"
 NEAREST, STIFF = 5, 300.0

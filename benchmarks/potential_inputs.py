@@ -23,12 +23,12 @@ from scipy.stats import spearmanr
 from surrogate_shift import read
 
 from invdesign.data.split import by_chemical_system
-from invdesign.surrogates.dataset import select
-from invdesign.surrogates.potential_features import CHANNELS, N_FEATURES, SCALARS
-from invdesign.surrogates.response import N_RESPONSE
+from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table
+from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
+from invdesign.surrogates.inputs.dataset import select
+from invdesign.surrogates.inputs.potential_features import CHANNELS, N_FEATURES, SCALARS
+from invdesign.surrogates.inputs.response import N_RESPONSE
 from invdesign.surrogates.scales import to_scale
-from invdesign.surrogates.train import Settings, TrainingData, fit
-from invdesign.surrogates.train_relaxed import joined, potential_table
 
 SETTINGS = Settings(members=1, epochs=25, batch=128, modulus_repeats=1, hidden=384)
 N_SCALARS = 5 * SCALARS + 64

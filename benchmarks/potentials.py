@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invdesign import potentials
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import lattices_from_parameters
+from invdesign.crystallography.symmetry import space_group
 from invdesign.data.split import by_chemical_system
-from invdesign.energy import published
+from invdesign.potentials import calculators as potentials
+from invdesign.potentials.energy_scale import published
 from invdesign.progress import shown
 from invdesign.records import Failure, Relaxation
-from invdesign.relax import PotentialRelaxer
-from invdesign.represent.genes import lattices_from_parameters
-from invdesign.subspace import build
-from invdesign.symmetry import space_group
+from invdesign.relaxation.relaxer import PotentialRelaxer
+from invdesign.relaxation.symmetry_adapted import build
 
 STABLE = 0.1
 """Energy above the hull up to which a crystal counts as stable, eV/atom."""

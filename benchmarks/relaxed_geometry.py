@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from invdesign import benchmark_protocols, build
+from invdesign import build
+from invdesign.benchmarking import splits as benchmark_protocols
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import decode
 from invdesign.records import Estimate, Relaxation
-from invdesign.relax import PotentialRelaxer
-from invdesign.represent.genes import decode
+from invdesign.relaxation.relaxer import PotentialRelaxer
 from invdesign.surrogates import load_relaxed
 from invdesign.surrogates.scales import to_scale
 

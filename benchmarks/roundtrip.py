@@ -27,9 +27,9 @@ import numpy as np
 
 import invdesign
 from invdesign.crystal import Gene
+from invdesign.crystallography.genes import decode, encode
+from invdesign.crystallography.symmetry import space_group
 from invdesign.data.convert import from_row, to_pymatgen
-from invdesign.represent.genes import decode, encode
-from invdesign.symmetry import space_group
 
 
 def examine(row: dict) -> tuple[str, str, Gene | None]:

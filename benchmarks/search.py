@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from invdesign import Query, build
-from invdesign.campaign import Campaign
-from invdesign.composition import reduced_formula
-from invdesign.metrics import meets_targets, target_probability
-from invdesign.pipeline import Parts
+from invdesign.chemistry.composition import reduced_formula
+from invdesign.engine.campaign import Campaign
+from invdesign.engine.funnel import meets_targets, target_probability
+from invdesign.engine.pipeline import Parts
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 ARMS = ("optuna", "none")

@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
-from invdesign.composition import reduced_formula
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
+from invdesign.crystallography.symmetry import primitive, space_group
 from invdesign.data.convert import to_pymatgen
 from invdesign.data.read import read_crystals
 from invdesign.records import Relaxation
-from invdesign.reference import LocalReference
-from invdesign.relax import PotentialRelaxer
-from invdesign.symmetry import primitive, space_group
+from invdesign.reference.local import LocalReference
+from invdesign.relaxation.relaxer import PotentialRelaxer
 
 
 def first_of_its_kind(crystals: list[Crystal]) -> list[bool]:

@@ -27,13 +27,13 @@ import torch
 from potential_inputs import SETTINGS
 from scipy.stats import spearmanr
 
-from invdesign import benchmark_protocols as protocols
-from invdesign.composition import chemical_system
+from invdesign.benchmarking import splits as protocols
+from invdesign.chemistry.composition import chemical_system
 from invdesign.records import Estimate
-from invdesign.surrogates.assess import STIFF, figures
-from invdesign.surrogates.dataset import select
-from invdesign.surrogates.train import Settings, TrainingData, fit
-from invdesign.surrogates.train_relaxed import potential_table
+from invdesign.surrogates.fitting.assess import STIFF, figures
+from invdesign.surrogates.fitting.relaxed_stage import potential_table
+from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
+from invdesign.surrogates.inputs.dataset import select
 
 
 def folds(protocol: str, data: protocols.Data) -> list[protocols.Fold]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from invdesign import build
-from invdesign.benchmark import Plan, draw_known
+from invdesign.benchmarking.generation import Plan, draw_known
+from invdesign.benchmarking.metrics import rate, smact_valid
 from invdesign.crystal import Crystal
-from invdesign.generation_metrics import rate, smact_valid
 from invdesign.records import Conditions
-from invdesign.reference import load_known
+from invdesign.reference.local import load_known
 
 
 def main() -> None:

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from invdesign import build
+from invdesign.benchmarking.metrics import rate
 from invdesign.crystal import Crystal
-from invdesign.generation_metrics import rate
+from invdesign.crystallography.symmetry import space_group
 from invdesign.generators.gan import GANGenerator
 from invdesign.generators.vae import VAEGenerator
 from invdesign.protocols import Generator
 from invdesign.records import Candidate, Conditions, Evaluation, Failure, Relaxation, Status
-from invdesign.symmetry import space_group
 
 LIMIT = 0.1
 

@@ -39,11 +39,11 @@ from sklearn.metrics import roc_auc_score
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.surrogates.calibrate import Calibration, PointMass, conformal_quantile, coverage
-from invdesign.surrogates.dataset import Labelled, encode_rows, read_labelled, select
+from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table
+from invdesign.surrogates.fitting.train import Settings, TrainingData, calibrated, fit
+from invdesign.surrogates.inputs.dataset import Labelled, encode_rows, read_labelled, select
 from invdesign.surrogates.model import OUTSIDE_PERCENTILE, Model, Raw
 from invdesign.surrogates.scales import to_scale
-from invdesign.surrogates.train import Settings, TrainingData, calibrated, fit
-from invdesign.surrogates.train_relaxed import joined, potential_table
 
 ELEMENTS = ("B", "C", "N", "O", "F", "S", "Li", "Al", "Si", "Ti", "Fe", "La")
 ANIONS = ("B", "C", "N", "O")

@@ -28,16 +28,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.properties import PREDICTED
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, select
-from invdesign.surrogates.store import join
-from invdesign.surrogates.train import Settings, TrainingData, fit
-from invdesign.surrogates.transfer import Labels, blocks_of, fit_regression, view
+from invdesign.surrogates.custom.transfer import Labels, blocks_of, fit_regression, view
+from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
+from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, select
+from invdesign.surrogates.inputs.store import join
 
 SIZES = (50, 100, 200, 500, 1000)
 NETWORK_SIZES = (100, 500)
@@ -49,7 +49,7 @@ METHODS = {
     "same features, no gate": (2, 3, 4),
     "composition": (2, 3),
 }
-"""Blocks of `invdesign.surrogates.transfer.view` that each process reads."""
+"""Blocks of `invdesign.surrogates.custom.transfer.view` that each process reads."""
 
 
 class Task:

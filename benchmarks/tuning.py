@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invdesign.config import settings_of
-from invdesign.surrogates.dataset import graphs_of_genes, read_labelled, select
+from invdesign.settings import settings_of
+from invdesign.surrogates.fitting.train import Settings, fit, mean_error, training_data
+from invdesign.surrogates.inputs.dataset import graphs_of_genes, read_labelled, select
 from invdesign.surrogates.scales import to_scale
-from invdesign.surrogates.train import Settings, fit, mean_error, training_data
-from invdesign.tuning import tune
+from invdesign.training.tuning import tune
 
 CRYSTALS, SITES = 3000, 12
 KEPT = {"epochs": 6, "copies": 0}

@@ -25,15 +25,15 @@ from pathlib import Path
 import numpy as np
 
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import canonical_skeleton
+from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import atomic_numbers
 from invdesign.generators.sampler import SamplingConfig
 from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Candidate, Conditions, Evaluation, Relaxation, Status
-from invdesign.reference import LocalReference
-from invdesign.relax import PotentialRelaxer
-from invdesign.represent.genes import canonical_skeleton
+from invdesign.reference.local import LocalReference
+from invdesign.relaxation.relaxer import PotentialRelaxer
 from invdesign.surrogates import load_gate
-from invdesign.symmetry import space_group
 from invdesign.validators.charge_balance import ChargeBalance
 from invdesign.validators.distances import Distances
 

@@ -25,10 +25,10 @@ import pandas as pd
 from pymatgen.core import Lattice
 
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import decode, encode
 from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Status, Value
-from invdesign.reference import LocalReference
-from invdesign.represent.genes import decode, encode
+from invdesign.reference.local import LocalReference
 from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance
 from invdesign.validators.disorder import Disorder

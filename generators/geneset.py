@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from invdesign.crystal import FloatArray, Gene
-from invdesign.represent.genes import lattices_from_parameters
-from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
+from invdesign.crystallography.genes import lattices_from_parameters
+from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
 
 MAX_Z = 104
 """Atomic numbers run from 1 to MAX_Z - 1; index 0 is padding."""
@@ -127,7 +127,7 @@ def suggested_volume(gene: Gene, element_volume: FloatArray) -> tuple[float, int
 
 def lattice_features(genes: Sequence[Gene], element_volume: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(n, 6) features and (n, 6) masks of the lattices of genes."""
-    from invdesign.represent.genes import lattice_from_free
+    from invdesign.crystallography.genes import lattice_from_free
 
     table = wyckoff_table()
     features = np.zeros((len(genes), LATTICE_FEATURES))
@@ -165,7 +165,7 @@ def lattice_from_features(space_group: int, features: FloatArray, volume: float)
 
 def fit_element_volumes(genes: Sequence[Gene], ridge: float = 3.0) -> FloatArray:
     """(MAX_Z,) volumes per element (Å³) whose sums fit the cells of known crystals best, in relative error."""
-    from invdesign.represent.genes import lattice_from_free
+    from invdesign.crystallography.genes import lattice_from_free
 
     table = wyckoff_table()
     counts, volumes = np.zeros((len(genes), MAX_Z)), np.zeros(len(genes))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.generators.geneset import MAX_POSITIONS, MAX_Z, GeneBatch
 from invdesign.generators.network import (
     ConditionEmbedding,
@@ -22,7 +23,6 @@ from invdesign.generators.network import (
     mixture_log_density,
     von_mises_log_density,
 )
-from invdesign.represent.wyckoff import wyckoff_table
 
 
 class GeneModel(nn.Module, ABC):

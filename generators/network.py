@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.generators.geneset import LATTICE_FEATURES, MAX_POSITIONS, MAX_Z, GeneBatch
-from invdesign.represent.wyckoff import wyckoff_table
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray, Gene
+from invdesign.crystallography.genes import canonical, encode, primitive_sites
 from invdesign.data.clean import crystal_fault, label_faults
 from invdesign.data.read import read_table
 from invdesign.data.split import by_chemical_system
@@ -18,7 +19,6 @@ from invdesign.errors import TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES
 from invdesign.generators.geneset import MAX_Z
 from invdesign.records import Estimate, Failure
-from invdesign.represent.genes import canonical, encode, primitive_sites
 
 Predict = Callable[[Sequence[Crystal]], list[Estimate]]
 Progress = Callable[[str, int, int | None], None]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, Gene, IntArray
+from invdesign.crystallography.genes import decode
+from invdesign.crystallography.wyckoff import lattice_family, wyckoff_table
 from invdesign.generators.geneset import lattice_from_features
 from invdesign.generators.rejection import Palette, fits, is_clear, propose_distinct, shipped
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import decode
-from invdesign.represent.wyckoff import lattice_family, wyckoff_table
 
 TABLE = "random_genes.npz"
 FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")

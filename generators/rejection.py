@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.distances import shortest_ratio
+from invdesign.crystallography.distances import shortest_ratio
+from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.symmetry import quick_space_group
 from invdesign.elements import symbol
 from invdesign.errors import InputError
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import canonical_skeleton, decode
-from invdesign.symmetry import quick_space_group
 from invdesign.tables import read_arrays
 
 CLEAR = 0.65

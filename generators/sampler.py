@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from invdesign.crystal import Crystal, FloatArray, Gene
-from invdesign.distances import shortest_ratio
+from invdesign.crystallography.distances import shortest_ratio
+from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.symmetry import quick_space_group
 from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
@@ -28,8 +30,6 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice
 from invdesign.generators.model import GeneModel, Limits, SkeletonSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import canonical_skeleton, decode
-from invdesign.symmetry import quick_space_group
 
 CHUNK = 256
 TOLERANCES = (0.1, 0.01, 0.3)

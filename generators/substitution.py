@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, Gene, IntArray
+from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
 from invdesign.generators.rejection import Palette, fits, propose_distinct, shipped
-from invdesign.known import KnownCrystal
 from invdesign.records import Conditions, Failure
-from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
+from invdesign.reference.known import KnownCrystal
 
 TABLE = "substitution.npz"
 MAX_ABOVE_HULL = 0.1
@@ -90,7 +90,7 @@ class SubstitutionGenerator:
         Raises:
             ReferenceMissingError: if a table cannot be read.
         """
-        from invdesign.reference import load_known
+        from invdesign.reference.local import load_known
 
         return cls(load_known(), Exchanges(**shipped(TABLE)))
 

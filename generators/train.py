@@ -20,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from invdesign.config import settings_of
 from invdesign.crystal import FloatArray, Gene
 from invdesign.errors import TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
@@ -31,6 +30,7 @@ from invdesign.generators.prepare import Predict, Progress, prepare
 from invdesign.generators.reward import Merit, Written, log_likelihood, merits, policy_loss, write
 from invdesign.generators.sampler import fingerprint
 from invdesign.generators.vae import VAEGenerator
+from invdesign.settings import settings_of
 
 ENOUGH_NOVELTY = 0.85
 """Share of new skeletons beyond which more novelty is no merit: it would reward an untrained model."""
@@ -244,7 +244,7 @@ def make_training_set(
     Raises:
         TrainingError: if a split is empty.
     """
-    from invdesign.represent.genes import canonical_skeleton
+    from invdesign.crystallography.genes import canonical_skeleton
 
     columns = [np.asarray(labels.get(n, np.full(len(genes), np.nan)), dtype=float) for n in CONDITION_PROPERTIES]
     values, names = np.stack(columns, axis=1), np.asarray(split)
@@ -303,8 +303,8 @@ class GeneratorCheck(pl.Callback):
 
 def sample_shares(generator: Any, known: frozenset[Any], n: int, seed: int) -> dict[str, float]:
     """Shares of `n` plain samples that are complete at the first try, keep distances, are unique and novel."""
-    from invdesign.distances import shortest_ratio
-    from invdesign.represent.genes import canonical_skeleton
+    from invdesign.crystallography.distances import shortest_ratio
+    from invdesign.crystallography.genes import canonical_skeleton
 
     crystals, attempts = generator.first_draws(n, np.random.default_rng(seed))
     far = [shortest_ratio(c) > 0.6 for c in crystals]

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from invdesign.config import mapping_of, settings_of
 from invdesign.errors import InputError, TrainingError
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN, LatentCritic
 from invdesign.generators.geneset import GeneBatch
@@ -45,6 +44,7 @@ from invdesign.generators.train import (
     train_vae,
 )
 from invdesign.generators.vae import VAEGenerator
+from invdesign.settings import mapping_of, settings_of
 
 CRITICS = ("gene", "latent")
 

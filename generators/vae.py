@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import canonical
 from invdesign.generators.conditions import CONDITION_PROPERTIES
 from invdesign.generators.geneset import to_batch
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.sampler import GeneSampler
-from invdesign.represent.genes import canonical
 
 
 class VAEGenerator(GeneSampler[GeneVAE]):

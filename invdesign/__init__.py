@@ -10,23 +10,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from invdesign.app import design, explain, resume
-    from invdesign.campaign import Campaign
+    from invdesign.app.design import design, explain, resume
     from invdesign.crystal import Crystal, Gene
+    from invdesign.engine.campaign import Campaign
     from invdesign.query import Query, Target
 
 __version__ = "0.1.0"
 __all__ = ["Campaign", "Crystal", "Gene", "Query", "Target", "__version__", "design", "explain", "resume"]
 
 _HOMES = {
-    "Campaign": "invdesign.campaign",
+    "Campaign": "invdesign.engine.campaign",
     "Crystal": "invdesign.crystal",
     "Gene": "invdesign.crystal",
     "Query": "invdesign.query",
     "Target": "invdesign.query",
-    "design": "invdesign.app",
-    "explain": "invdesign.app",
-    "resume": "invdesign.app",
+    "design": "invdesign.app.design",
+    "explain": "invdesign.app.design",
+    "resume": "invdesign.app.design",
 }
 
 

@@ -16,12 +16,12 @@ from invdesign.progress import Progress
 from invdesign.query import Query
 
 if TYPE_CHECKING:
-    from invdesign.elastic import ElasticTensors
-    from invdesign.pipeline import Parts
+    from invdesign.engine.pipeline import Parts
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
-    from invdesign.reference import LocalReference
-    from invdesign.relax import Ceiling, PotentialRelaxer
-    from invdesign.surrogates.transfer import TransferSurrogate
+    from invdesign.reference.local import LocalReference
+    from invdesign.relaxation.elastic import ElasticTensors
+    from invdesign.relaxation.relaxer import Ceiling, PotentialRelaxer
+    from invdesign.surrogates.custom.transfer import TransferSurrogate
 
 Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
@@ -33,9 +33,9 @@ SURROGATES: dict[str, str] = {
 """Name to `module:function`: for unrelaxed crystals, for proposals of a generator, for relaxed crystals."""
 
 TRAINERS: dict[str, str] = {
-    "vae": "invdesign.training:train_vae",
-    "gan": "invdesign.training:train_gan",
-    "surrogate": "invdesign.training:train_surrogate",
+    "vae": "invdesign.training.recipes:train_vae",
+    "gan": "invdesign.training.recipes:train_gan",
+    "surrogate": "invdesign.training.recipes:train_surrogate",
 }
 """Model to `module:function` that trains it."""
 
@@ -72,8 +72,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         InputError: if there is no such generator.
         ReferenceMissingError: if weights or tables are missing.
     """
-    from invdesign.hardness import derive
-    from invdesign.pipeline import Parts
+    from invdesign.engine.pipeline import Parts
+    from invdesign.surrogates.hardness import derive
 
     known = reference()
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
@@ -159,7 +159,7 @@ def own_surrogate(path: str | Path) -> TransferSurrogate:
     """
     from invdesign.properties import property_in, register
     from invdesign.surrogates import load_gate
-    from invdesign.surrogates.transfer import TransferSurrogate, load_transfer
+    from invdesign.surrogates.custom.transfer import TransferSurrogate, load_transfer
 
     register(property_in(Path(path)))
     return TransferSurrogate(load_transfer(path), load_gate().model)
@@ -167,7 +167,7 @@ def own_surrogate(path: str | Path) -> TransferSurrogate:
 
 def with_own(base: Surrogate, paths: Sequence[str]) -> Surrogate:
     """A surrogate whose estimates also hold properties of one's own, from their files."""
-    from invdesign.surrogates.transfer import WithOwn
+    from invdesign.surrogates.custom.transfer import WithOwn
 
     return WithOwn(base, [own_surrogate(path) for path in paths]) if paths else base
 
@@ -181,8 +181,8 @@ def relaxer(
     potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None
 ) -> PotentialRelaxer:
     """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early."""
-    from invdesign import potentials
-    from invdesign.relax import PotentialRelaxer
+    from invdesign.potentials import calculators as potentials
+    from invdesign.relaxation.relaxer import PotentialRelaxer
 
     return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling)
 
@@ -197,15 +197,15 @@ def ceiling(known: Reference, limit: float, crystal: Crystal) -> float | None:
 
 def elastic_tensors(potential: str | None = None, workers: int | None = None) -> ElasticTensors:
     """What computes elastic tensors, with a potential by name (None: the default)."""
-    from invdesign import potentials
-    from invdesign.elastic import ElasticTensors
+    from invdesign.potentials import calculators as potentials
+    from invdesign.relaxation.elastic import ElasticTensors
 
     return ElasticTensors(potential or potentials.DEFAULT, workers=workers)
 
 
 def reference() -> LocalReference:
     """The shipped hull and known crystals."""
-    from invdesign.reference import LocalReference
+    from invdesign.reference.local import LocalReference
 
     return LocalReference()
 

@@ -144,7 +144,7 @@ def design(query_file: str | None, **flags: Any) -> None:
     settings |= {key: value for key, value in flags.items() if value not in (None, ())}
     run = _run_settings({key: settings.pop(key) for key in RUN_KEYS if key in settings})
     query = _query(settings)
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         folder = Path(run.get("out") or app.new_run_folder())
@@ -157,7 +157,7 @@ def design(query_file: str | None, **flags: Any) -> None:
 @WORKERS
 def resume(folder: str, workers: int | None) -> None:
     """Go on with a run that was stopped."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         result = app.resume(Path(folder), workers=workers, progress=progress)
@@ -170,7 +170,7 @@ def resume(folder: str, workers: int | None) -> None:
 @WORKERS
 def feedback(folder: str, results: str, workers: int | None) -> None:
     """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         result = app.feedback(Path(folder), Path(results), workers=workers, progress=progress)
@@ -200,7 +200,7 @@ def generate(
     query = _query(
         {key: value for key, value in flags.items() if value not in (None, ())} | {"generator": generator}
     )
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table = app.generate(
@@ -255,7 +255,7 @@ def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str 
 @POTENTIAL
 def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table = app.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
@@ -274,7 +274,7 @@ def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | 
 def rank(paths: Sequence[str], out: str, n: int | None, **flags: Any) -> None:
     """Rank crystals for a component."""
     query = _query({key: value for key, value in flags.items() if value is not None})
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table = app.rank(paths, query, Path(out), n=n, progress=progress)
@@ -301,7 +301,7 @@ def train(
     With --property a surrogate of a property that invdesign does not know, from some tens to some thousands of
     labels: `predict --surrogate FILE` and `design --surrogate FILE --target "NAME>=x"` make use of it.
     """
-    from invdesign import app
+    from invdesign.app import design as app
 
     given = {key: value for key, value in own.items() if value is not None}
     if name is not None and model == "surrogate":
@@ -332,7 +332,7 @@ def train(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def tune(model: str, data: str, trials: int, config: str | None, pruner: str, out: str, seed: int) -> None:
     """Search for better training settings; a search that was stopped goes on with the same command."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         found = app.tune(
@@ -358,7 +358,7 @@ def benchmark() -> None:
 @WORKERS
 def benchmark_generation(out: str, **flags: Any) -> None:
     """Validity, symmetry, novelty, distributions, stability and speed of generators; goes on where it stopped."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table = app.benchmark_generation(Path(out), progress=progress, **flags)
@@ -384,7 +384,7 @@ def benchmark_generation(out: str, **flags: Any) -> None:
 @WORKERS
 def benchmark_targets(out: str, **flags: Any) -> None:
     """How many crystals meet a target, raw and per relaxation after the screen; goes on where it stopped."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table = app.benchmark_targets(Path(out), progress=progress, **flags)
@@ -402,7 +402,7 @@ def benchmark_targets(out: str, **flags: Any) -> None:
 @WORKERS
 def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
     """Errors, calibration and speed of the surrogates, and what a split does; goes on where it stopped."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         path = Path(data) if data else None
@@ -414,7 +414,7 @@ def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:
     """Write report.html of a run folder again."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     click.echo(f"wrote {app.report(Path(folder))}")
 
@@ -424,7 +424,7 @@ def report(folder: str) -> None:
 @click.option("--family", type=click.Choice(["generator", "validator", "surrogate"]), help="Found by itself.")
 def check(name: str, family: str | None) -> int:
     """Run the contract tests on a generator, validator or surrogate: a name, or module:Class."""
-    from invdesign import app
+    from invdesign.app import design as app
 
     outcomes = app.check(name, family)
     for outcome in outcomes:
@@ -435,7 +435,7 @@ def check(name: str, family: str | None) -> int:
 
 
 def _yaml(path: str) -> dict[str, Any]:
-    from invdesign.app import read_yaml
+    from invdesign.app.design import read_yaml
 
     return read_yaml(Path(path), "query file")
 
@@ -462,7 +462,7 @@ def _progress() -> Any:
 
 
 def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -> pd.DataFrame:
-    from invdesign import app
+    from invdesign.app import design as app
 
     with _progress() as progress:
         table: pd.DataFrame = getattr(app, name)(paths, Path(out), progress=progress, **settings)

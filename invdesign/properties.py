@@ -26,7 +26,8 @@ class Property:
         log: whether models work on log10 of it.
         label: the words for a report.
         symbol: the usual symbol.
-        derived: whether it is computed from other properties (by `invdesign.mechanics`) or the crystal itself.
+        derived: whether it is computed from other properties (by `invdesign.mechanics.formulas`) or the crystal
+        itself.
     """
 
     name: str

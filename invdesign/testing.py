@@ -20,10 +20,10 @@ import numpy as np
 
 from invdesign.build import VERBS
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode
 from invdesign.errors import InputError
 from invdesign.protocols import Generator, Surrogate, Validator
 from invdesign.records import Candidate, Conditions, Estimate, Evaluation, Failure, Status, Verdict
-from invdesign.represent.genes import decode
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from invdesign.crystal import Crystal
-from invdesign.mechanics import density, youngs_modulus
-from invdesign.represent.genes import lattices_from_parameters
+from invdesign.crystallography.genes import lattices_from_parameters
+from invdesign.mechanics.formulas import density, youngs_modulus
 
 COLUMNS = ["atomic_numbers", "lattice_parameters", "bulk_modulus_vrh", "shear_modulus_vrh", "energy_above_hull"]
 CLOUD = Path(__file__).parent.parent / "invdesign" / "tables" / "ashby_cloud.json"

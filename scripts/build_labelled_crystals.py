@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from invdesign.known import KnownCrystals
 from invdesign.properties import PREDICTED
-from invdesign.surrogates.dataset import COLUMNS, clean_labels, graphs_of_genes
+from invdesign.reference.known import KnownCrystals
+from invdesign.surrogates.explain.nearest import CHUNK, TABLE, positions
+from invdesign.surrogates.inputs.dataset import COLUMNS, clean_labels, graphs_of_genes
 from invdesign.surrogates.model import load_model
-from invdesign.surrogates.nearest import CHUNK, TABLE, positions
 
 SHEET = """# labelled_crystals.npz
 
@@ -27,7 +27,7 @@ SHEET = """# labelled_crystals.npz
 `positions` (n, {q}), where each lies in the space in which the gate measures distances (features and embedding,
 principal axes; half precision). `gate` is the fingerprint of that gate.
 
-Known values: {counts}. Labels are cleaned as for training (`invdesign.surrogates.dataset.clean_labels`).
+Known values: {counts}. Labels are cleaned as for training (`invdesign.surrogates.inputs.dataset.clean_labels`).
 All parts of the split are in it: it is for showing what is known near a crystal, not for measuring errors.
 
 Source: A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., Sci. Data 2, 150009 (2015), CC BY 4.0.

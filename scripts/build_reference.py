@@ -20,16 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pymatgen.core import Composition, Lattice
 
-from invdesign.composition import integer_composition, reduced_formula
+from invdesign.chemistry.composition import integer_composition, reduced_formula
 from invdesign.crystal import Crystal, Gene
-from invdesign.distances import shortest_distance
+from invdesign.crystallography.distances import shortest_distance
+from invdesign.crystallography.genes import decode, encode
+from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.symmetry import primitive
 from invdesign.elements import symbol
-from invdesign.hull import Hull
-from invdesign.known import COORDINATE_STEPS, TABLE, KnownCrystals
-from invdesign.matching import reduced, same
-from invdesign.reference import FORMULA_TABLE, HULL_TABLE
-from invdesign.represent.genes import decode, encode
-from invdesign.symmetry import primitive
+from invdesign.reference.hull import Hull
+from invdesign.reference.known import COORDINATE_STEPS, TABLE, KnownCrystals
+from invdesign.reference.local import FORMULA_TABLE, HULL_TABLE
 
 TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from invdesign.crystal import FloatArray, Gene
+from invdesign.crystallography.genes import canonical_skeleton, primitive_sites
+from invdesign.crystallography.wyckoff import lattice_family
 from invdesign.elements import symbol
 from invdesign.generators.geneset import MAX_Z, fit_element_volumes, lattice_features
 from invdesign.generators.random_genes import FAMILIES
 from invdesign.generators.random_genes import TABLE as RANDOM_TABLE
 from invdesign.generators.substitution import MAX_ABOVE_HULL, Exchanges
 from invdesign.generators.substitution import TABLE as SUBSTITUTION_TABLE
-from invdesign.known import TABLE, KnownCrystals
-from invdesign.represent.genes import canonical_skeleton, primitive_sites
-from invdesign.represent.wyckoff import lattice_family
+from invdesign.reference.known import TABLE, KnownCrystals
 
 TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
 MAX_SITES = 40

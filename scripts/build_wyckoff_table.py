@@ -64,8 +64,8 @@ def maps_of(position: object, primitive: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def crowded_cell(number: int, rotations: list, shifts: list, rng: np.random.Generator) -> moyopy.Cell:
     """A crystal in a generic cell: every Wyckoff position holds an element of its own, the general one three."""
-    from invdesign.represent.genes import lattice_from_free
-    from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family
+    from invdesign.crystallography.genes import lattice_from_free
+    from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family
 
     generic = np.array([9.1, 10.3, 11.9, 81.0, 97.0, 106.0])
     lattice = lattice_from_free(number, generic[list(FREE_LATTICE[lattice_family(number)])])

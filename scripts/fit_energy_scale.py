@@ -25,15 +25,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from invdesign import potentials
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import lattices_from_parameters
 from invdesign.data.alexandria import crystals_of, formation_energies, read_alexandria
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import SYMBOLS
-from invdesign.energy import MP2020, TERMS, EnergyScale, design_row, published
+from invdesign.potentials import calculators as potentials
+from invdesign.potentials.energy_scale import MP2020, TERMS, EnergyScale, design_row, published
 from invdesign.progress import shown
-from invdesign.represent.genes import lattices_from_parameters
 from invdesign.workers import Lost, Workers
 
 TABLES = Path(__file__).parent.parent / "invdesign" / "tables"
@@ -175,7 +175,7 @@ def compute(crystals: list[Crystal], potential: str, workers: int, cache: Path |
     if cache and cache.exists():
         known = pd.read_csv(cache, index_col=0)["energy"].to_dict()
     todo = [c for c in crystals if c.source not in known]
-    pool = Workers("invdesign.potentials:energy_function", potential, workers)
+    pool = Workers("invdesign.potentials.calculators:energy_function", potential, workers)
     try:
         with shown() as progress:
             for done, (index, answer) in enumerate(pool.imap(todo), start=1):

@@ -23,20 +23,20 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from invdesign import build
-from invdesign.composition import chemical_system
+from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.mechanics import log_spread
-from invdesign.metrics import below
-from invdesign.pipeline import acquire, predict, propose, screen, select
-from invdesign.plain import from_plain, to_plain
+from invdesign.engine.funnel import below
+from invdesign.engine.pipeline import acquire, predict, propose, screen, select
+from invdesign.engine.search import make_searcher
+from invdesign.mechanics.formulas import log_spread
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
-from invdesign.search import make_searcher
+from invdesign.serialize import from_plain, to_plain
 from invdesign.surrogates import load_gate, load_proposal_gate
-from invdesign.surrogates.experience import CUTS, ENERGY, learned, views
 from invdesign.surrogates.gate import read_graphs
 from invdesign.surrogates.model import Model
+from invdesign.surrogates.proposal_correction import CUTS, ENERGY, learned, views
 from invdesign.surrogates.scales import to_scale
 
 Said = dict[str, tuple[FloatArray, FloatArray]]

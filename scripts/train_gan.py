@@ -4,7 +4,8 @@ Run: python scripts/train_gan.py --data DIR [--critic gene|latent] [--realism-on
      [--work DIR]
 
 DIR holds `crystals.parquet`. It starts from the weights of the shipped autoencoder. With the gene critic, what
-`invdesign.training.design_merit` says (stable, balanced, as asked) is rewarded besides the critic's opinion.
+`invdesign.training.recipes.design_merit` says (stable, balanced, as asked) is rewarded besides the critic's
+opinion.
 Interrupted, the same call goes on from the last checkpoint in the work folder. `benchmarks/gan_seeds.py` compares
 the weights of several seeds and adds that to the data sheet.
 """
@@ -23,7 +24,7 @@ from invdesign.generators.prepare import prepare
 from invdesign.generators.train import make_training_set
 from invdesign.generators.train_gan import AdversarialConfig, train_gan
 from invdesign.surrogates import load_gate
-from invdesign.training import design_merit
+from invdesign.training.recipes import design_merit
 
 CONFIGS = {
     "gene": AdversarialConfig(critic="gene", steps=700, warmup=150, rate=2e-4, critic_rate=6e-4),

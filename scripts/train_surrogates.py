@@ -25,20 +25,20 @@ import numpy as np
 import torch
 
 from invdesign.crystal import Gene
+from invdesign.crystallography.genes import decode, encode_many, primitive_sites
+from invdesign.crystallography.prototypes import gene_prototypes
 from invdesign.data.alexandria import crystals_of, formation_energies, read_alexandria
 from invdesign.data.split import by_chemical_system
 from invdesign.properties import PREDICTED
 from invdesign.records import Value
-from invdesign.reference import LocalReference, known_phase
-from invdesign.represent.genes import decode, encode_many, primitive_sites
-from invdesign.represent.prototypes import gene_prototypes
-from invdesign.surrogates.assess import assess
-from invdesign.surrogates.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
+from invdesign.reference.local import LocalReference, known_phase
+from invdesign.surrogates.fitting.assess import assess
+from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table, recalibrated
+from invdesign.surrogates.fitting.sheet import data_sheet
+from invdesign.surrogates.fitting.train import Settings, TrainingData, fit, training_data, with_new_phases
+from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
+from invdesign.surrogates.inputs.store import cached_graphs, load_genes, save_genes
 from invdesign.surrogates.model import Model, load_model, save_model
-from invdesign.surrogates.sheet import data_sheet
-from invdesign.surrogates.store import cached_graphs, load_genes, save_genes
-from invdesign.surrogates.train import Settings, TrainingData, fit, training_data, with_new_phases
-from invdesign.surrogates.train_relaxed import joined, potential_table, recalibrated
 
 NOISY_COPIES = 2
 GATE = "surrogate_gate.safetensors"

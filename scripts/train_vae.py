@@ -3,7 +3,8 @@
 Run: python scripts/train_vae.py --data DIR [--out invdesign/tables/vae.safetensors] [--work DIR]
 
 DIR holds `crystals.parquet`, of which crystals known to lie within 0.1 eV/atom of the hull are used. The last two
-stages also reward what the decoder writes for lying near the hull, balanced and as asked (`invdesign.training`),
+stages also reward what the decoder writes for lying near the hull, balanced and as asked
+(`invdesign.training.recipes`),
 and leaving the weights before costs something; their mean is shipped. Stopped, the same call goes on from the last
 epoch in the work folder.
 """
@@ -20,7 +21,7 @@ from invdesign.generators.network import NetworkConfig
 from invdesign.generators.train import TrainConfig, train_from_file
 from invdesign.generators.vae import VAEGenerator
 from invdesign.surrogates import load_gate
-from invdesign.training import design_merit
+from invdesign.training.recipes import design_merit
 
 FIRST = TrainConfig(epochs=36, rate=2e-3, seed=0, patience=99, network=NetworkConfig(dropout=0.0))
 SECOND = replace(FIRST, epochs=8, rate=6e-4, weight_decay=0.03, kl_warmup=0, network=NetworkConfig(dropout=0.1))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from invdesign.composition import reduced_formula
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal, Gene
-from invdesign.pipeline import Parts
+from invdesign.engine.pipeline import Parts
 from invdesign.records import (
     Conditions,
     Estimate,

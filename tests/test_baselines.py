@@ -10,20 +10,20 @@ from fake_parts import FakeGenerator
 
 from invdesign.build import generator_names
 from invdesign.crystal import Crystal, Gene
-from invdesign.distances import shortest_ratio
+from invdesign.crystallography.distances import shortest_ratio
+from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.symmetry import space_group
+from invdesign.crystallography.wyckoff import wyckoff_table
+from invdesign.engine.pipeline import propose
+from invdesign.engine.search import make_searcher
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.random_genes import RandomGenerator, fill
 from invdesign.generators.rejection import propose_distinct, shipped
 from invdesign.generators.substitution import TABLE, Exchanges, SubstitutionGenerator
-from invdesign.known import KnownCrystal
-from invdesign.pipeline import propose
 from invdesign.protocols import Generator
 from invdesign.query import Query
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import canonical_skeleton, decode
-from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.search import make_searcher
-from invdesign.symmetry import space_group
+from invdesign.reference.known import KnownCrystal
 from invdesign.testing import check_generator
 
 NA, CL, K, MG, OX, LI, BR, TI = 11, 17, 19, 12, 8, 3, 35, 22

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, Unique, cubic
 
-from invdesign import generation_metrics as metrics
-from invdesign.benchmark import (
+from invdesign.benchmarking import metrics
+from invdesign.benchmarking.cdvae import Prints
+from invdesign.benchmarking.generation import (
     Background,
     Bench,
     Journal,
@@ -26,13 +27,12 @@ from invdesign.benchmark import (
     markdown,
     quantiles,
 )
-from invdesign.cdvae import Prints
+from invdesign.benchmarking.metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import InputError, OutputError
-from invdesign.generation_metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate
-from invdesign.known import KnownCrystal
 from invdesign.records import Conditions, Failure, Relaxation
+from invdesign.reference.known import KnownCrystal
 
 CUBE = np.eye(3)
 

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from invdesign.benchmark_charts import LEFT, RIGHT, SIDE, WIDTH, cumulative, page, shares, ticks
-from invdesign.generation_metrics import KNOWN, Rate
+from invdesign.benchmarking.charts import LEFT, RIGHT, SIDE, WIDTH, cumulative, page, shares, ticks
+from invdesign.benchmarking.metrics import KNOWN, Rate
 
 MIDDLE = LEFT + 0.5 * (WIDTH - RIGHT - LEFT)
 

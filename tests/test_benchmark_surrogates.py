@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from invdesign import benchmark_protocols as protocols
-from invdesign import benchmark_surrogates as bench
-from invdesign.benchmark_charts import against, parity
-from invdesign.benchmark_protocols import GATE, PROTOCOLS, Data, Fold
+from invdesign.benchmarking import splits as protocols
+from invdesign.benchmarking import surrogates as bench
+from invdesign.benchmarking.charts import against, parity
+from invdesign.benchmarking.splits import GATE, PROTOCOLS, Data, Fold
+from invdesign.chemistry.composition import chemical_system
 from invdesign.cli import run
-from invdesign.composition import chemical_system
 from invdesign.crystal import Gene
+from invdesign.crystallography.genes import decode
 from invdesign.errors import InputError, OutputError
 from invdesign.records import Estimate, Value
-from invdesign.represent.genes import decode
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.dataset import graphs_of_genes
-from invdesign.surrogates.train import Settings
+from invdesign.surrogates.fitting.train import Settings
+from invdesign.surrogates.inputs.dataset import graphs_of_genes
 
 
 def test_deciles_by_hand() -> None:

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from fake_parts import Distances, FakeReference, FakeRelaxer, Novelty, Unique, cubic, derive
 
-from invdesign.benchmark import cell
-from invdesign.benchmark_targets import QUICK_TARGETS, TARGETS, TargetBench, TargetPlan, markdown, targets
+from invdesign.benchmarking.generation import cell
+from invdesign.benchmarking.metrics import KNOWN, Rate
+from invdesign.benchmarking.targets import QUICK_TARGETS, TARGETS, TargetBench, TargetPlan, markdown, targets
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
+from invdesign.engine.pipeline import Parts
 from invdesign.errors import ConflictError, InputError, OutputError
-from invdesign.generation_metrics import KNOWN, Rate
-from invdesign.known import KnownCrystal
-from invdesign.pipeline import Parts
 from invdesign.records import Conditions, Estimate, Failure, Relaxation, Value
+from invdesign.reference.known import KnownCrystal
 
 FIRST = (12, 20, 38, 22, 23, 24, 56, 40, 72)
 """First element of each sample, which decides what the scripted parts say of it."""

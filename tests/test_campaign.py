@@ -21,14 +21,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import FakeGenerator, FakeRelaxer, fake_parts
 
-from invdesign.campaign import Campaign, Sizes, Step, as_searched
 from invdesign.crystal import Crystal
+from invdesign.engine.campaign import Campaign, Sizes, Step, as_searched
+from invdesign.engine.ledger import Ledger
+from invdesign.engine.pipeline import LENIENT, Parts
 from invdesign.errors import ConflictError, InputError, LedgerError, OutputError, PartError
-from invdesign.ledger import Ledger
-from invdesign.pipeline import LENIENT, Parts
-from invdesign.plain import to_plain
 from invdesign.query import Query
 from invdesign.records import Conditions, Evaluation, Failure
+from invdesign.serialize import to_plain
 
 SIZES = Sizes(rounds=3, proposals=8, requests=3, margin=100.0)
 QUERY = Query(targets=["bulk_modulus>=200"], exclude=["Co"], n=4, relaxations=12)
@@ -247,7 +247,7 @@ def test_another_run_is_refused(change: dict[str, Any], says: str, tmp_path: Pat
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "ledger.sqlite"
     finished(ledger)
-    monkeypatch.setattr("invdesign.campaign.__version__", "99.0")
+    monkeypatch.setattr("invdesign.engine.campaign.__version__", "99.0")
     with pytest.raises(LedgerError, match=r"invdesign .*this is 99\.0"):
         finished(ledger)
 
@@ -365,7 +365,7 @@ def test_radioactive_elements_and_noble_gases_must_be_named(query: Query, out: s
 
 
 def test_parts_come_from_build_when_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("invdesign.campaign.DEFAULT_PARTS", ("fake_parts", "parts_for"))
+    monkeypatch.setattr("invdesign.engine.campaign.DEFAULT_PARTS", ("fake_parts", "parts_for"))
     import fake_parts as home
 
     monkeypatch.setattr(home, "parts_for", lambda query: fake_parts(), raising=False)

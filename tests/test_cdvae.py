@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from fake_parts import cubic
 
-from invdesign import cdvae
-from invdesign.cdvae import Prints
+from invdesign.benchmarking import cdvae
+from invdesign.benchmarking.cdvae import Prints
+from invdesign.benchmarking.metrics import Fingerprints, cdvae_composition_valid
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode
 from invdesign.elements import symbol
-from invdesign.generation_metrics import Fingerprints, cdvae_composition_valid
-from invdesign.represent.genes import decode
 
 
 def rows(*pairs: tuple[float, float]) -> Fingerprints:

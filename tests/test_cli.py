@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 from fake_parts import fake_parts
 
-from invdesign import build, export
+from invdesign import build
 from invdesign.cli import run
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import decode
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Conditions, Estimate, Failure, Value
-from invdesign.represent.genes import decode
+from invdesign.report import export
 from invdesign.testing import good_crystals
 
 
@@ -423,7 +424,7 @@ def test_missing_tables_end_a_command_and_are_no_failure_of_a_crystal(
         raise ReferenceMissingError("the table of known crystals cannot be read: damaged")
 
     export.write_cifs(good_crystals(), tmp_path)
-    monkeypatch.setattr("invdesign.reference.load_known", broken)
+    monkeypatch.setattr("invdesign.reference.local.load_known", broken)
     line = failing(capsys, "validate", str(tmp_path / "cif"), "--out", str(tmp_path / "v.csv"))
     assert "known crystals cannot be read" in line
     assert not (tmp_path / "v.csv").exists()

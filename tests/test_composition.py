@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invdesign.composition import chemical_system, integer_composition, reduced_formula
+from invdesign.chemistry.composition import chemical_system, integer_composition, reduced_formula
 from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from invdesign.data.alexandria import crystals_of, formation_energies, read_alexandria
-from invdesign.energy import EnergyScale
+from invdesign.potentials.energy_scale import EnergyScale
 
 
 @pytest.fixture

@@ -471,8 +471,8 @@ SITE = "O 0.3053(2) 0.3053(2) 0.00000 ."
     ],
 )
 def test_rutile_as_databases_write_it(old: str, new: str, tmp_path: Path) -> None:
-    from invdesign.composition import reduced_formula
-    from invdesign.symmetry import space_group
+    from invdesign.chemistry.composition import reduced_formula
+    from invdesign.crystallography.symmetry import space_group
 
     crystal = only(written(tmp_path / "rutile.cif", RUTILE.replace(old, new) if old else RUTILE))
     assert (reduced_formula(crystal.numbers), crystal.n_sites, space_group(crystal, 0.01)) == ("TiO2", 6, 136)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from invdesign.cli import RUN_KEYS, commands
-from invdesign.export import FIRST
 from invdesign.query import Query
+from invdesign.report.export import FIRST
 from invdesign.testing import check_generator, check_validator
 
 ROOT = Path(__file__).parent.parent

@@ -12,11 +12,11 @@ from fake_parts import cubic
 
 from invdesign.cli import run
 from invdesign.crystal import Crystal
-from invdesign.drift import Drift, drift, errors, shift
-from invdesign.export import plain_cif
-from invdesign.learn import CAUTIOUS, EAGER, correction
+from invdesign.engine.drift import Drift, drift, errors, shift
+from invdesign.engine.online_correction import CAUTIOUS, EAGER, correction
 from invdesign.properties import PREDICTED
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
+from invdesign.report.export import plain_cif
 from invdesign.surrogates import load_gate
 
 COUNTS = np.full(104, 1000.0)
@@ -110,11 +110,11 @@ def test_new_structure_types_alone_are_told_apart() -> None:
 
 
 def test_crystals_of_the_gates_own_test_part_have_not_drifted() -> None:
-    from invdesign.composition import chemical_system
+    from invdesign.chemistry.composition import chemical_system
+    from invdesign.crystallography.genes import decode
     from invdesign.data.split import by_chemical_system
-    from invdesign.reference import load_known
-    from invdesign.represent.genes import decode
-    from invdesign.surrogates.nearest import load_labelled
+    from invdesign.reference.local import load_known
+    from invdesign.surrogates.explain.nearest import load_labelled
 
     table, known = load_labelled(), load_known()
     rows = {known.id(row): row for row in range(len(known))}

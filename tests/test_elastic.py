@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from invdesign import elastic
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
-from invdesign.mechanics import summarise
+from invdesign.mechanics.formulas import summarise
 from invdesign.records import Failure, Status
+from invdesign.relaxation import elastic
 
 
 def emt():

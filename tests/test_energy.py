@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 
 from invdesign.crystal import Crystal
-from invdesign.energy import MP2020, TERMS, Agreement, EnergyScale, design_row, published, shipped, terms_of
 from invdesign.errors import ReferenceMissingError
+from invdesign.potentials.energy_scale import (
+    MP2020,
+    TERMS,
+    Agreement,
+    EnergyScale,
+    design_row,
+    published,
+    shipped,
+    terms_of,
+)
 from invdesign.records import Value
 
 FCC = np.ones((3, 3)) - np.eye(3)
@@ -90,7 +99,7 @@ GOLDEN = {  # formation energies of the Materials Project (MP2020), eV/atom
 
 @pytest.mark.parametrize("potential", ["chgnet"])
 def test_golden_formation_energies(potential: str) -> None:
-    from invdesign import potentials
+    from invdesign.potentials import calculators as potentials
 
     calculator, scale = potentials.load(potential), EnergyScale.load(potential)
     for name, (crystal, expected) in GOLDEN.items():
@@ -112,7 +121,7 @@ def test_shipped_scales_are_complete(name: str) -> None:
 
 
 def test_the_shipped_scales_include_the_default() -> None:
-    from invdesign.potentials import DEFAULT
+    from invdesign.potentials.calculators import DEFAULT
 
     assert {DEFAULT, "chgnet", "mp2020"} <= set(shipped())
 

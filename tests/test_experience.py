@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode
 from invdesign.errors import ReferenceMissingError, TrainingError
-from invdesign.represent.genes import decode
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.experience import CUTS, ENERGY, Correction, Experience, ExperiencedGate, learned, views
 from invdesign.surrogates.gate import GateSurrogate, read_graphs
 from invdesign.surrogates.model import Raw
+from invdesign.surrogates.proposal_correction import (
+    CUTS,
+    ENERGY,
+    Correction,
+    Experience,
+    ExperiencedGate,
+    learned,
+    views,
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,20 @@ from test_surrogates_parts import GENES, PEROVSKITE
 import invdesign
 from invdesign import build
 from invdesign.cli import run
+from invdesign.crystallography.genes import decode
 from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
-from invdesign.export import explanation_columns, write_cifs
-from invdesign.report import render
-from invdesign.represent.genes import decode
-from invdesign.surrogates import load_gate, load_relaxed, nearest
-from invdesign.surrogates.dataset import graphs_of_genes
-from invdesign.surrogates.explain import Explanation, explain
-from invdesign.surrogates.features import feature_names
-from invdesign.surrogates.gradients import FAMILIES, family
-from invdesign.surrogates.nearest import _positions_of, labelled_for, load_labelled
+from invdesign.report.export import explanation_columns, write_cifs
+from invdesign.report.page import render
+from invdesign.surrogates import load_gate, load_relaxed
+from invdesign.surrogates.explain import nearest
+from invdesign.surrogates.explain.explanation import Explanation, explain
+from invdesign.surrogates.explain.gradients import FAMILIES, family
+from invdesign.surrogates.explain.nearest import _positions_of, labelled_for, load_labelled
+from invdesign.surrogates.explain.substitutes import exchange_odds, replaced, substitutes
+from invdesign.surrogates.inputs.dataset import graphs_of_genes
+from invdesign.surrogates.inputs.features import feature_names
 from invdesign.surrogates.scales import shown
-from invdesign.surrogates.substitutes import exchange_odds, replaced, substitutes
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invdesign import export
-from invdesign.cif import cif_text, gene_text, hermann_mauguin, operation_text, p1_text
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.cif import cif_text, gene_text, hermann_mauguin, operation_text, p1_text
+from invdesign.crystallography.genes import decode, decode_conventional, lattice_from_free
+from invdesign.crystallography.symmetry import space_group
+from invdesign.crystallography.wyckoff import free_lattice_names, wyckoff_table
 from invdesign.errors import OutputError
-from invdesign.represent.genes import decode, decode_conventional, lattice_from_free
-from invdesign.represent.wyckoff import free_lattice_names, wyckoff_table
-from invdesign.symmetry import space_group
+from invdesign.report import export
 from invdesign.testing import good_crystals
 
 ROCK_SALT = Gene(225, (0, 1), (12, 8), (), (4.21,))

@@ -12,15 +12,17 @@ import pandas as pd
 import pytest
 from fake_parts import FakeReference, cubic, fake_parts
 
-from invdesign import build, export, mechanics
+from invdesign import build
 from invdesign.cli import run
+from invdesign.engine.feedback import LEAST, Told, check, read, revise
+from invdesign.engine.ledger import Header, Ledger
+from invdesign.engine.pipeline import Parts
 from invdesign.errors import InputError
-from invdesign.feedback import LEAST, Told, check, read, revise
-from invdesign.ledger import Header, Ledger
-from invdesign.pipeline import Parts
+from invdesign.mechanics import formulas as mechanics
 from invdesign.query import Query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Relaxation, Status, Value, Verdict
-from invdesign.select import rank
+from invdesign.report import export
+from invdesign.selection.ranking import rank
 from invdesign.validators.stability import Stability
 
 IDS = {"cif/001_TiN_225.cif": "r-0", "cif/002_ZrC_225.cif": "r-1"}

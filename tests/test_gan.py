@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import canonical_skeleton
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN
@@ -29,8 +30,7 @@ from invdesign.generators.train_gan import (
 )
 from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Conditions, Value
-from invdesign.represent.genes import canonical_skeleton
-from invdesign.training import misfit
+from invdesign.training.recipes import misfit
 
 P = len(CONDITION_PROPERTIES)
 SMALL = NetworkConfig(

@@ -10,8 +10,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.data.convert import from_pymatgen, to_pymatgen
-from invdesign.represent.genes import (
+from invdesign.crystallography.genes import (
     canonical,
     canonical_skeleton,
     decode,
@@ -24,8 +23,9 @@ from invdesign.represent.genes import (
     lattice_from_free,
     primitive_sites,
 )
-from invdesign.represent.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
-from invdesign.symmetry import space_group
+from invdesign.crystallography.symmetry import space_group
+from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
+from invdesign.data.convert import from_pymatgen, to_pymatgen
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 RUTILE = Structure.from_spacegroup(

@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 from fake_parts import cubic
 
-from invdesign import build, hardness, mechanics
+from invdesign import build
 from invdesign.cli import run
 from invdesign.errors import InputError, ReferenceMissingError
-from invdesign.export import plain_cif
-from invdesign.hardness import NAME, derive, derive_many, load_hardness
-from invdesign.mechanics import BONDING_CLASSES
+from invdesign.mechanics import formulas as mechanics
+from invdesign.mechanics.formulas import BONDING_CLASSES
 from invdesign.properties import check_load
 from invdesign.query import Query
 from invdesign.records import Candidate, Estimate, Evaluation, Value
-from invdesign.select import _Samples
+from invdesign.report.export import plain_cif
+from invdesign.selection.ranking import _Samples
+from invdesign.surrogates import hardness
+from invdesign.surrogates.hardness import NAME, derive, derive_many, load_hardness
 
 TIC, MGO, NACL = cubic(225, 22, 6, 4.33), cubic(225, 12, 8, 4.21), cubic(225, 11, 17, 5.64)
 

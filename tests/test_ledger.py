@@ -20,9 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import cubic
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.engine.ledger import Header, Ledger, Shard
 from invdesign.errors import LedgerError, OutputError
-from invdesign.ledger import Header, Ledger, Shard
-from invdesign.plain import from_plain, to_plain
 from invdesign.query import Query
 from invdesign.records import (
     Candidate,
@@ -36,6 +35,7 @@ from invdesign.records import (
     Value,
     Verdict,
 )
+from invdesign.serialize import from_plain, to_plain
 
 QUERY = Query(targets=["bulk_modulus>=250"], exclude=["Co"])
 HEADER = Header(QUERY.to_dict(), seed=3, version="0.1.0", parts={"potential": "x 1"}, settings={"rounds": 4})
@@ -294,7 +294,7 @@ def test_the_same_statements_compile_for_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
-    from invdesign.ledger import _tables
+    from invdesign.engine.ledger import _tables
 
     for table in _tables().metadata.sorted_tables:
         text = str(CreateTable(table).compile(dialect=postgresql.dialect()))

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from invdesign import mechanics as m
 from invdesign.crystal import Crystal
 from invdesign.elements import atomic_number
+from invdesign.mechanics import formulas as m
 from invdesign.properties import DERIVED
 from invdesign.records import Estimate, Value
 

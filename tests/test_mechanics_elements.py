@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invdesign import element_data as e
+from invdesign.chemistry import element_data as e
 from invdesign.elements import SYMBOLS
 
 WC, PBTE = [74, 6], [82, 52]

@@ -15,9 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, FakeSurrogate, Unique, cubic, derive
 
-from invdesign.composition import chemical_system, reduced_formula
+from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
-from invdesign.metrics import (
+from invdesign.engine.funnel import (
     Funnel,
     StageCount,
     accepted,
@@ -29,7 +29,7 @@ from invdesign.metrics import (
     target_probability,
     target_yield,
 )
-from invdesign.pipeline import (
+from invdesign.engine.pipeline import (
     LENIENT,
     Asked,
     EachRelaxer,
@@ -377,7 +377,7 @@ def test_funnels_add_up_stage_by_stage() -> None:
 
 
 def test_genes_that_differ_in_origin_only_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from invdesign.pipeline import _skeleton
+    from invdesign.engine.pipeline import _skeleton
 
     shifted = Gene(225, (0, 1), (7, 22), (), (4.0,))
     assert _skeleton(row(cubic(225, 22, 7, 4.0))) == _skeleton(row(replace(cubic(225, 7, 22, 4.0), gene=shifted)))

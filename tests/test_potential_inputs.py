@@ -6,21 +6,27 @@ import numpy as np
 import pytest
 from test_surrogates import textbook
 
-from invdesign import potentials
 from invdesign.crystal import Gene
-from invdesign.elastic import elastic_tensor
-from invdesign.mechanics import summarise
+from invdesign.mechanics.formulas import summarise
+from invdesign.potentials import calculators as potentials
 from invdesign.properties import PREDICTED
+from invdesign.relaxation.elastic import elastic_tensor
 from invdesign.surrogates import load_gate, load_relaxed
-from invdesign.surrogates.dataset import Labelled, graphs_of_genes
+from invdesign.surrogates.fitting.relaxed_stage import few_of_each
+from invdesign.surrogates.fitting.train import TrainingData, with_new_phases
 from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.inputs.dataset import Labelled, graphs_of_genes
+from invdesign.surrogates.inputs.potential_features import (
+    ANCHOR,
+    CHANNELS,
+    MOST_SITES,
+    N_FEATURES,
+    PotentialFeatures,
+)
+from invdesign.surrogates.inputs.potential_inputs import N_INPUTS, PotentialInputs
+from invdesign.surrogates.inputs.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
 from invdesign.surrogates.model import load_model, save_model
-from invdesign.surrogates.potential_features import ANCHOR, CHANNELS, MOST_SITES, N_FEATURES, PotentialFeatures
-from invdesign.surrogates.potential_inputs import N_INPUTS, PotentialInputs
-from invdesign.surrogates.response import LEAST, MOST, N_RESPONSE, ROUNDS, ElasticResponse, columns
 from invdesign.surrogates.response_model import OWN, fit_response_model
-from invdesign.surrogates.train import TrainingData, with_new_phases
-from invdesign.surrogates.train_relaxed import few_of_each
 
 NAMES = ("TiC", "GaAs", "W")
 
@@ -119,7 +125,7 @@ def test_ions_that_follow_make_a_crystal_softer(response):
 
 
 def clamped_tensors(response, crystal):
-    from invdesign.surrogates.response import _Strained
+    from invdesign.surrogates.inputs.response import _Strained
 
     strained = _Strained(crystal, response.potential.cell(crystal, 20))
     strained.learn(response._answers([(strained.cell, *job) for job in strained.strains()]))

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from invdesign.crystallography.genes import primitive_sites
 from invdesign.data.clean import crystal_fault
 from invdesign.errors import TrainingError
 from invdesign.generators.prepare import Prepared, prepare
-from invdesign.reference import load_known
-from invdesign.represent.genes import primitive_sites
+from invdesign.reference.local import load_known
 
 
 def rows(n: int = 60) -> list[dict[str, Any]]:

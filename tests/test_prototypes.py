@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from invdesign.benchmarking.metrics import template
 from invdesign.crystal import Crystal, Gene
-from invdesign.generation_metrics import template
+from invdesign.crystallography.prototypes import gene_prototypes
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.generators.random_genes import RandomGenerator
 from invdesign.records import Conditions
-from invdesign.represent.prototypes import gene_prototypes
-from invdesign.represent.wyckoff import wyckoff_table
 
 
 @pytest.fixture(scope="module")

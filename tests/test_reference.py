@@ -11,21 +11,21 @@ import pytest
 
 from invdesign import tables
 from invdesign.crystal import Crystal
-from invdesign.distances import (
+from invdesign.crystallography.distances import (
     COVALENT_RADII,
     covalent_volume_ratio,
     reduce_lattice,
     shortest_distance,
     shortest_ratio,
 )
+from invdesign.crystallography.genes import decode
 from invdesign.elements import atomic_number
 from invdesign.errors import ReferenceMissingError
-from invdesign.hull import Hull, _by_library, _lowest_mixture
-from invdesign.known import KnownCrystals
 from invdesign.protocols import Reference
 from invdesign.records import Value
-from invdesign.reference import HULL_TABLE, LocalReference, load_formulas, load_hull, load_known
-from invdesign.represent.genes import decode
+from invdesign.reference.hull import Hull, _by_library, _lowest_mixture
+from invdesign.reference.known import KnownCrystals
+from invdesign.reference.local import HULL_TABLE, LocalReference, load_formulas, load_hull, load_known
 
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 
@@ -150,7 +150,7 @@ def test_known_table_is_whole_and_consistent() -> None:
     rows = np.random.default_rng(0).integers(0, len(known), 200).tolist()
     entries = [known[row] for row in rows]
     crystals = decode([entry.gene for entry in entries])
-    from invdesign.composition import chemical_system, reduced_formula
+    from invdesign.chemistry.composition import chemical_system, reduced_formula
 
     for entry, row, crystal in zip(entries, rows, crystals, strict=True):
         assert reduced_formula(crystal.numbers) == entry.formula
@@ -260,7 +260,7 @@ def test_radii_are_those_of_ase() -> None:
 
 
 def test_a_phase_is_known_by_formula_and_space_group() -> None:
-    from invdesign.reference import known_phase
+    from invdesign.reference.local import known_phase
 
     assert known_phase([11, 17], 225)
     assert not known_phase([11, 17], 186)

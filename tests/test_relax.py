@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invdesign import potentials
 from invdesign.crystal import Crystal
-from invdesign.energy import EnergyScale
+from invdesign.crystallography.symmetry import space_group
 from invdesign.errors import InputError, ReferenceMissingError
+from invdesign.potentials import calculators as potentials
+from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.protocols import Relaxer
 from invdesign.records import Failure, Relaxation
-from invdesign.relax import PotentialRelaxer, RelaxSettings, relax_one
-from invdesign.symmetry import space_group
+from invdesign.relaxation.relaxer import PotentialRelaxer, RelaxSettings, relax_one
 
 EMT = "ase.calculators.emt:EMT"
 METALS = ["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]

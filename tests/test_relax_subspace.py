@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from invdesign.crystal import Crystal
-from invdesign.subspace import build, operations
-from invdesign.symmetry import space_group
+from invdesign.crystallography.symmetry import space_group
+from invdesign.relaxation.symmetry_adapted import build, operations
 
 ROCKSALT = Crystal(2.1 * (np.ones((3, 3)) - np.eye(3)), [12, 8], [[0, 0, 0], [0.5, 0.5, 0.5]])
 RUTILE = Crystal(

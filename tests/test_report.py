@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign.charts import Chart, Guide, Point, draw
 from invdesign.errors import InputError
-from invdesign.export import write_json
-from invdesign.report import formula_html, render, write_report
+from invdesign.report.charts import Chart, Guide, Point, draw
+from invdesign.report.export import write_json
+from invdesign.report.page import formula_html, render, write_report
 
 VOID = {"meta", "br", "img", "input", "link"}
 

@@ -14,10 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import FakeGenerator, cubic
 
-from invdesign.errors import InputError
-from invdesign.query import Query, Target
-from invdesign.records import Candidate, Conditions, Estimate, Evaluation, Request, Status, Value, Verdict
-from invdesign.search import (
+from invdesign.engine.search import (
     OptunaSearcher,
     PlainSearcher,
     Recaller,
@@ -27,6 +24,9 @@ from invdesign.search import (
     make_searcher,
     seed_of,
 )
+from invdesign.errors import InputError
+from invdesign.query import Query, Target
+from invdesign.records import Candidate, Conditions, Estimate, Evaluation, Request, Status, Value, Verdict
 
 QUERY = Query(targets=["bulk_modulus>=200"], max_sites=12)
 

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import cubic
 
-from invdesign.learn import LEAST, learn
+from invdesign.engine.online_correction import LEAST, learn
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Value
 
 FLUORINE, OXYGEN = 9, 8

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from invdesign import select
-from invdesign.config import Component, Index, component_names, load_component
 from invdesign.crystal import Crystal
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError
@@ -21,6 +19,8 @@ from invdesign.records import (
     Value,
     Verdict,
 )
+from invdesign.selection import ranking as select
+from invdesign.selection.components import Component, Index, component_names, load_component
 
 ROCKSALT = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode, encode
+from invdesign.crystallography.prototypes import gene_prototypes
 from invdesign.elements import atomic_number
 from invdesign.errors import ReferenceMissingError
 from invdesign.protocols import Surrogate
-from invdesign.represent.genes import decode, encode
-from invdesign.represent.prototypes import gene_prototypes
 from invdesign.surrogates import load_gate, load_relaxed
 from invdesign.surrogates.calibrate import UNSEEN
 from invdesign.surrogates.gate import GateSurrogate
+from invdesign.surrogates.inputs.potential_features import N_FEATURES
+from invdesign.surrogates.inputs.response import N_RESPONSE
 from invdesign.surrogates.model import OUTSIDE_PERCENTILE, save_model
-from invdesign.surrogates.potential_features import N_FEATURES
-from invdesign.surrogates.response import N_RESPONSE
 
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 BCC = np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]])

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import Crystal, Gene
-from invdesign.element_features import element_features
+from invdesign.crystallography.genes import decode, encode
 from invdesign.errors import InputError, TrainingError
-from invdesign.represent.genes import decode, encode
 from invdesign.surrogates.calibrate import (
     best_std,
     conformal_quantile,
@@ -22,7 +22,9 @@ from invdesign.surrogates.calibrate import (
     miscalibration_area,
     pit_area,
 )
-from invdesign.surrogates.dataset import (
+from invdesign.surrogates.fitting.train import Settings, fit, training_data
+from invdesign.surrogates.gate import GateSurrogate
+from invdesign.surrogates.inputs.dataset import (
     Labelled,
     clean_labels,
     encode_rows,
@@ -31,13 +33,11 @@ from invdesign.surrogates.dataset import (
     read_labelled,
     select,
 )
-from invdesign.surrogates.features import crystal_features, feature_names
-from invdesign.surrogates.gate import GateSurrogate
-from invdesign.surrogates.graphs import REACH, batch_of_genes, neighbours
+from invdesign.surrogates.inputs.features import crystal_features, feature_names
+from invdesign.surrogates.inputs.graphs import REACH, batch_of_genes, neighbours
+from invdesign.surrogates.inputs.store import join, load_genes, save_genes
 from invdesign.surrogates.model import load_model, save_model
 from invdesign.surrogates.scales import from_scale, slope, to_scale
-from invdesign.surrogates.store import join, load_genes, save_genes
-from invdesign.surrogates.train import Settings, fit, training_data
 
 ROCK_SALT = Gene(225, (0, 1), (11, 17), (), (5.69,))
 PEROVSKITE = Gene(221, (0, 1, 3), (56, 22, 8), (), (4.03,))

@@ -11,21 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign import app, build, properties
+from invdesign import build, properties
+from invdesign.app import design as app
 from invdesign.cli import run
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import decode
+from invdesign.engine.feedback import read
 from invdesign.errors import InputError, ReferenceMissingError, TrainingError
-from invdesign.export import plain_cif
-from invdesign.feedback import read
 from invdesign.properties import PROPERTIES, SHIPPED, get_property, own, property_in, register
 from invdesign.query import Query
 from invdesign.records import Estimate, Value
-from invdesign.reference import load_known
-from invdesign.represent.genes import decode
+from invdesign.reference.local import load_known
+from invdesign.report.export import plain_cif
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.own import OwnSettings, read_own, report, train_own
-from invdesign.surrogates.process import _loss, fit_process
-from invdesign.surrogates.transfer import (
+from invdesign.surrogates.custom.own import OwnSettings, read_own, report, train_own
+from invdesign.surrogates.custom.process import _loss, fit_process
+from invdesign.surrogates.custom.transfer import (
     FOLDS,
     Labels,
     TransferSurrogate,

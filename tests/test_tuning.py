@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from invdesign import tuning
 from invdesign.cli import run
-from invdesign.config import settings_of
+from invdesign.crystallography.genes import decode
 from invdesign.errors import InputError, OutputError, TrainingError
 from invdesign.generators.train import config_from
 from invdesign.progress import quiet
-from invdesign.reference import load_known
-from invdesign.represent.genes import decode
-from invdesign.surrogates.train import Settings, mean_error
-from invdesign.tuning import SURROGATE, _nested, _swapped, surrogate_job, tune
+from invdesign.reference.local import load_known
+from invdesign.settings import settings_of
+from invdesign.surrogates.fitting.train import Settings, mean_error
+from invdesign.training import tuning
+from invdesign.training.tuning import SURROGATE, _nested, _swapped, surrogate_job, tune
 
 KEPT = {"epochs": 3, "copies": 0, "width": 16, "layers": 1, "hidden": 32, "batch": 32}
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import canonical_skeleton, primitive_sites
 from invdesign.errors import InputError, ReferenceMissingError, TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import (
@@ -29,7 +30,6 @@ from invdesign.generators.train import (
 )
 from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Conditions, Failure
-from invdesign.represent.genes import canonical_skeleton, primitive_sites
 
 SMALL = NetworkConfig(width=32, heads=2, encoder_layers=1, skeleton_layers=1, geometry_layers=1, latent=4)
 P = len(CONDITION_PROPERTIES)
@@ -115,7 +115,7 @@ def test_same_seed_same_crystals_and_other_seed_others(generator):
 
 
 def test_every_sample_is_the_crystal_its_gene_says(generator):
-    from invdesign.symmetry import space_group
+    from invdesign.crystallography.symmetry import space_group
 
     for crystal in crystals(generator, 12, Conditions(max_sites=8)):
         assert crystal.gene is not None

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.disorder import Ordering, interchangeable, possible_disorder
+from invdesign.crystallography.genes import decode
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Relaxation, Status, Value
-from invdesign.represent.genes import decode
+from invdesign.reference.disorder import Ordering, interchangeable, possible_disorder
 from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance, balances
 from invdesign.validators.disorder import Disorder
@@ -231,7 +231,7 @@ def test_novelty_that_cannot_compare_is_unknown() -> None:
 
 
 def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> None:
-    from invdesign.reference import LocalReference
+    from invdesign.reference.local import LocalReference
 
     judge = Novelty(LocalReference())
     on_hull = judge.check(row(rock_salt("Mg", "O", 4.21)))

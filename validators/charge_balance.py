@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from invdesign.composition import integer_composition
+from invdesign.chemistry.composition import integer_composition
 from invdesign.elements import SYMBOLS
 from invdesign.records import Evaluation, Status, Verdict
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from invdesign.crystal import Crystal
-from invdesign.disorder import Ordering
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Evaluation, Status, Verdict
+from invdesign.reference.disorder import Ordering
 
 
 class KnowsOrderings(Protocol):
-    """A reference that can read a crystal as an ordering, such as `invdesign.reference.LocalReference`."""
+    """A reference that can read a crystal as an ordering, such as `invdesign.reference.local.LocalReference`."""
 
     def possible_disorder(self, crystal: Crystal) -> Ordering | None:
         """How the crystal may be one ordering of a disordered alloy, or None."""
@@ -21,7 +21,7 @@ class KnowsOrderings(Protocol):
 
 @dataclass(frozen=True)
 class Disorder:
-    """A flag, by the rule of `invdesign.disorder`.
+    """A flag, by the rule of `invdesign.reference.disorder`.
 
     PASS: no two interchangeable elements would share a site. FAIL: they would, and the parent with that site is
     known (an end member, or another ordering of the same elements). UNKNOWN: they would, but no such parent is

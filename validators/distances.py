@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from invdesign.crystal import Crystal
-from invdesign.distances import covalent_volume_ratio, reduce_lattice, shortest_ratio
+from invdesign.crystallography.distances import covalent_volume_ratio, reduce_lattice, shortest_ratio
 from invdesign.records import Evaluation, Status, Verdict
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from invdesign.crystallography.symmetry import space_group
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.records import Evaluation, Status, Verdict
-from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.symmetry import space_group
 
 
 @dataclass(frozen=True)

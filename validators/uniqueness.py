@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from invdesign.composition import reduced_formula
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
-from invdesign.matching import reduced, same
+from invdesign.crystallography.matching import reduced, same
 from invdesign.records import Evaluation, Status, Verdict
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign.composition import chemical_system, reduced_formula
+from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import lattices_from_parameters
 from invdesign.elements import atomic_number
-from invdesign.energy import EnergyScale
-from invdesign.represent.genes import lattices_from_parameters
+from invdesign.potentials.energy_scale import EnergyScale
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign.composition import reduced_formula
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.distances import (
+    COVALENT_RADII,
+    covalent_volume_ratio,
+    reduce_lattice,
+    shortest_ratio,
+)
+from invdesign.crystallography.matching import reduced, same
 from invdesign.data.convert import from_row
 from invdesign.data.labels import property_of
-from invdesign.distances import COVALENT_RADII, covalent_volume_ratio, reduce_lattice, shortest_ratio
 from invdesign.elements import atomic_numbers
 from invdesign.errors import StructureReadError
-from invdesign.matching import reduced, same
 from invdesign.properties import PROPERTIES
 
 if TYPE_CHECKING:

@@ -98,7 +98,7 @@ def read_frame(path: str | Path) -> tuple[pd.DataFrame, list[Failure]]:
     """
     import pandas as pd
 
-    from invdesign.composition import chemical_system, reduced_formula
+    from invdesign.chemistry.composition import chemical_system, reduced_formula
     from invdesign.data.labels import property_of
 
     rows, failures = [], []

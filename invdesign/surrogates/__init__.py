@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from invdesign.surrogates.experience import ExperiencedGate
     from invdesign.surrogates.gate import GateSurrogate
     from invdesign.surrogates.model import Model
+    from invdesign.surrogates.proposal_correction import ExperiencedGate
     from invdesign.surrogates.relaxed import RelaxedSurrogate
 
 __all__ = ["load_gate", "load_proposal_gate", "load_relaxed"]
@@ -41,7 +41,7 @@ def load_proposal_gate(experience: Path | str | None = None) -> ExperiencedGate:
     Raises:
         ReferenceMissingError: if it cannot be read, or belongs to another gate.
     """
-    from invdesign.surrogates.experience import Experience, ExperiencedGate
+    from invdesign.surrogates.proposal_correction import Experience, ExperiencedGate
 
     path = Path(experience) if experience else Path(str(files("invdesign.tables").joinpath(EXPERIENCE)))
     return ExperiencedGate(_shipped("gate"), Experience.load(path))

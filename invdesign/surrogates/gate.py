@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode, encode_many
 from invdesign.records import Estimate
-from invdesign.represent.genes import decode, encode_many
-from invdesign.surrogates.dataset import Graphs, graphs_of_genes
-from invdesign.surrogates.features import LAST_ELEMENT
+from invdesign.surrogates.inputs.dataset import Graphs, graphs_of_genes
+from invdesign.surrogates.inputs.features import LAST_ELEMENT
 from invdesign.surrogates.model import Model
 
 if TYPE_CHECKING:
-    from invdesign.surrogates.explain import Explanation
+    from invdesign.surrogates.explain.explanation import Explanation
 
 CHUNK = 4096
 LEAST_VOLUME, MOST_VOLUME = 2.0, 400.0
@@ -43,8 +43,8 @@ class GateSurrogate:
         return found
 
     def explain(self, crystals: Sequence[Crystal]) -> list[Explanation]:
-        """Why each crystal is predicted as it is; see `invdesign.surrogates.explain`."""
-        from invdesign.surrogates.explain import explain
+        """Why each crystal is predicted as it is; see `invdesign.surrogates.explain.explanation`."""
+        from invdesign.surrogates.explain.explanation import explain
 
         return explain(self.model, crystals)
 

@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import FloatArray
-from invdesign.element_features import element_features
+from invdesign.crystallography.prototypes import prototype_keys
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
-from invdesign.represent.prototypes import prototype_keys
-from invdesign.represent.wyckoff import wyckoff_table
 from invdesign.surrogates.calibrate import UNSEEN, Calibration, PointMass
-from invdesign.surrogates.dataset import Graphs
-from invdesign.surrogates.features import FloatTable, feature_names
+from invdesign.surrogates.inputs.dataset import Graphs
+from invdesign.surrogates.inputs.features import FloatTable, feature_names
+from invdesign.surrogates.inputs.potential_features import ANCHOR
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
-from invdesign.surrogates.potential_features import ANCHOR
 from invdesign.surrogates.response_model import SHARE, ResponseModel
 from invdesign.surrogates.scales import from_scale, slope
 

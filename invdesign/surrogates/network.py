@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from invdesign.element_features import element_features
-from invdesign.represent.wyckoff import wyckoff_table
-from invdesign.surrogates.features import LAST_ELEMENT
+from invdesign.chemistry.element_features import element_features
+from invdesign.crystallography.wyckoff import wyckoff_table
+from invdesign.surrogates.inputs.features import LAST_ELEMENT
 
 RADIAL_CENTRES, SCALED_CENTRES = 18, 8
 NODE_SCALARS = 4

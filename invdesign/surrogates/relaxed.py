@@ -10,13 +10,13 @@ import numpy as np
 
 from invdesign.crystal import Crystal
 from invdesign.records import Estimate
-from invdesign.reference import known_phase
+from invdesign.reference.local import known_phase
 from invdesign.surrogates.gate import failed, read_graphs
+from invdesign.surrogates.inputs.potential_inputs import PotentialInputs
 from invdesign.surrogates.model import Model
-from invdesign.surrogates.potential_inputs import PotentialInputs
 
 if TYPE_CHECKING:
-    from invdesign.surrogates.explain import Explanation
+    from invdesign.surrogates.explain.explanation import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,12 @@ class RelaxedSurrogate:
         return [failed(reason) if reason else next(estimates) for reason in reasons]
 
     def explain(self, crystals: Sequence[Crystal]) -> list[Explanation]:
-        """Why each crystal is predicted as it is, through the gate; see `invdesign.surrogates.explain`.
+        """Why each crystal is predicted as it is, through the gate; see
+        `invdesign.surrogates.explain.explanation`.
 
         Raises:
             InputError: if the model has no gate.
         """
-        from invdesign.surrogates.explain import explain
+        from invdesign.surrogates.explain.explanation import explain
 
         return explain(self.model.base or self.model, crystals, self.predict(crystals))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign.crystal import FloatArray, IntArray
-from invdesign.surrogates.features import FloatTable
-from invdesign.surrogates.potential_features import N_FEATURES
-from invdesign.surrogates.response import N_RESPONSE, PER_ROUND, ROUNDS
+from invdesign.surrogates.inputs.features import FloatTable
+from invdesign.surrogates.inputs.potential_features import N_FEATURES
+from invdesign.surrogates.inputs.response import N_RESPONSE, PER_ROUND, ROUNDS
 
 OWN = {
     "bulk_modulus": N_FEATURES + (ROUNDS - 1) * PER_ROUND,

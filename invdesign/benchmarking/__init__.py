@@ -1,0 +1,1 @@
+"""`invdesign benchmark`: generators, targets and surrogates measured by one protocol each."""

@@ -1,0 +1,1 @@
+"""Compositions, and data and features of the elements."""

@@ -1,0 +1,1 @@
+"""Space groups, Wyckoff genes, prototypes, distances, structure matching and CIF text."""

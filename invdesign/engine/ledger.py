@@ -1,0 +1,654 @@
+"""The ledger of a run: every request, candidate, verdict and number, committed as it arrives.
+
+One SQLite file per run, or any other database that SQLAlchemy reaches by URL (one database or schema per run).
+Rows are only ever added. A *shard* is a stage's work on one request or one round; its results and its mark are
+committed in one transaction, so a shard is either recorded whole or not at all. Relaxations are committed one
+by one. A run that was killed at any moment takes up what is recorded and computes the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from invdesign.crystal import Crystal
+from invdesign.errors import LedgerError, OutputError
+from invdesign.query import Query
+from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request, Value
+from invdesign.serialize import from_plain, read_field, to_plain
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Version of the tables below."""
+
+_DISK = ("disk is full", "disk i/o error", "readonly database", "unable to open", "read-only", "no space left")
+_BUSY = ("database is locked", "database table is locked")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a ledger belongs to; resuming with another is refused.
+
+    Attributes:
+        query: the query, as `Query.to_dict` writes it.
+        seed: seed of the run.
+        version: version of invdesign.
+        parts: names and versions of the models and the potential, by part.
+        settings: the sizes of rounds and other settings of the campaign.
+    """
+
+    query: Mapping[str, Any]
+    seed: int
+    version: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def query_hash(self) -> str:
+        """SHA-256 of the query's canonical JSON."""
+        return hashlib.sha256(_dumps(self.query, sort=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The mark of finished work: a stage of a round, for one request (or the whole round: `""`)."""
+
+    round: int
+    stage: str
+    request: str = ""
+
+
+class Ledger:
+    """A run's record; open it with `create`, `open` or `read`, close it or use it as a context."""
+
+    def __init__(self, engine: sa.Engine, where: str, lock: _Lock | None) -> None:
+        self._engine, self.where, self._lock = engine, where, lock
+        self._tables = _tables()
+
+    @classmethod
+    def create(cls, where: str | Path, header: Header) -> Ledger:
+        """Start a new ledger and hold its lock.
+
+        Raises:
+            LedgerError: if there is one already, or another process holds it.
+            OutputError: if it cannot be written.
+        """
+        path = _path(where)
+        if path is not None and path.exists():
+            raise LedgerError(f"{path}: there is a ledger already; resume it, or choose another folder")
+        if path is None:
+            ledger = cls._connect(str(where), writing=True)
+            ledger._write_header(header)
+            return ledger
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _Lock.on_file(path)
+        try:
+            cls._write_new(path, header)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(_engine(str(path), path), str(path), lock)
+
+    @classmethod
+    def _write_new(cls, path: Path, header: Header) -> None:
+        """Write a ledger beside its place and move it there: a file that is there has a whole header."""
+        draft = path.with_name(path.name + ".new")
+        with _writing(path):
+            _remove(draft)
+        with cls(_engine(str(draft), draft), str(path), None) as ledger:
+            ledger._write_header(header)
+        with _writing(path):
+            for leftover in (path, draft):
+                _remove(leftover, only_companions=True)
+            draft.rename(path)
+
+    @classmethod
+    def open(cls, where: str | Path, header: Header | None = None) -> Ledger:
+        """Open an existing ledger to go on with it, and hold its lock.
+
+        Args:
+            where: path or URL.
+            header: what the caller is about to run; None takes the ledger's own word.
+
+        Raises:
+            LedgerError: if there is none, it is damaged, another process holds it, or the header differs.
+        """
+        ledger = cls._existing(where, writing=True)
+        try:
+            if header is not None:
+                ledger.compare(header)
+        except LedgerError:
+            ledger.close()
+            raise
+        return ledger
+
+    @classmethod
+    def read(cls, where: str | Path) -> Ledger:
+        """Open an existing ledger for reading only, while its run may still be alive.
+
+        Raises:
+            LedgerError: if there is none or it is damaged.
+        """
+        return cls._existing(where, writing=False)
+
+    @classmethod
+    def exists(cls, where: str | Path) -> bool:
+        """Whether there is something at that path, or a run at that URL."""
+        path = _path(where)
+        if path is not None:
+            return path.exists()
+        with cls._connect(str(where), writing=False) as ledger:
+            return bool(set(ledger._names()) & set(ledger._tables.metadata.tables))
+
+    @property
+    def header(self) -> Header:
+        """What the run is.
+
+        Raises:
+            LedgerError: if the header is missing or unreadable.
+        """
+        table = self._tables.run
+        stored = {row.key: row.value for row in self._all(table.select())}
+        if stored.get("format") != str(FORMAT):
+            raise LedgerError(
+                f"{self.where}: the ledger has format {stored.get('format')}; this version reads {FORMAT}"
+            )
+        try:
+            return Header(
+                query=json.loads(stored["query"]),
+                seed=int(stored["seed"]),
+                version=stored["version"],
+                parts=json.loads(stored["parts"]),
+                settings=json.loads(stored["settings"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise LedgerError(f"{self.where}: the ledger's header is damaged ({error})") from None
+
+    def compare(self, header: Header) -> None:
+        """Refuse a header other than the ledger's own.
+
+        Raises:
+            LedgerError: naming what differs.
+        """
+        mine = self.header
+        if mine.version != header.version:
+            raise LedgerError(
+                f"{self.where}: the run was made by invdesign {mine.version}, this is {header.version}; "
+                "start a new run"
+            )
+        if mine.query_hash != header.query_hash:
+            keys = sorted({*mine.query, *header.query})
+            changed = [k for k in keys if _plain(mine.query.get(k)) != _plain(header.query.get(k))]
+            raise LedgerError(
+                f"{self.where}: the run answers another query (different: {', '.join(changed) or 'order'}); "
+                "start a new run"
+            )
+        for what in ("seed", "settings", "parts"):
+            old, new = _plain(getattr(mine, what)), _plain(getattr(header, what))
+            if old != new:
+                raise LedgerError(f"{self.where}: the run has {what} {old}, not {new}; start a new run")
+
+    @property
+    def query(self) -> Query:
+        """The query of the run."""
+        return Query.from_dict(self.header.query)
+
+    def start_round(self, number: int, requests: Sequence[Request]) -> None:
+        """Record the requests of a round, in one transaction."""
+        rows = [
+            {"id": r.id, "round": number, "position": i, "data": _dumps(to_plain(r))}
+            for i, r in enumerate(requests)
+        ]
+        self._insert([(self._tables.requests, rows)])
+
+    def requests(self, number: int) -> list[Request]:
+        """The requests of a round in their order; empty if it was not started."""
+        t = self._tables.requests
+        found = self._all(t.select().where(t.c.round == number).order_by(t.c.position))
+        return [self._record(Request, row.data) for row in found]
+
+    def rounds(self) -> int:
+        """How many rounds were started."""
+        t = self._tables.requests
+        found = self._all(t.select().with_only_columns(t.c.round).distinct())
+        return len(found)
+
+    def propose(
+        self,
+        shard: Shard,
+        rows: Sequence[Evaluation],
+        failures: Sequence[Failure],
+        counts: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        """Record what a generator gave for one request: candidates, and failures whose `item` is their id."""
+        made = [
+            {
+                "id": row.candidate.id,
+                "request": row.candidate.request,
+                "generator": row.candidate.generator,
+                "parents": _dumps(list(row.candidate.parents)),
+                "crystal": _dumps(to_plain(row.candidate.crystal)),
+            }
+            for row in rows
+        ]
+        failed = [{"id": f.item, "request": shard.request, "stage": f.stage, "reason": f.reason} for f in failures]
+        t = self._tables
+        self._insert([(t.candidates, made), (t.failures, failed), (t.shards, [_mark(shard, counts, seconds)])])
+
+    def candidates(self, request: str) -> tuple[list[Evaluation], list[Failure]]:
+        """The recorded candidates of a request as bare rows, in order of their ids, and the failures."""
+        t, f = self._tables.candidates, self._tables.failures
+        found = self._all(t.select().where(t.c.request == request).order_by(t.c.id))
+        failed = self._all(f.select().where(f.c.request == request).order_by(f.c.id))
+        rows = [
+            Evaluation(
+                Candidate(
+                    row.id,
+                    self._record(Crystal, row.crystal),
+                    row.request,
+                    row.generator,
+                    tuple(self._parse(row.parents)),
+                )
+            )
+            for row in found
+        ]
+        return rows, [Failure(row.stage, row.reason, row.id) for row in failed]
+
+    def save(
+        self,
+        shard: Shard,
+        rows: Sequence[Evaluation],
+        fields: Sequence[str],
+        counts: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        """Record `fields` of `rows` as the stage left them, and the shard's mark, in one transaction."""
+        found = [
+            {
+                "candidate": row.candidate.id,
+                "round": shard.round,
+                "stage": shard.stage,
+                "request": shard.request,
+                "data": _dumps({name: to_plain(getattr(row, name)) for name in fields}),
+            }
+            for row in rows
+        ]
+        t = self._tables
+        self._insert([(t.results, found), (t.shards, [_mark(shard, counts, seconds)])])
+
+    def load(self, shard: Shard, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        """The rows with what the shard recorded of them filled in."""
+        t = self._tables.results
+        found = self._all(
+            t.select().where(t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
+        )
+        stored = {row.candidate: self._parse(row.data) for row in found}
+        with self._sound():
+            return [_filled(row, stored.get(row.candidate.id)) for row in rows]
+
+    def shards(self, number: int) -> dict[Shard, tuple[dict[str, Any], float]]:
+        """The finished shards of a round with their counts and seconds."""
+        t = self._tables.shards
+        found = self._all(t.select().where(t.c.round == number))
+        return {Shard(r.round, r.stage, r.request): (self._parse(r.counts), r.seconds) for r in found}
+
+    def add_relaxation(self, number: int, candidate: str, result: Relaxation | Failure) -> None:
+        """Record one relaxation of a round at once."""
+        kind = "failure" if isinstance(result, Failure) else "relaxation"
+        row = {"candidate": candidate, "round": number, "kind": kind, "data": _dumps(to_plain(result))}
+        self._insert([(self._tables.relaxations, [row])])
+
+    def relaxations(self, number: int) -> dict[str, Relaxation | Failure]:
+        """The recorded relaxations of a round by candidate id."""
+        t = self._tables.relaxations
+        kinds: dict[str, type[Relaxation] | type[Failure]] = {"failure": Failure, "relaxation": Relaxation}
+        return {
+            row.candidate: self._record(kinds.get(row.kind, Failure), row.data)
+            for row in self._all(t.select().where(t.c.round == number))
+        }
+
+    def add_feedback(self, values: Mapping[str, Mapping[str, Value]]) -> None:
+        """Record values that came back for some candidates, by id and property, after all earlier ones."""
+        table = self._tables.feedback
+        with _translated(self.where):
+            table.create(self._engine, checkfirst=True)
+        number = 1 + max((row.number for row in self._all(table.select())), default=0)
+        rows = [{"number": number, "candidate": key, "data": _dumps(to_plain(v))} for key, v in values.items()]
+        self._insert([(table, rows)])
+
+    def feedback(self) -> dict[str, dict[str, Value]]:
+        """The values that came back, by candidate id and property; of one given twice the later."""
+        table = self._tables.feedback
+        if table.name not in self._names():
+            return {}
+        found: dict[str, dict[str, Value]] = {}
+        for row in self._all(table.select().order_by(table.c.number)):
+            with self._sound():
+                told = {name: from_plain(Value, value) for name, value in json.loads(row.data).items()}
+            found.setdefault(row.candidate, {}).update(told)
+        return found
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def _existing(cls, where: str | Path, writing: bool) -> Ledger:
+        path = _path(where)
+        if path is not None:
+            _check_file(path)
+        ledger = cls._connect(str(where), writing)
+        try:
+            ledger._check_health()
+            _ = ledger.header
+        except LedgerError:
+            ledger.close()
+            raise
+        return ledger
+
+    @classmethod
+    def _connect(cls, where: str, writing: bool) -> Ledger:
+        path = _path(where)
+        lock = _Lock.on_file(path) if writing and path is not None else None
+        ledger = cls(_engine(where, path), where, lock)
+        if writing and path is None:
+            ledger._lock = _Lock.on_server(ledger._engine, where)
+        return ledger
+
+    def _check_health(self) -> None:
+        import sqlalchemy as sa
+
+        if self._engine.dialect.name == "sqlite":
+            answer = self._all(sa.text("PRAGMA quick_check(1)"))
+            if not answer or answer[0][0] != "ok":
+                raise LedgerError(f"{self.where}: the ledger is damaged or truncated")
+        missing = set(self._tables.metadata.tables) - set(self._names()) - {self._tables.feedback.name}
+        if missing:
+            raise LedgerError(f"{self.where}: not a ledger of invdesign, or truncated (no {min(missing)})")
+
+    def _names(self) -> list[str]:
+        import sqlalchemy as sa
+
+        with _translated(self.where):
+            return sa.inspect(self._engine).get_table_names()
+
+    def _write_header(self, header: Header) -> None:
+        stored = {
+            "format": str(FORMAT),
+            "query": _dumps(header.query, sort=True),
+            "query_hash": header.query_hash,
+            "seed": str(header.seed),
+            "version": header.version,
+            "parts": _dumps(header.parts, sort=True),
+            "settings": _dumps(header.settings, sort=True),
+        }
+        t = self._tables
+        with _translated(self.where), self._engine.begin() as connection:
+            if set(t.metadata.tables) & set(self._names()):
+                raise LedgerError(f"{self.where}: there is a ledger already; resume it, or choose another place")
+            t.metadata.create_all(connection)
+            connection.execute(t.run.insert(), [{"key": k, "value": v} for k, v in stored.items()])
+
+    def _insert(self, batches: Iterable[tuple[sa.Table, list[dict[str, Any]]]]) -> None:
+        with _translated(self.where), self._engine.begin() as connection:
+            for table, rows in batches:
+                if rows:
+                    connection.execute(table.insert(), rows)
+
+    def _all(self, statement: sa.Executable) -> Sequence[Any]:
+        with _translated(self.where), self._engine.connect() as connection:
+            return connection.execute(statement).fetchall()
+
+    def _parse(self, text: str) -> Any:
+        with self._sound():
+            return json.loads(text)
+
+    def _record(self, kind: type[T], text: str) -> T:
+        with self._sound():
+            return from_plain(kind, json.loads(text))
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise LedgerError(f"{self.where}: the ledger is damaged: a record cannot be read") from None
+
+
+@dataclass(frozen=True)
+class _Tables:
+    metadata: sa.MetaData
+    run: sa.Table
+    requests: sa.Table
+    candidates: sa.Table
+    failures: sa.Table
+    results: sa.Table
+    relaxations: sa.Table
+    shards: sa.Table
+    feedback: sa.Table
+
+
+def _tables() -> _Tables:
+    import sqlalchemy as sa
+    from sqlalchemy import Column, Float, Integer, String, Table, Text
+
+    meta = sa.MetaData()
+
+    def key(name: str, index: bool = False) -> Column[str]:
+        return Column(name, String(64), primary_key=not index, index=index)
+
+    def text(name: str) -> Column[str]:
+        return Column(name, Text, nullable=False)
+
+    return _Tables(
+        meta,
+        Table("run", meta, key("key"), text("value")),
+        Table(
+            "requests",
+            meta,
+            key("id"),
+            Column("round", Integer, index=True),
+            Column("position", Integer),
+            text("data"),
+        ),
+        Table(
+            "candidates",
+            meta,
+            key("id"),
+            key("request", index=True),
+            text("generator"),
+            text("parents"),
+            text("crystal"),
+        ),
+        Table("failures", meta, key("id"), key("request", index=True), text("stage"), text("reason")),
+        Table(
+            "results",
+            meta,
+            key("candidate"),
+            key("stage"),
+            Column("round", Integer, index=True),
+            Column("request", String(64)),
+            text("data"),
+        ),
+        Table(
+            "relaxations", meta, key("candidate"), Column("round", Integer, index=True), text("kind"), text("data")
+        ),
+        Table(
+            "shards",
+            meta,
+            Column("round", Integer, primary_key=True, autoincrement=False),
+            key("stage"),
+            key("request"),
+            text("counts"),
+            Column("seconds", Float, nullable=False),
+        ),
+        Table(
+            "feedback",
+            meta,
+            Column("number", Integer, primary_key=True, autoincrement=False),
+            key("candidate"),
+            text("data"),
+        ),
+    )
+
+
+def _mark(shard: Shard, counts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    return {
+        "round": shard.round,
+        "stage": shard.stage,
+        "request": shard.request,
+        "counts": _dumps(counts),
+        "seconds": float(seconds),
+    }
+
+
+def _filled(row: Evaluation, stored: Mapping[str, Any] | None) -> Evaluation:
+    if stored is None:
+        return row
+    return replace(row, **{name: read_field(Evaluation, name, data) for name, data in stored.items()})
+
+
+def _dumps(data: Any, sort: bool = False) -> str:
+    return json.dumps(data, sort_keys=sort, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(data: Any) -> Any:
+    return json.loads(json.dumps(data, sort_keys=True))
+
+
+def _path(where: str | Path) -> Path | None:
+    """The file that is meant, or None for a server's URL."""
+    text = str(where)
+    if text.startswith("sqlite:///"):
+        return Path(text.removeprefix("sqlite:///"))
+    return None if "://" in text else Path(text)
+
+
+def _remove(path: Path, only_companions: bool = False) -> None:
+    for suffix in ("-wal", "-shm") if only_companions else ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise LedgerError(f"{path}: there is no ledger")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise LedgerError(f"{path}: the ledger cannot be read ({error.strerror})") from None
+    if start != b"SQLite format 3\x00":
+        raise LedgerError(f"{path}: not a ledger of invdesign, or truncated")
+
+
+def _engine(where: str, path: Path | None) -> sa.Engine:
+    import sqlalchemy as sa
+    from sqlalchemy import event
+
+    if path is None:
+        with _translated(where):
+            return sa.create_engine(where)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: sqlite3.Connection, _: object) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+class _Lock:
+    """Held as long as a run is alive; the operating system (or the server) drops it with the process."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+
+    @classmethod
+    def on_file(cls, path: Path) -> _Lock:
+        """Lock `.<name>.lock` beside a file: a database of SQLite's own, whose locks work on every system and
+        filesystem that SQLite works on and are not inherited by worker processes.
+        """
+        connection = None
+        try:
+            beside = path.with_name(f".{path.name}.lock")
+            connection = sqlite3.connect(beside, timeout=0.0, isolation_level=None)
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise _error(str(path), error) from None
+        return cls(connection)
+
+    @classmethod
+    def on_server(cls, engine: sa.Engine, name: str) -> _Lock | None:
+        """Take PostgreSQL's advisory lock; other servers have none."""
+        if engine.dialect.name != "postgresql":
+            return None
+        import sqlalchemy as sa
+
+        with _translated(name):
+            connection = engine.connect()
+            taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtext(current_schema()))")).scalar()
+        if not taken:
+            connection.close()
+            raise LedgerError(f"{name}: another process is running on this ledger")
+        return cls(connection)
+
+    def release(self) -> None:
+        """Let go."""
+        self._held.close()
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    from sqlalchemy import exc
+
+    try:
+        yield
+    except exc.NoSuchModuleError as error:
+        raise LedgerError(f"{where}: no such kind of database ({error})") from None
+    except exc.DBAPIError as error:
+        raise _error(where, error.orig or error) from None
+    except sqlite3.Error as error:
+        raise _error(where, error) from None
+
+
+def _error(where: str, error: BaseException) -> LedgerError | OutputError:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if any(word in text.lower() for word in _DISK):
+        return OutputError(f"{where}: cannot write the ledger: {text}; what was recorded is kept")
+    if any(word in text.lower() for word in _BUSY):
+        return LedgerError(f"{where}: another process is running on this ledger")
+    return LedgerError(f"{where}: the ledger is damaged or truncated ({text})")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

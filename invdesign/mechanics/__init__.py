@@ -1,0 +1,1 @@
+"""Elastic tensors, and what follows from moduli, density and composition."""

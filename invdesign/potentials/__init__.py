@@ -1,0 +1,1 @@
+"""Universal interatomic potentials by name, and their energies on the reference's scale."""

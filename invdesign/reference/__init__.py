@@ -1,0 +1,1 @@
+"""Known crystals and the convex hull: what stability, novelty and disorder are judged against."""

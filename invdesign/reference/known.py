@@ -1,0 +1,212 @@
+"""The known crystals, as Wyckoff genes in one compact table: for novelty, and as templates for substitution.
+
+The table holds every crystal's gene with free coordinates in units of 1/65536 of the cell edge (1e-4 Å in a 10 Å
+cell) and lattice parameters in single precision. Crystals are decoded when their formula is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign.chemistry.composition import chemical_system, reduced_formula
+from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode
+from invdesign.crystallography.matching import reduced, same
+from invdesign.errors import ReferenceMissingError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+TABLE = "known_crystals.parquet"
+COORDINATE_STEPS = 65536
+"""Free coordinates are stored as integers in units of 1/65536."""
+_REMEMBERED = 2000
+"""Reduced structures kept in memory."""
+
+
+@dataclass(frozen=True)
+class KnownCrystal:
+    """One known crystal.
+
+    Attributes:
+        id: its Materials Project id.
+        formula: reduced formula.
+        gene: its Wyckoff gene.
+        energy_above_hull: eV/atom against the shipped hull; NaN where its energy is not known on that scale.
+        mp2024_energy_above_hull: the same on the 2024 mixed GGA/r2SCAN scheme, a filter and no label; NaN if
+            unknown.
+        experimental: known from experiment; None where that is not known.
+    """
+
+    id: str
+    formula: str
+    gene: Gene
+    energy_above_hull: float
+    mp2024_energy_above_hull: float
+    experimental: bool | None
+
+    def within(self, limit: float) -> bool:
+        """Whether it lies at most `limit` eV/atom above the hull, by the first scale that knows; true if none."""
+        energies = (self.energy_above_hull, self.mp2024_energy_above_hull)
+        return next((e for e in energies if not math.isnan(e)), 0.0) <= limit
+
+
+class KnownCrystals(Sequence[KnownCrystal]):
+    """All known crystals, indexed by formula and by chemical system."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        """Take the columns of the table as NumPy arrays; ragged ones as (values, offsets)."""
+        self._columns = columns
+        formulas, codes = columns["formulas"], columns["formula_codes"]
+        starts = np.searchsorted(codes, np.arange(len(formulas) + 1))
+        self._rows = {formula: (int(starts[i]), int(starts[i + 1])) for i, formula in enumerate(formulas)}
+        self._systems: dict[str, list[str]] | None = None
+        self._structures: OrderedDict[int, Structure | None] = OrderedDict()
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> KnownCrystals:
+        """Read a table of the same form; without a path the shipped one, about a quarter of a second.
+
+        Raises:
+            ReferenceMissingError: if it is not there or cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            with as_file(files("invdesign.tables") / TABLE) as shipped:
+                table = pq.read_table(path or shipped).combine_chunks()
+        except (OSError, ValueError) as error:
+            raise ReferenceMissingError(f"the table of known crystals cannot be read: {error}") from None
+        return cls(_columns(table))
+
+    def __len__(self) -> int:
+        """Number of known crystals."""
+        return len(self._columns["space_group"])
+
+    @overload
+    def __getitem__(self, row: int) -> KnownCrystal: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[KnownCrystal]: ...
+
+    def __getitem__(self, row: int | slice) -> KnownCrystal | list[KnownCrystal]:
+        """The crystal in one row of the table, which is sorted by formula, or those in a slice of it.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} known crystals")
+        row, column = row % len(self), self._columns
+        experimental = int(column["experimental"][row])
+        return KnownCrystal(
+            id=self.id(row),
+            formula=str(column["formulas"][column["formula_codes"][row]]),
+            gene=Gene(
+                space_group=int(column["space_group"][row]),
+                wyckoffs=tuple(self._ragged("wyckoffs", row).tolist()),
+                numbers=tuple(self._ragged("numbers", row).tolist()),
+                free_coords=tuple((self._ragged("free_coords", row) / COORDINATE_STEPS).tolist()),
+                free_lattice=tuple(self._ragged("free_lattice", row).astype(float).tolist()),
+            ),
+            energy_above_hull=float(column["energy_above_hull"][row]),
+            mp2024_energy_above_hull=float(column["mp2024_energy_above_hull"][row]),
+            experimental=None if experimental < 0 else bool(experimental),
+        )
+
+    def has_formula(self, formula: str) -> bool:
+        """Whether any known crystal has this reduced formula."""
+        return formula in self._rows
+
+    def has_phase(self, formula: str, space_group: int) -> bool:
+        """Whether any known crystal has this reduced formula and space group."""
+        start, stop = self._rows.get(formula, (0, 0))
+        return bool((self._columns["space_group"][start:stop] == space_group).any())
+
+    def rows_of_formula(self, formula: str) -> range:
+        """Rows of the table that hold crystals of this reduced formula."""
+        return range(*self._rows.get(formula, (0, 0)))
+
+    def formulas_of_system(self, system: str) -> list[str]:
+        """Reduced formulas of the known crystals with exactly these elements, e.g. of `B-Ti`."""
+        if self._systems is None:
+            self._systems = {}
+            for formula, (start, _) in self._rows.items():
+                self._systems.setdefault(chemical_system(self._ragged("numbers", start)), []).append(formula)
+        return self._systems.get(system, [])
+
+    def id(self, row: int) -> str:
+        """Materials Project id of the crystal in one row."""
+        return str(self._columns["id"][row])
+
+    def crystal(self, row: int) -> Crystal:
+        """The primitive cell of the crystal in one row, its id as source."""
+        return decode([self[row].gene], source=self.id(row))[0]
+
+    def numbers(self, row: int) -> NDArray[np.int64]:
+        """Atomic numbers of the primitive cell in one row."""
+        return self.crystal(row).numbers
+
+    def match(self, crystal: Crystal) -> str | None:
+        """Id of the first known crystal of the same formula that the matcher takes for the same, or None.
+
+        Raises:
+            ValueError: if the crystal's cell cannot be reduced.
+        """
+        rows = self.rows_of_formula(reduced_formula(crystal.numbers))
+        if not rows:
+            return None
+        structure = reduced(crystal)
+        for row, known in self.structures(rows):
+            if known is not None and same(structure, known):
+                return self.id(row)
+        return None
+
+    def structures(self, rows: Iterable[int]) -> list[tuple[int, Structure | None]]:
+        """Reduced structures of some rows; None where a cell cannot be reduced."""
+        rows = list(rows)
+        missing = [row for row in rows if row not in self._structures]
+        made = zip(missing, map(_reduced_or_none, decode([self[row].gene for row in missing])), strict=True)
+        self._structures.update(made)
+        found = [(row, self._structures[row]) for row in rows]
+        while len(self._structures) > _REMEMBERED:
+            self._structures.popitem(last=False)
+        return found
+
+    def _ragged(self, name: str, row: int) -> NDArray[Any]:
+        values, offsets = self._columns[name]
+        piece: NDArray[Any] = values[offsets[row] : offsets[row + 1]]
+        return piece
+
+
+def _reduced_or_none(crystal: Crystal) -> Structure | None:
+    try:
+        return reduced(crystal)
+    except ValueError:
+        return None
+
+
+def _columns(table: Any) -> dict[str, Any]:
+    """NumPy columns of the Arrow table, whose rows are sorted by formula."""
+    columns: dict[str, Any] = {}
+    for name in ("wyckoffs", "numbers", "free_coords", "free_lattice"):
+        array = table.column(name).combine_chunks()
+        columns[name] = array.values.to_numpy(), array.offsets.to_numpy()
+    for name in ("space_group", "energy_above_hull", "mp2024_energy_above_hull", "experimental"):
+        columns[name] = table.column(name).to_numpy()
+    columns["id"] = table.column("id").to_numpy(zero_copy_only=False)
+    formulas = table.column("formula").combine_chunks().dictionary_encode()
+    columns["formulas"] = formulas.dictionary.to_pylist()
+    columns["formula_codes"] = formulas.indices.to_numpy()
+    return columns

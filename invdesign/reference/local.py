@@ -1,0 +1,132 @@
+"""The shipped reference: the convex hull and the known crystals, for every claim of stability and novelty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import Any
+
+from invdesign.chemistry.composition import reduced_formula
+from invdesign.crystal import Crystal
+from invdesign.errors import ReferenceMissingError
+from invdesign.records import Value
+from invdesign.reference.disorder import Ordering, possible_disorder
+from invdesign.reference.hull import Hull
+from invdesign.reference.known import KnownCrystal, KnownCrystals
+
+HULL_TABLE = "hull.parquet"
+FORMULA_TABLE = "known_formulas.parquet"
+
+
+class LocalReference:
+    """The hull and the known crystals of the package's own tables; needs no network.
+
+    Tables are read when they are first needed, once per process.
+    """
+
+    def energy_above_hull(self, crystal: Crystal, formation_energy: Value) -> Value | None:
+        """Formation energy minus the lowest mixture of known phases at the crystal's composition.
+
+        Zero for a phase on the hull, negative for a crystal below it (a new phase that would be stable, or a lower
+        polymorph of a known one).
+
+        Args:
+            crystal: only its composition is used.
+            formation_energy: on the scale of the hull (MP2020), eV/atom.
+
+        Returns:
+            eV/atom, with the spread and the interval of the formation energy; None if an element has no reference.
+        """
+        mixture = load_hull().mixture(crystal.numbers)
+        if mixture is None:
+            return None
+        low, high = formation_energy.low, formation_energy.high
+        return Value(
+            mean=formation_energy.mean - mixture.energy,
+            std=formation_energy.std,
+            low=None if low is None else low - mixture.energy,
+            high=None if high is None else high - mixture.energy,
+            source=formation_energy.source,
+        )
+
+    def hull_energy(self, numbers: Iterable[int]) -> float | None:
+        """Formation energy of the hull at the composition of these atoms, eV/atom; None without reference."""
+        mixture = load_hull().mixture(numbers)
+        return None if mixture is None else mixture.energy
+
+    def decomposition(self, numbers: Iterable[int]) -> list[tuple[str, float]]:
+        """Known phases that this composition would decompose into, with their share of the atoms."""
+        mixture = load_hull().mixture(numbers)
+        return [] if mixture is None else list(zip(mixture.phases, mixture.fractions, strict=True))
+
+    def match(self, crystal: Crystal) -> str | None:
+        """Id of a known crystal that is the same (see `invdesign.crystallography.matching`), or None.
+
+        Raises:
+            ValueError: if the cell cannot be reduced for comparison.
+        """
+        return load_known().match(crystal)
+
+    def phase_without_crystal(self, numbers: Iterable[int]) -> bool:
+        """Whether a phase of this formula is known of which no crystal is among the known ones (as MgO)."""
+        return reduced_formula(numbers) in load_formulas()
+
+    def known_formula(self, numbers: Iterable[int]) -> bool:
+        """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
+        formula = reduced_formula(numbers)
+        return load_known().has_formula(formula) or formula in load_formulas()
+
+    def known_genes(self) -> Iterator[KnownCrystal]:
+        """Every known crystal with its gene, in order of formula."""
+        return iter(load_known())
+
+    def possible_disorder(self, crystal: Crystal) -> Ordering | None:
+        """How the crystal may be one ordering of a disordered alloy, or None (see
+        `invdesign.reference.disorder`)."""
+        return possible_disorder(crystal, load_known())
+
+
+def known_phase(numbers: Iterable[int], space_group: int) -> bool:
+    """Whether a known crystal has the reduced formula of these atoms and this space group."""
+    return load_known().has_phase(reduced_formula(numbers), space_group)
+
+
+@lru_cache(maxsize=1)
+def load_known() -> KnownCrystals:
+    """The known crystals, read once per process."""
+    return KnownCrystals.load()
+
+
+@lru_cache(maxsize=1)
+def load_hull() -> Hull:
+    """The hull, read once per process.
+
+    Raises:
+        ReferenceMissingError: if its table is not there or cannot be read.
+    """
+    table = _columns(HULL_TABLE)
+    compositions = [dict(zip(*row, strict=True)) for row in zip(table["numbers"], table["counts"], strict=True)]
+    return Hull(table["formula"], compositions, table["formation_energy"])
+
+
+@lru_cache(maxsize=1)
+def load_formulas() -> frozenset[str]:
+    """Reduced formulas of the known phases without a crystal among the known ones, read once per process.
+
+    Raises:
+        ReferenceMissingError: if the table is not there or cannot be read.
+    """
+    return frozenset(_columns(FORMULA_TABLE)["formula"])
+
+
+def _columns(name: str) -> dict[str, list[Any]]:
+    """The columns of a shipped table."""
+    import pyarrow.parquet as pq
+
+    try:
+        with as_file(files("invdesign.tables") / name) as path:
+            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+    except (OSError, ValueError) as error:
+        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+    return columns

@@ -1,0 +1,1 @@
+"""Relaxation that keeps the symmetry, and elastic tensors, both by an interatomic potential."""

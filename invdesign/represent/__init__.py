@@ -1,1 +1,0 @@
-"""Wyckoff genes: crystal to gene and back."""

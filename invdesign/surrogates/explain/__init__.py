@@ -1,0 +1,1 @@
+"""Why a surrogate predicts what it predicts: sites, elements, feature families, nearest known crystals."""

@@ -1,0 +1,1 @@
+"""Training, calibration data and assessment of the shipped surrogates."""

@@ -1,0 +1,1 @@
+"""What the surrogates read of a crystal: features, graphs, and the answers of interatomic potentials."""

@@ -1,0 +1,1 @@
+"""Training and tuning of models on a user's own crystals: `invdesign train` and `invdesign tune`."""
