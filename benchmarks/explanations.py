@@ -30,7 +30,7 @@ from scipy.stats import spearmanr
 
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
-from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.genes import decode, protostructure
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import symbol
 from invdesign.properties import PREDICTED
@@ -110,7 +110,7 @@ def families(genes: list[Gene]) -> dict[Any, list[tuple[int, int]]]:
     for row, gene in enumerate(genes):
         for z in set(gene.numbers):
             numbers = tuple(0 if n == z else n for n in gene.numbers)
-            found[canonical_skeleton(Gene(gene.space_group, gene.wyckoffs, numbers, (), ()))].append((row, z))
+            found[protostructure(Gene(gene.space_group, gene.wyckoffs, numbers, (), ()))].append((row, z))
     return found
 
 

@@ -118,7 +118,7 @@ def max_phases(folder: Path, known: pd.DataFrame) -> tuple[list[Crystal], Truth]
 
 def judged(estimates: Sequence[Estimate], truth: Truth) -> dict[str, Any]:
     """Figures of each property; errors of moduli in log10."""
-    out: dict[str, Any] = {"outside": float(np.mean([e.is_outside for e in estimates]))}
+    out: dict[str, Any] = {"out_of_distribution": float(np.mean([e.out_of_distribution for e in estimates]))}
     for title, values in truth.items():
         name = title.split(",")[0]
         out[title] = {k: v for k, v in figures(name, estimates, values).items() if k in KEPT}

@@ -1,4 +1,4 @@
-"""What the surrogate's intervals and its mark for *outside* are worth on elements that it has never seen.
+"""What the surrogate's intervals and its out-of-distribution mark are worth on elements that it has never seen.
 
 Run: python benchmarks/surrogate_shift.py --data DIR --out FILE.json [--cache DIR] [--elements B,C,N,O,…]
      [--stage relaxed]
@@ -42,7 +42,7 @@ from invdesign.surrogates.calibrate import Calibration, PointMass, conformal_qua
 from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table
 from invdesign.surrogates.fitting.train import Settings, TrainingData, calibrated, fit
 from invdesign.surrogates.inputs.dataset import Labelled, encode_rows, read_labelled, select
-from invdesign.surrogates.model import OUTSIDE_PERCENTILE, Model, Raw
+from invdesign.surrogates.model import OOD_PERCENTILE, Model, Raw
 from invdesign.surrogates.scales import to_scale
 
 ELEMENTS = ("B", "C", "N", "O", "F", "S", "Li", "Al", "Si", "Ti", "Fe", "La")
@@ -62,7 +62,7 @@ def read(folder: Path) -> Labelled:
 
 
 def answers(data: TrainingData, element: str) -> dict[str, np.ndarray]:
-    """Raw answers of a model that has not seen an element, by part: mean, spread, outside, and the labels."""
+    """Raw answers of a model that has not seen an element, by part: mean, spread, distance, and the labels."""
     holds = np.array([atomic_number(element) in gene.numbers for gene in data.labelled.genes])
     split = np.where(holds, "held out", np.where(data.split == "test", "held in", data.split))
     part = replace(data, split=split)
@@ -74,7 +74,7 @@ def answers(data: TrainingData, element: str) -> dict[str, np.ndarray]:
         found |= {
             f"{name}/mean": raw.mean,
             f"{name}/spread": raw.spread,
-            f"{name}/outside": model.memory.percentile(model.memory.distance(raw.columns)),
+            f"{name}/distance": model.memory.percentile(model.memory.distance(raw.columns)),
             f"{name}/truth": np.stack([data.labelled.labels[p][rows] for p in model.properties], axis=1),
         }
     return found
@@ -131,25 +131,25 @@ class Left:
             for part in PARTS
         }
         raw = Raw(found["valid/mean"], found["valid/spread"], np.zeros((0, 0), dtype=np.float32))
-        return cls(found, names, scaled, *calibrated(names, raw, found["valid/outside"], scaled["valid"]))
+        return cls(found, names, scaled, *calibrated(names, raw, found["valid/distance"], scaled["valid"]))
 
     def answers(self, name: str, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Mean, spread, outside and truth, in the modelled scale, of the crystals with a label."""
+        """Mean, spread, distance and truth, in the modelled scale, of the crystals with a label."""
         j = self.names.index(name)
         known = np.isfinite(self.scaled[part][:, j])
         mean, spread = self.found[f"{part}/mean"][known, j], self.found[f"{part}/spread"][known, j]
-        return mean, spread, self.found[f"{part}/outside"][known], self.scaled[part][known, j]
+        return mean, spread, self.found[f"{part}/distance"][known], self.scaled[part][known, j]
 
     def covered(self, name: str, part: str, wider: float = 1.0) -> float:
         """Coverage of 90 % intervals from spreads made wider."""
-        mean, spread, outside, truth = self.answers(name, part)
+        mean, spread, distance, truth = self.answers(name, part)
         shape = self.masses.get(name, self.calibrations[name])
-        return coverage(*shape.interval(mean, wider * spread, outside), truth)
+        return coverage(*shape.interval(mean, wider * spread, distance), truth)
 
     def needed(self, name: str) -> float:
         """How much wider the spreads of held-out crystals must be for 90 % coverage; at least 1."""
-        mean, spread, outside, truth = self.answers(name, "held out")
-        low, high = self.calibrations[name].interval(mean, spread, outside)
+        mean, spread, distance, truth = self.answers(name, "held out")
+        low, high = self.calibrations[name].interval(mean, spread, distance)
         arm = np.where(truth < mean, mean - low, high - mean)
         return max(1.0, conformal_quantile(np.abs(truth - mean) / np.maximum(arm, 1e-9)))
 
@@ -159,15 +159,15 @@ def judged(left: Left, others: Sequence[Left]) -> dict[str, Any]:
 
     `coverage_widened` has spreads wider by what three in four of the other elements needed.
     """
-    away, near = left.found["held out/outside"], left.found["held in/outside"]
+    away, near = left.found["held out/distance"], left.found["held in/distance"]
     truth = np.concatenate([np.ones(len(away)), np.zeros(len(near))])
     out: dict[str, Any] = {
         "held_out": len(away),
         "held_in": len(near),
-        "auc": float(roc_auc_score(truth, np.concatenate([np.ones(len(away)), near > OUTSIDE_PERCENTILE]))),
+        "auc": float(roc_auc_score(truth, np.concatenate([np.ones(len(away)), near > OOD_PERCENTILE]))),
         "auc_distance": float(roc_auc_score(truth, np.concatenate([away, near]))),
-        "marked": float((away > OUTSIDE_PERCENTILE).mean()),
-        "marked_held_in": float((near > OUTSIDE_PERCENTILE).mean()),
+        "marked": float((away > OOD_PERCENTILE).mean()),
+        "marked_held_in": float((near > OOD_PERCENTILE).mean()),
     }
     for name in left.names:
         wider = upper_quartile([other.needed(name) for other in others])

@@ -1,4 +1,4 @@
-"""Learning curves of properties of one's own: on top of the gate, from scratch, and from the composition alone.
+"""Learning curves of custom properties: on top of the gate, from scratch, and from the composition alone.
 
     python benchmarks/transfer.py --data DIR [--seeds 3] [--networks 2] [--out FILE.json]
 
@@ -53,9 +53,12 @@ METHODS = {
 
 
 class Task:
-    """A property: crystals, labels in the scale they are learned in, and a cheap label where there is one."""
+    """A property: crystals, labels in the scale they are learned in, and a low-fidelity label where there is
+    one."""
 
-    def __init__(self, genes: Sequence[Gene | None], values: Any, cheap: Any = None, log: bool = False) -> None:
+    def __init__(
+        self, genes: Sequence[Gene | None], values: Any, low_fidelity: Any = None, log: bool = False
+    ) -> None:
         rows = np.flatnonzero([g is not None and max(g.numbers) <= 103 for g in genes])
         self.genes = [g for g in (genes[i] for i in rows) if g is not None]
         self.graphs = join([graphs_of_genes(self.genes[s : s + 2000]) for s in range(0, len(rows), 2000)])
@@ -65,7 +68,7 @@ class Task:
         self.labels = Labels(
             view(gate, self.graphs),
             self.values,
-            None if cheap is None else np.asarray(cheap, dtype=float)[rows],
+            None if low_fidelity is None else np.asarray(low_fidelity, dtype=float)[rows],
             np.array([chemical_system(g.numbers) for g in self.genes]),
             blocks_of(gate),
         )
@@ -207,22 +210,22 @@ def network(task: Task, rows: Any, test: Any, start: Any) -> Any:
     return np.abs(model.raw(select(graphs, away)).mean[:, 0] - values[away])
 
 
-def cheap_curve(task: Task, seeds: int) -> list[dict[str, Any]]:
-    """Errors with a cheap label: given for the crystal itself, predicted, and without any."""
+def low_fidelity_curve(task: Task, seeds: int) -> list[dict[str, Any]]:
+    """Errors with a low-fidelity label: given for the crystal itself, predicted, and without any."""
     out = []
     for seed in range(seeds):
         train, test = task.split(seed)
         others = train[:CHEAP_LABELS]
-        truth, given = task.values[test], task.labels.cheap[test]
+        truth, given = task.values[test], task.labels.low_fidelity[test]
         single = narrowed(task.labels, range(5))
         for size in CHEAP_SIZES:
             joined = fit_regression(task.labels, train[:size], others)
             alone = fit_regression(single, train[:size], train[:size])
             errors = {
-                "no cheap labels": alone.predict(task.labels.columns[test])[0] - truth,
-                "cheap label predicted": joined.predict(task.labels.columns[test])[0] - truth,
-                "cheap label given": joined.predict(task.labels.columns[test], given)[0] - truth,
-                "the cheap label itself": given - truth,
+                "no low-fidelity labels": alone.predict(task.labels.columns[test])[0] - truth,
+                "low-fidelity label predicted": joined.predict(task.labels.columns[test])[0] - truth,
+                "low-fidelity label given": joined.predict(task.labels.columns[test], given)[0] - truth,
+                "the low-fidelity label itself": given - truth,
             }
             out += [_record(n, seed, size, np.abs(e[np.isfinite(given)])) for n, e in errors.items()]
     return out
@@ -261,9 +264,9 @@ def main() -> None:
             "curve": curve(task, args.seeds, args.networks),
         }
         print(f"\n## {name}, {figures[name]['labels']} labels\n\n{markdown(figures[name]['curve'])}\n", flush=True)
-        if task.labels.cheap is not None:
-            figures[name]["cheap"] = cheap_curve(task, args.seeds)
-            print(markdown(figures[name]["cheap"]), flush=True)
+        if task.labels.low_fidelity is not None:
+            figures[name]["low_fidelity"] = low_fidelity_curve(task, args.seeds)
+            print(markdown(figures[name]["low_fidelity"]), flush=True)
         if args.out:
             args.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
 

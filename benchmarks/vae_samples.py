@@ -1,8 +1,8 @@
 """What the shipped autoencoder's raw samples are: validity, novelty, symmetry, obedience to conditions, speed.
 
 Raw means: as `invdesign generate vae` writes them, neither screened nor relaxed. The known crystals are those of
-the package (103,000 skeletons); the sampler leaves out the genes that it was trained on, and the share of new
-genes without that is printed beside. Relaxation is by the default potential.
+the package (103,000 protostructures); the sampler leaves out the genes that it was trained on, and the share of
+new genes without that is printed beside. Relaxation is by the default potential.
 
 Run: python benchmarks/vae_samples.py [-n 1000] [--relax 200] [--seed 0] [--out FILE.json]
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from invdesign.crystal import Crystal
-from invdesign.crystallography.genes import canonical_skeleton
+from invdesign.crystallography.genes import protostructure
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import atomic_numbers
 from invdesign.generators.sampler import SamplingConfig
@@ -50,12 +50,12 @@ def raw_figures(generator: VAEGenerator, n: int, seed: int) -> tuple[dict, list[
     rows = [Evaluation(Candidate("x", c, "r", "vae")) for c in crystals]
     distances = Counter(Distances().check(row).status for row in rows)
     charge = Counter(ChargeBalance().check(row).status for row in rows)
-    keys = [canonical_skeleton(c.gene) for c in crystals]
-    known = {canonical_skeleton(k.gene) for k in LocalReference().known_genes()}
+    keys = [protostructure(c.gene) for c in crystals]
+    known = {protostructure(k.gene) for k in LocalReference().known_genes()}
     plain = VAEGenerator(
         generator.model, generator.scaling, generator.element_volume, SamplingConfig(skip_known=False)
     )
-    unfiltered = [canonical_skeleton(c.gene) for c in draw(plain, n, seed, Conditions())]
+    unfiltered = [protostructure(c.gene) for c in draw(plain, n, seed, Conditions())]
     return {
         "asked": n,
         "given": len(crystals),

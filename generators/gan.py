@@ -48,7 +48,7 @@ class GeneGAN(GeneModel):
 
 
 class GeneCritic(nn.Module):
-    """Scores skeletons: log odds that one is real and of its conditions."""
+    """Scores Wyckoff sequences: log odds that one is real and of its conditions."""
 
     def __init__(self, config: NetworkConfig, layers: int = 2, dropout: float = 0.1) -> None:
         super().__init__()

@@ -19,14 +19,15 @@ from invdesign.generators.network import (
     GeneEmbedding,
     GeometryDecoder,
     NetworkConfig,
-    SkeletonDecoder,
+    SequenceDecoder,
     mixture_log_density,
     von_mises_log_density,
 )
 
 
 class GeneModel(nn.Module, ABC):
-    """What every model of genes has: decoders of a latent and conditions into a skeleton and its geometry."""
+    """What every model of genes has: decoders of a latent and conditions into a Wyckoff sequence and its
+    geometry."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class GeneModel(nn.Module, ABC):
         self.geometry_embedding = GeneEmbedding(config.width)
         self.condition = ConditionEmbedding(config)
         self.geometry_condition = ConditionEmbedding(config)
-        self.skeleton = SkeletonDecoder(config, self.embedding)
+        self.sequence = SequenceDecoder(config, self.embedding)
         self.geometry = GeometryDecoder(config, self.geometry_embedding)
 
     @abstractmethod
@@ -45,27 +46,27 @@ class GeneModel(nn.Module, ABC):
         With a centre, latents of the region around it.
         """
 
-    def skeleton_losses(
+    def sequence_losses(
         self, z: Tensor, batch: GeneBatch, condition: Tensor, max_sites: int | None = None
     ) -> dict[str, Tensor]:
         """(b,) negative log likelihoods of the `group`, the `position`s and the `element`s, in nats.
 
-        With `max_sites`, those of a `SkeletonSampler` with that limit, which makes lawful choices only.
+        With `max_sites`, those of a `SequenceSampler` with that limit, which makes lawful choices only.
         """
-        context = self.skeleton.context(z, condition)
-        group = F.cross_entropy(self.skeleton.groups(context), batch.group, reduction="none")
-        hidden = self.skeleton.hidden(context, batch)
+        context = self.sequence.context(z, condition)
+        group = F.cross_entropy(self.sequence.groups(context), batch.group, reduction="none")
+        hidden = self.sequence.hidden(context, batch)
         b, n = batch.number.shape
         target = torch.full((b, n + 1), MAX_POSITIONS)
         target[:, :n] = torch.where(batch.mask, batch.wyckoff, MAX_POSITIONS)
         steps = torch.arange(n + 1)[None] <= batch.length[:, None]
-        logits = self.skeleton.positions(hidden, batch.group)
+        logits = self.sequence.positions(hidden, batch.group)
         lawful = None if max_sites is None else lawful_choices(batch, max_sites)
         if lawful is not None:
             logits = logits.masked_fill(~lawful[0], float("-inf"))
         logits = logits.clamp(min=-1e4)
         position = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(b, n + 1)
-        logits = self.skeleton.elements(hidden[:, :n], batch.position)
+        logits = self.sequence.elements(hidden[:, :n], batch.position)
         if lawful is not None:
             logits = logits.masked_fill(~lawful[1], -1e4)
         element = F.cross_entropy(logits.flatten(0, 1), batch.number.flatten(), reduction="none").view(b, n)
@@ -89,7 +90,7 @@ class GeneModel(nn.Module, ABC):
 
 
 def lawful_choices(batch: GeneBatch, max_sites: int) -> tuple[Tensor, Tensor]:
-    """What a sampler could choose at each step of writing these skeletons.
+    """What a sampler could choose at each step of writing these Wyckoff sequences.
 
     Returns:
         (b, n + 1, MAX_POSITIONS + 1) Wyckoff positions and *stop*: in ascending order, one without freedom once,
@@ -153,7 +154,7 @@ class GeneVAE(GeneModel):
         centre, prior_log_variance = self.prior(condition)
         excess = ((mean - centre) ** 2 + log_variance.exp()) / prior_log_variance.exp()
         kl = 0.5 * (excess - 1.0 + prior_log_variance - log_variance).sum(-1)
-        each = self.skeleton_losses(z, batch, condition)
+        each = self.sequence_losses(z, batch, condition)
         each |= self.geometry_losses(z, batch, self.geometry_condition(conditions))
         known = ~batch.labels.isnan()
         error = (self.property_head(mean) - batch.labels.nan_to_num()) ** 2
@@ -171,7 +172,7 @@ class Limits:
         required: (MAX_Z,) which elements must be present.
         max_sites: largest number of atoms in the primitive cell.
         n_sites: exact number of atoms, or None.
-        max_orbits: longest skeleton.
+        max_orbits: longest Wyckoff sequence.
     """
 
     groups: Tensor
@@ -182,10 +183,10 @@ class Limits:
     max_orbits: int = 20
 
 
-class SkeletonSampler:
-    """Draws skeletons orbit by orbit; a row that runs into a dead end is marked, never patched."""
+class SequenceSampler:
+    """Draws Wyckoff sequences orbit by orbit; a row that runs into a dead end is marked, never patched."""
 
-    def __init__(self, decoder: SkeletonDecoder, limits: Limits, temperature: float, guidance: float) -> None:
+    def __init__(self, decoder: SequenceDecoder, limits: Limits, temperature: float, guidance: float) -> None:
         self.decoder, self.limits = decoder, limits
         self.temperature, self.guidance = temperature, guidance
         table = wyckoff_table()

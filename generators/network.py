@@ -1,10 +1,10 @@
 """The networks of the variational autoencoder over Wyckoff genes.
 
-An encoder reads a whole gene into a Gaussian latent; a causal decoder writes the skeleton (space group, then
-orbits of Wyckoff position and element); a geometry decoder reads a finished skeleton and gives densities for the
-lattice (mixture of normals) and, orbit by orbit, for the free coordinates (mixtures of von Mises densities).
-All three are told the conditions. Wyckoff positions are embedded by site symmetry and enumeration, which mean the
-same in every group, plus a small correction of their own.
+An encoder reads a whole gene into a Gaussian latent; a causal decoder writes the Wyckoff sequence (space group,
+then orbits of Wyckoff position and element); a geometry decoder reads a finished Wyckoff sequence and gives
+densities for the lattice (mixture of normals) and, orbit by orbit, for the free coordinates (mixtures of von Mises
+densities). All three are told the conditions. Wyckoff positions are embedded by site symmetry and enumeration,
+which mean the same in every group, plus a small correction of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NetworkConfig:
     Attributes:
         width: width of every token.
         heads: attention heads.
-        encoder_layers, skeleton_layers, geometry_layers: depths.
+        encoder_layers, sequence_layers, geometry_layers: depths.
         latent: latent dimensions.
         properties: number of scalar conditions.
         lattice_components: normals in the lattice mixture.
@@ -40,7 +40,7 @@ class NetworkConfig:
     width: int = 128
     heads: int = 4
     encoder_layers: int = 2
-    skeleton_layers: int = 3
+    sequence_layers: int = 3
     geometry_layers: int = 3
     latent: int = 16
     properties: int = 7
@@ -203,7 +203,7 @@ class Encoder(nn.Module):
         return mean, log_variance.clamp(-8.0, 4.0)
 
 
-class SkeletonDecoder(nn.Module):
+class SequenceDecoder(nn.Module):
     """Latent and conditions to the space group and, orbit by orbit, Wyckoff position and element."""
 
     def __init__(self, config: NetworkConfig, embedding: GeneEmbedding) -> None:
@@ -213,7 +213,7 @@ class SkeletonDecoder(nn.Module):
         self.latent = nn.Sequential(nn.Linear(config.latent, w), nn.GELU(), nn.Linear(w, w))
         self.group_head = nn.Sequential(nn.LayerNorm(w), nn.Linear(w, w), nn.GELU(), nn.Linear(w, 230))
         self.composition = nn.Linear(MAX_Z + 1, w)
-        self.blocks = nn.ModuleList(Block(w, config.heads, config.dropout) for _ in range(config.skeleton_layers))
+        self.blocks = nn.ModuleList(Block(w, config.heads, config.dropout) for _ in range(config.sequence_layers))
         self.norm = nn.LayerNorm(w)
         self.query = nn.Linear(w, w)
         self.stop = nn.Linear(w, 1)
@@ -260,7 +260,7 @@ _GROUP_START = torch.from_numpy(wyckoff_table().group_start)
 
 
 class GeometryDecoder(nn.Module):
-    """A skeleton to densities of its lattice features and free coordinates."""
+    """A Wyckoff sequence to densities of its lattice features and free coordinates."""
 
     def __init__(self, config: NetworkConfig, embedding: GeneEmbedding) -> None:
         super().__init__()
@@ -280,7 +280,7 @@ class GeometryDecoder(nn.Module):
         )
 
     def prefix(self, context: Tensor, batch: GeneBatch) -> Tensor:
-        """(b, n + 1, width) inputs that describe the skeleton; the first stands for the whole."""
+        """(b, n + 1, width) inputs that describe the Wyckoff sequence; the first stands for the whole."""
         e = self.embedding[0]
         orbits = e.position(batch.position) + e.element(batch.number) + context[:, None]
         return torch.cat([(context + e.group(batch.group))[:, None], orbits], dim=1)
@@ -302,10 +302,10 @@ class GeometryDecoder(nn.Module):
     def hidden(self, context: Tensor, batch: GeneBatch) -> Tensor:
         """(b, n, width) states from which the coordinates of orbit k follow, given the lattice and orbits < k."""
         n = batch.number.shape[1]
-        x = torch.cat([self.skeleton(context, batch), self.places(context, batch)], dim=1)
+        x = torch.cat([self.sequence(context, batch), self.places(context, batch)], dim=1)
         real = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
-        skeleton_view = torch.cat([real, torch.zeros_like(batch.mask)], dim=-1)
-        top = skeleton_view[:, None, :].expand(-1, n + 1, -1)
+        sequence_view = torch.cat([real, torch.zeros_like(batch.mask)], dim=-1)
+        top = sequence_view[:, None, :].expand(-1, n + 1, -1)
         causal = torch.ones(n, n, dtype=torch.bool).tril()[None].expand(len(real), -1, -1)
         bottom = torch.cat([real[:, None, :].expand(-1, n, -1), causal], dim=-1)
         look = torch.cat([top, bottom], dim=1)
@@ -313,8 +313,8 @@ class GeometryDecoder(nn.Module):
             x = block(x, look)
         return self.norm(x[:, n + 1 :])
 
-    def skeleton(self, context: Tensor, batch: GeneBatch) -> Tensor:
-        """(b, n + 1, width) inputs that describe skeleton and cell."""
+    def sequence(self, context: Tensor, batch: GeneBatch) -> Tensor:
+        """(b, n + 1, width) inputs that describe Wyckoff sequence and cell."""
         mask = batch.lattice_mask.float()
         cell = self.lattice_in(torch.cat([batch.lattice * mask, mask], dim=-1))
         return self.prefix(context, batch) + self.kind.weight[0] + cell[:, None]
@@ -328,8 +328,9 @@ class GeometryDecoder(nn.Module):
         return orbits + before + context[:, None] + self.kind.weight[1]
 
     def read(self, context: Tensor, batch: GeneBatch) -> tuple[Tensor, list[Memory]]:
-        """What every layer remembers of skeleton and cell, and (b, n + 1) which of these tokens are real."""
-        x, memories = self.skeleton(context, batch), []
+        """What every layer remembers of Wyckoff sequence and cell, and (b, n + 1) which of these tokens are
+        real."""
+        x, memories = self.sequence(context, batch), []
         real = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], dim=1)
         for block in self.blocks:
             assert isinstance(block, Block)

@@ -61,7 +61,7 @@ class RandomGenerator:
         self,
         statistics: Statistics,
         uniform_elements: bool = False,
-        skeleton_draws: int = 6,
+        sequence_draws: int = 6,
         geometry_draws: int = 6,
         attempts: int = 60,
     ) -> None:
@@ -70,12 +70,12 @@ class RandomGenerator:
         Args:
             statistics: frequencies.
             uniform_elements: draw every known element equally often.
-            skeleton_draws: most skeletons drawn for one choice of space group and size.
-            geometry_draws: most draws of lattice and coordinates for one skeleton, until no atoms overlap.
+            sequence_draws: most Wyckoff sequences drawn for one choice of space group and size.
+            geometry_draws: most draws of lattice and coordinates for one Wyckoff sequence, until no atoms overlap.
             attempts: most such choices per crystal asked for, before the rest is reported as failed.
         """
         self.statistics, self.uniform_elements = statistics, uniform_elements
-        self.skeleton_draws, self.geometry_draws, self.attempts = skeleton_draws, geometry_draws, attempts
+        self.sequence_draws, self.geometry_draws, self.attempts = sequence_draws, geometry_draws, attempts
 
     @classmethod
     def load(cls) -> RandomGenerator:
@@ -116,12 +116,13 @@ class RandomGenerator:
     def _gene(self, rng: np.random.Generator, weights: FloatArray, palette: Palette) -> Gene | None:
         """One gene whose atoms do not overlap, or None.
 
-        Several skeletons are tried for one choice of group and size, so that crowded cells are not left out.
+        Several Wyckoff sequences are tried for one choice of group and size, so that crowded cells are not left
+        out.
         """
         if weights.sum() == 0.0:
             return None
         group, sites = divmod(int(rng.choice(weights.size, p=weights.ravel())), weights.shape[1])
-        for _ in range(self.skeleton_draws):
+        for _ in range(self.sequence_draws):
             wyckoffs = fill(rng, group, sites)
             numbers = None if wyckoffs is None else self._elements(rng, len(wyckoffs), palette)
             if wyckoffs is None or numbers is None:

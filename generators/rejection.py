@@ -1,7 +1,7 @@
 """Drawing until it fits: what the generators without a model share.
 
 A draw proposes genes; a gene is yielded when its crystal keeps its atoms apart, has the symmetry that the gene
-names, and a skeleton that was not yielded before in the same call.
+names, and a Wyckoff sequence that was not yielded before in the same call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.distances import shortest_ratio
-from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.genes import decode, protostructure
 from invdesign.crystallography.symmetry import quick_space_group
 from invdesign.elements import symbol
 from invdesign.errors import InputError
@@ -67,7 +67,8 @@ def fits(sites: int, conditions: Conditions) -> bool:
 
 
 def propose_distinct(draw: Draw, n: int, attempts: int) -> Iterator[Crystal | Failure]:
-    """Yield exactly `n` items: crystals of different skeletons, failures once `attempts` draws are used up."""
+    """Yield exactly `n` items: crystals of different Wyckoff sequences, failures once `attempts` draws are
+    used up."""
     seen: set[Any] = set()
     given, left = 0, attempts
     while given < n and left > 0:
@@ -75,7 +76,7 @@ def propose_distinct(draw: Draw, n: int, attempts: int) -> Iterator[Crystal | Fa
         left -= size
         drawn = draw(size)
         for (gene, _), crystal in zip(drawn, _crystals(drawn), strict=True):
-            key = canonical_skeleton(gene)
+            key = protostructure(gene)
             if crystal is None or key in seen:
                 continue
             seen.add(key)

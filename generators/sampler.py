@@ -1,7 +1,7 @@
 """Sampling crystals from a trained model of genes: conditions in, crystals with their genes out.
 
-Shared by the autoencoder and the adversarial generator: both turn noise into a latent, write a skeleton and then
-its geometry.
+Shared by the autoencoder and the adversarial generator: both turn noise into a latent, write a Wyckoff sequence
+and then its geometry.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch import Tensor
 
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.distances import shortest_ratio
-from invdesign.crystallography.genes import canonical_skeleton, decode
+from invdesign.crystallography.genes import decode, protostructure
 from invdesign.crystallography.symmetry import quick_space_group
 from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features
-from invdesign.generators.model import GeneModel, Limits, SkeletonSampler, sample_coordinates, sample_lattice
+from invdesign.generators.model import GeneModel, Limits, SequenceSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
 
@@ -44,15 +44,15 @@ class SamplingConfig:
     """How geometry is drawn and what a sampler checks of its own output.
 
     Attributes:
-        skeleton_temperature: multiplies the temperature that is asked for; below 1 the model's likelier skeletons
-            are drawn more often, which are more often stable.
+        sequence_temperature: multiplies the temperature that is asked for; below 1 the model's likelier Wyckoff
+            sequences are drawn more often, which are more often stable.
         geometry_temperature: temperature of lattice and coordinates; 1 is the model's own density.
-        geometry_draws: most draws of lattice and coordinates for one skeleton, until no atoms overlap.
-        attempts: most skeletons drawn per crystal asked for, before the rest is reported as failed.
+        geometry_draws: most draws of lattice and coordinates for one Wyckoff sequence, until no atoms overlap.
+        attempts: most Wyckoff sequences drawn per crystal asked for, before the rest is reported as failed.
         skip_known: do not yield genes of the training set: they are retrieved, not designed.
     """
 
-    skeleton_temperature: float = 0.6
+    sequence_temperature: float = 0.6
     geometry_temperature: float = 0.5
     geometry_draws: int = 6
     attempts: int = 40
@@ -66,9 +66,9 @@ class GeneSampler(Generic[Model]):
     """Samples a model of genes under conditions.
 
     A drawn gene is yielded when its geometry has no overlapping atoms within `geometry_draws` draws, its symmetry
-    is that of the space group that it names, its skeleton has not been yielded before in the same call, and
-    (unless `skip_known` is off) it is none of those that the model was trained on. `counts` holds how many draws
-    each of these steps used up.
+    is that of the space group that it names, its Wyckoff sequence has not been yielded before in the same call,
+    and (unless `skip_known` is off) it is none of those that the model was trained on. `counts` holds how many
+    draws each of these steps used up.
 
     Attributes:
         name: of the generator.
@@ -106,11 +106,11 @@ class GeneSampler(Generic[Model]):
             size = min(CHUNK, max(32, 2 * (n - given)), left)
             left -= size
             for crystal in self._chunk(size, rng, conditions, limits, tensors):
-                key = canonical_skeleton(crystal.gene) if crystal.gene else None
+                key = protostructure(crystal.gene) if crystal.gene else None
                 if key in seen:
                     self.counts["repeated"] += 1
                     continue
-                if self.sampling.skip_known and fingerprint(key) in self.trained_on:
+                if self.sampling.skip_known and protostructure_hash(key) in self.trained_on:
                     self.counts["known"] += 1
                     continue
                 if not self._is_itself(crystal):
@@ -127,7 +127,7 @@ class GeneSampler(Generic[Model]):
 
     def is_known(self, crystal: Crystal) -> bool:
         """Whether the crystal's gene, up to the choice of origin, is one of the training set."""
-        return crystal.gene is not None and fingerprint(canonical_skeleton(crystal.gene)) in self.trained_on
+        return crystal.gene is not None and protostructure_hash(protostructure(crystal.gene)) in self.trained_on
 
     def first_draws(self, n: int, rng: np.random.Generator) -> tuple[list[Crystal], int]:
         """All complete crystals of `n` unconditional draws, nothing rejected or redrawn, and `n`."""
@@ -156,8 +156,8 @@ class GeneSampler(Generic[Model]):
         none = self._tensors(Conditions())
         nothing = ConditionTensors(*(t.expand(size, *t.shape[1:]) for t in none))
         guidance = conditions.guidance if _asks(here) else 1.0
-        temperature = self.sampling.skeleton_temperature * conditions.temperature
-        sampler = SkeletonSampler(self.model.skeleton, limits, temperature, guidance)
+        temperature = self.sampling.sequence_temperature * conditions.temperature
+        sampler = SequenceSampler(self.model.sequence, limits, temperature, guidance)
         rows, complete = sampler.draw(z, embedded, self.model.condition(nothing), torch_rng)
         index = complete.nonzero()[:, 0]
         self._count("drawn", size)
@@ -178,7 +178,7 @@ class GeneSampler(Generic[Model]):
     def _with_geometry(
         self, batch: GeneBatch, context: Tensor, rng: torch.Generator, keep_overlaps: bool
     ) -> list[Crystal]:
-        """Draw lattices and coordinates until atoms keep their distance, in the order of the skeletons."""
+        """Draw lattices and coordinates until atoms keep their distance, in the order of the Wyckoff sequences."""
         batch = replace(batch, lattice_mask=torch.tensor([feature_mask(int(g) + 1) for g in batch.group]))
         found: dict[int, Crystal] = {}
         waiting = torch.arange(len(batch))
@@ -196,10 +196,10 @@ class GeneSampler(Generic[Model]):
 
     @torch.no_grad()
     def crystals(self, batch: GeneBatch, context: Tensor, rng: torch.Generator) -> list[Crystal | None]:
-        """One draw of geometry for each skeleton; None where it spans no cell.
+        """One draw of geometry for each Wyckoff sequence; None where it spans no cell.
 
         Args:
-            batch: finished skeletons.
+            batch: finished Wyckoff sequences.
             context: (b, width) of the geometry decoder.
             rng: source of randomness.
         """
@@ -210,7 +210,7 @@ class GeneSampler(Generic[Model]):
     def _draw_geometry(
         self, batch: GeneBatch, context: Tensor, rows: Tensor, rng: torch.Generator
     ) -> dict[int, Crystal]:
-        """One draw for each of the given rows, short skeletons apart from long ones."""
+        """One draw for each of the given rows, short Wyckoff sequences apart from long ones."""
         crystals: dict[int, Crystal] = {}
         order = rows[torch.argsort(batch.length[rows], stable=True)]
         temperature = self.sampling.geometry_temperature
@@ -343,9 +343,9 @@ def _shipped(kind: type[GeneSampler[Any]]) -> Any:
         return kind.read(path)
 
 
-def fingerprint(skeleton: object) -> int:
-    """64 bits that stand for a canonical skeleton."""
-    return int.from_bytes(hashlib.blake2b(repr(skeleton).encode(), digest_size=8).digest(), "big", signed=True)
+def protostructure_hash(key: object) -> int:
+    """64 bits that stand for a canonical Wyckoff sequence."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _asks(conditions: ConditionTensors) -> bool:

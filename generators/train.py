@@ -27,13 +27,13 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, 
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.prepare import Predict, Progress, prepare
-from invdesign.generators.reward import Merit, Written, log_likelihood, merits, policy_loss, write
-from invdesign.generators.sampler import fingerprint
+from invdesign.generators.reward import Reward, Written, log_likelihood, policy_loss, rewards, write
+from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.vae import VAEGenerator
 from invdesign.settings import settings_of
 
 ENOUGH_NOVELTY = 0.85
-"""Share of new skeletons beyond which more novelty is no merit: it would reward an untrained model."""
+"""Share of new Wyckoff sequences beyond which more novelty is no reward: it would reward an untrained model."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,10 +54,11 @@ class TrainConfig:
         property_weight: weight of the property head's squared error.
         drop_all: share of crystals trained without any condition.
         drop_each: chance of each scalar condition to be absent otherwise.
-        merit: weight of the policy gradient of a merit, if one is given; the geometry decoder then stays as it is.
-        anchor: weight of the divergence from the starting weights that is taken off a merit.
-        rare: share of the crystals written for a merit that are asked for rare values of the conditions.
-        max_sites: largest primitive cell that is written for a merit.
+        reward_weight: weight of the policy gradient of a reward, if one is given; the geometry decoder then stays
+            as it is.
+        anchor: weight of the divergence from the starting weights that is taken off a reward.
+        rare: share of the crystals written for a reward that are asked for rare values of the conditions.
+        max_sites: largest primitive cell that is written for a reward.
         check_every: epochs between checks of validity and novelty.
         check_samples: samples of such a check.
         patience: checks without improvement before training stops.
@@ -75,7 +76,7 @@ class TrainConfig:
     property_weight: float = 0.3
     drop_all: float = 0.15
     drop_each: float = 0.5
-    merit: float = 8.0
+    reward_weight: float = 8.0
     anchor: float = 0.2
     rare: float = 0.5
     max_sites: int = 20
@@ -143,8 +144,9 @@ class LightningVAE(pl.LightningModule):
         """From now on also raise the (b,) reward of what the decoder writes; the geometry decoder is held.
 
         Args:
-            reward: of skeletons.
-            asking: so many crystals, for whose conditions skeletons are written besides those of the batch.
+            reward: of Wyckoff sequences.
+            asking: so many crystals, for whose conditions Wyckoff sequences are written besides those of the
+                batch.
         """
         self.reward, self.asking, self.start = reward, asking, (copy.deepcopy(self.vae).requires_grad_(False),)
         for part in (self.vae.geometry, self.vae.geometry_embedding, self.vae.geometry_condition):
@@ -163,23 +165,23 @@ class LightningVAE(pl.LightningModule):
     def training_step(self, batch: GeneBatch, _: int) -> Tensor:
         """One step."""
         loss = self._loss(batch, "train")
-        return loss if self.reward is None else loss + self.config.merit * self._policy_loss(batch)
+        return loss if self.reward is None else loss + self.config.reward_weight * self._policy_loss(batch)
 
     def _policy_loss(self, batch: GeneBatch) -> Tensor:
-        """Of skeletons for the conditions of some of the batch and of some rare ones."""
+        """Of Wyckoff sequences for the conditions of some of the batch and of some rare ones."""
         assert self.reward is not None and self.asking is not None
         c, rare = self.config, int(self.config.rare * len(batch))
         parts = [batch.take(torch.randperm(len(batch))[rare:]), self.asking(rare)]
         conditions = joined([random_conditions(part, c) for part in parts if len(part)])
         written = write(self.vae, conditions, c.max_sites)
-        merit = self.reward(written)
+        reward = self.reward(written)
         with torch.no_grad():
             start = log_likelihood(self.start[0], written, c.max_sites)
         mine = log_likelihood(self.vae, written, c.max_sites)
         divergence = mine.detach() - start
-        for name, value in (("merit", merit), ("divergence", divergence)):
+        for name, value in (("reward", reward), ("divergence", divergence)):
             self.log(f"train/{name}", value.mean(), batch_size=len(batch), on_step=False, on_epoch=True)
-        return policy_loss(mine, merit - c.anchor * divergence)
+        return policy_loss(mine, reward - c.anchor * divergence)
 
     def validation_step(self, batch: GeneBatch, _: int) -> None:
         """One batch of the validation split."""
@@ -244,7 +246,7 @@ def make_training_set(
     Raises:
         TrainingError: if a split is empty.
     """
-    from invdesign.crystallography.genes import canonical_skeleton
+    from invdesign.crystallography.genes import protostructure
 
     columns = [np.asarray(labels.get(n, np.full(len(genes), np.nan)), dtype=float) for n in CONDITION_PROPERTIES]
     values, names = np.stack(columns, axis=1), np.asarray(split)
@@ -256,7 +258,7 @@ def make_training_set(
     scaling = Scaling.fit(values[parts["train"]])
     scaled = scaling.transform(values)
     batches = {n: to_batch([genes[i] for i in rows], scaled[rows], volume) for n, rows in parts.items()}
-    known = frozenset(canonical_skeleton(genes[i]) for i in parts["train"])
+    known = frozenset(protostructure(genes[i]) for i in parts["train"])
     return TrainingSet(batches["train"], batches["valid"], scaling, volume, known)
 
 
@@ -278,7 +280,7 @@ class GeneratorCheck(pl.Callback):
             return
         assert isinstance(module, LightningVAE)
         module.vae.eval()
-        trained_on = frozenset(fingerprint(key) for key in self.data.known)
+        trained_on = frozenset(protostructure_hash(key) for key in self.data.known)
         generator = VAEGenerator(module.vae, self.data.scaling, self.data.element_volume, trained_on=trained_on)
         shares = sample_shares(generator, self.data.known, self.config.check_samples, self.config.seed)
         module.vae.train()
@@ -304,11 +306,11 @@ class GeneratorCheck(pl.Callback):
 def sample_shares(generator: Any, known: frozenset[Any], n: int, seed: int) -> dict[str, float]:
     """Shares of `n` plain samples that are complete at the first try, keep distances, are unique and novel."""
     from invdesign.crystallography.distances import shortest_ratio
-    from invdesign.crystallography.genes import canonical_skeleton
+    from invdesign.crystallography.genes import protostructure
 
     crystals, attempts = generator.first_draws(n, np.random.default_rng(seed))
     far = [shortest_ratio(c) > 0.6 for c in crystals]
-    keys = [canonical_skeleton(c.gene) for c in crystals]
+    keys = [protostructure(c.gene) for c in crystals]
     valid = sum(far) / max(1, attempts)
     unique = len(set(keys)) / max(1, len(keys))
     novel = sum(k not in known for k in keys) / max(1, len(keys))
@@ -351,13 +353,13 @@ def train_vae(
     checkpoints: Path,
     progress: Progress | None = None,
     start: Path | None = None,
-    merit: Merit | None = None,
+    reward: Reward | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> Path:
     """Train and write the best weights to `out` (safetensors); resumes from `checkpoints/last.ckpt` if there.
 
     With `start`, weights of the same network sizes are trained further instead of random ones (fine-tuning).
-    With `merit`, the decoder is also taught to write crystals of high merit. `watch` is told the epoch, from 0,
+    With `reward`, the decoder is also taught to write crystals of high reward. `watch` is told the epoch, from 0,
     and the negative evidence bound of the validation part (nats per crystal); what it raises ends the training.
 
     Returns:
@@ -368,12 +370,12 @@ def train_vae(
     module = LightningVAE(config, steps=len(loader) * (config.schedule_epochs or config.epochs))
     if start is not None:
         data = _start_from(start, module, data)
-    if merit is not None:
-        known = frozenset(fingerprint(key) for key in data.known)
+    if reward is not None:
+        known = frozenset(protostructure_hash(key) for key in data.known)
         writer = VAEGenerator(module.vae, data.scaling, data.element_volume, trained_on=known)
         weights = rarity(data.train.labels)
         module.follow(
-            lambda written: merits(writer, written, merit),
+            lambda written: rewards(writer, written, reward),
             lambda n: data.train.take(torch.multinomial(weights, n, replacement=True)),
         )
     saver = pl.callbacks.ModelCheckpoint(checkpoints, filename="best", monitor="valid/nll", save_last=True)
@@ -440,7 +442,7 @@ def train_from_file(
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     start: Path | None = None,
-    merit: Merit | None = None,
+    reward: Reward | None = None,
 ) -> Path:
     """Train the autoencoder on a file of crystals and write its weights and a data sheet.
 
@@ -453,7 +455,7 @@ def train_from_file(
         predict: supplies missing labels (see `prepare`).
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
-        start, merit: as of `train_vae`.
+        start, reward: as of `train_vae`.
 
     Raises:
         TrainingError: if there is too little to train on.
@@ -461,7 +463,7 @@ def train_from_file(
     config, folder = config or TrainConfig(), checkpoints or out.with_suffix(".checkpoints")
     prepared = prepare(data, predict, progress=progress)
     training = make_training_set(prepared.genes, prepared.labels, prepared.split)
-    train_vae(training, config, out, folder, progress, start, merit)
+    train_vae(training, config, out, folder, progress, start, reward)
     names, counts = np.unique(np.asarray(prepared.split), return_counts=True)
     sheet = {
         "data": data.name,

@@ -3,9 +3,9 @@
 It starts from the decoders of an autoencoder, as text generators start from maximum likelihood (SeqGAN,
 arXiv:1609.05473), and leaves them by one of two ways:
 
-- `gene`: a critic reads whole skeletons. The generator follows the policy gradient of the critic's log odds, with
-  the mean of the batch as baseline, and pays for leaving its start by a divergence penalty.
-  It can be given a merit of crystals besides, such as their chance to be stable: realism alone does not make it.
+- `gene`: a critic reads whole Wyckoff sequences. The generator follows the policy gradient of the critic's log
+  odds, with the mean of the batch as baseline, and pays for leaving its start by a divergence penalty.
+  It can be given a reward of crystals besides, such as their chance to be stable: realism alone does not make it.
 - `latent`: a critic reads latents, real ones from the encoder (Wasserstein distance with gradient penalty,
   arXiv:1704.00028). Only the mapping of noise to latents learns; it has ordinary gradients.
 """
@@ -30,8 +30,8 @@ from invdesign.generators.geneset import GeneBatch
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors
 from invdesign.generators.prepare import Predict, Progress, prepare
-from invdesign.generators.reward import Merit, log_likelihood, merits, policy_loss, rows_of, write
-from invdesign.generators.sampler import fingerprint
+from invdesign.generators.reward import Reward, log_likelihood, policy_loss, rewards, rows_of, write
+from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.train import (
     BucketLoader,
     TrainConfig,
@@ -64,7 +64,7 @@ class AdversarialConfig:
         anchor: weight of the divergence from the starting weights, nats (`gene` only).
         likelihood: weight of the log likelihood of real genes (`gene` only).
         mismatch: weight of real genes under wrong conditions among the critic's negatives.
-        merit: weight of the merit, if one is given (`gene` only).
+        reward_weight: weight of the reward, if one is given (`gene` only).
         reward_limit: log odds beyond which the critic's opinion counts no more.
         penalty: weight of the gradient penalty (`latent` only).
         max_sites: largest primitive cell that the generator writes in training.
@@ -84,7 +84,7 @@ class AdversarialConfig:
     anchor: float = 0.1
     likelihood: float = 0.1
     mismatch: float = 0.5
-    merit: float = 1.0
+    reward_weight: float = 1.0
     reward_limit: float = 4.0
     penalty: float = 10.0
     max_sites: int = 20
@@ -118,11 +118,11 @@ class LightningGAN(pl.LightningModule):
         config: AdversarialConfig,
         vae: GeneVAE,
         sampler: Callable[[GeneGAN], GANGenerator] | None = None,
-        merit: Merit | None = None,
+        reward: Reward | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.merit, self.sampler = merit, sampler
+        self.reward, self.sampler = reward, sampler
         self.config, self.vae, self.gan = config, vae.eval().requires_grad_(False), from_autoencoder(vae)
         self.gan.eval()  # no dropout: the likelihood of what was written must be that of the writer
         self.averaged = from_autoencoder(vae).requires_grad_(False)
@@ -172,8 +172,8 @@ class LightningGAN(pl.LightningModule):
             opinion = self.critic(written.batch, written.conditions)
             self.critic.train()
             reward = opinion.clamp(-c.reward_limit, c.reward_limit)
-            if self.merit is not None and self.sampler is not None:
-                reward = reward + c.merit * merits(self.sampler(self.gan), written, self.merit)
+            if self.reward is not None and self.sampler is not None:
+                reward = reward + c.reward_weight * rewards(self.sampler(self.gan), written, self.reward)
             start = log_likelihood(self.vae, written, c.max_sites)
         mine = log_likelihood(self.gan, written, c.max_sites)
         divergence = mine.detach() - start
@@ -183,11 +183,11 @@ class LightningGAN(pl.LightningModule):
         return terms | {"reward": reward.mean(), "divergence": divergence.mean(), "nll": likelihood.detach()}
 
     def _real_losses(self, batch: GeneBatch, conditions: ConditionTensors) -> Tensor:
-        """(b,) negative log likelihood of real skeletons from the latents that the encoder gives them."""
+        """(b,) negative log likelihood of real Wyckoff sequences from the latents that the encoder gives them."""
         with torch.no_grad():
             mean, log_variance = self.vae.encoder(batch)
             z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        losses = self.gan.skeleton_losses(z, batch, self.gan.condition(conditions))
+        losses = self.gan.sequence_losses(z, batch, self.gan.condition(conditions))
         return losses["group"] + losses["position"] + losses["element"]
 
     def _latent_step(self, batch: GeneBatch, conditions: ConditionTensors) -> dict[str, Tensor]:
@@ -220,7 +220,7 @@ class LightningGAN(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam without momentum's first moment for the critic, as adversarial training wants it."""
         c, gan = self.config, self.gan
-        learning = [gan.skeleton, gan.condition, gan.embedding, gan.prior_head, gan.mapping]
+        learning = [gan.sequence, gan.condition, gan.embedding, gan.prior_head, gan.mapping]
         if c.critic == "latent":
             learning = [gan.prior_head, gan.mapping]
         parameters = [p for module in learning for p in module.parameters()]
@@ -254,7 +254,7 @@ class AdversarialCheck(pl.Callback):
         trainer.should_stop = module.step >= self.config.steps
         if module.step % self.config.check_every and not trainer.should_stop:
             return
-        known = frozenset(fingerprint(key) for key in self.data.known)
+        known = frozenset(protostructure_hash(key) for key in self.data.known)
         generator = GANGenerator(
             module.averaged.eval(), self.data.scaling, self.data.element_volume, trained_on=known
         )
@@ -279,7 +279,7 @@ def train_gan(
     out: Path,
     checkpoints: Path,
     progress: Progress | None = None,
-    merit: Merit | None = None,
+    reward: Reward | None = None,
 ) -> list[dict[str, float]]:
     """Train adversarially from the weights of an autoencoder; resumes from `checkpoints/last.ckpt` if there.
 
@@ -290,7 +290,7 @@ def train_gan(
         out: the weights (safetensors): running means of the generator's.
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
-        merit: what the generator is rewarded for besides its critic's opinion.
+        reward: what the generator is rewarded for besides its critic's opinion.
 
     Returns:
         the checks: step, losses and shares of samples.
@@ -298,12 +298,12 @@ def train_gan(
     pl.seed_everything(config.seed, verbose=False)
     vae = VAEGenerator.read(start)
     data = in_units_of(vae, data)
-    known = frozenset(fingerprint(key) for key in data.known)
+    known = frozenset(protostructure_hash(key) for key in data.known)
 
     def sampler(gan: GeneGAN) -> GANGenerator:
         return GANGenerator(gan, data.scaling, data.element_volume, trained_on=known)
 
-    module = LightningGAN(config, vae.model, sampler, merit)
+    module = LightningGAN(config, vae.model, sampler, reward)
     check = AdversarialCheck(data, config, out, progress)
     saver = pl.callbacks.ModelCheckpoint(checkpoints, save_last=True, every_n_train_steps=config.check_every)
     loader = BucketLoader(data.train, config.batch, config.seed)
@@ -330,7 +330,7 @@ def train_from_file(
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     start: Path | None = None,
-    merit: Merit | None = None,
+    reward: Reward | None = None,
 ) -> Path:
     """Train the adversarial generator on a file of crystals and write its weights and a data sheet.
 
@@ -345,7 +345,7 @@ def train_from_file(
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
         start: weights of an autoencoder; without them one is trained first.
-        merit: what the generator is rewarded for besides its critic's opinion.
+        reward: what the generator is rewarded for besides its critic's opinion.
 
     Raises:
         TrainingError: if there is too little to train on.
@@ -356,7 +356,7 @@ def train_from_file(
     if start is None:
         start = folder / "autoencoder.safetensors"
         train_vae(training, pretraining or TrainConfig(), start, folder / "autoencoder", progress)
-    history = train_gan(training, config, start, out, folder, progress, merit)
+    history = train_gan(training, config, start, out, folder, progress, reward)
     if not history:
         raise TrainingError("training ended before its first check: no weights were written")
     names, counts = np.unique(np.asarray(prepared.split), return_counts=True)

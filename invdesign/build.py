@@ -53,10 +53,10 @@ TRAINED = (
     "gan.safetensors",
     "surrogate_gate.safetensors",
     "surrogate_relaxed.safetensors",
-    "experience.safetensors",
+    "proposal_correction.safetensors",
     "hardness.safetensors",
 )
-"""Weights whose fingerprints go into a run's record where they are shipped."""
+"""Weights whose checksums go into a run's record where they are shipped."""
 PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""
 
@@ -79,8 +79,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
     return Parts(
         generators=generators(query.generator),
-        gate=with_own(surrogate("proposals"), query.surrogates),
-        surrogate=with_own(surrogate("relaxed"), query.surrogates),
+        gate=with_custom(surrogate("proposals"), query.surrogates),
+        surrogate=with_custom(surrogate("relaxed"), query.surrogates),
         screens=tuple(validator(name, known) for name in SCREENS if name not in INSPECTIONS),
         inspections=tuple(validator(name, known) for name in INSPECTIONS),
         relaxer=potential,
@@ -88,7 +88,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
         unique=validator("uniqueness", known),
         derive=partial(derive, load=query.hardness_load),
-        provenance={"potential": potential.potential, **fingerprints(), **_digests(query.surrogates)},
+        provenance={"potential": potential.potential, **checksums(), **_digests(query.surrogates)},
     )
 
 
@@ -150,8 +150,8 @@ def surrogate(name: str) -> Surrogate:
     return made
 
 
-def own_surrogate(path: str | Path) -> TransferSurrogate:
-    """A surrogate of a property of one's own, from its file; the property is made known.
+def custom_surrogate(path: str | Path) -> TransferSurrogate:
+    """A surrogate of a custom property, from its file; the property is made known.
 
     Raises:
         InputError: if it is no such file.
@@ -165,11 +165,11 @@ def own_surrogate(path: str | Path) -> TransferSurrogate:
     return TransferSurrogate(load_transfer(path), load_gate().model)
 
 
-def with_own(base: Surrogate, paths: Sequence[str]) -> Surrogate:
-    """A surrogate whose estimates also hold properties of one's own, from their files."""
-    from invdesign.surrogates.custom.transfer import WithOwn
+def with_custom(base: Surrogate, paths: Sequence[str]) -> Surrogate:
+    """A surrogate whose estimates also hold custom properties, from their files."""
+    from invdesign.surrogates.custom.transfer import WithCustom
 
-    return WithOwn(base, [own_surrogate(path) for path in paths]) if paths else base
+    return WithCustom(base, [custom_surrogate(path) for path in paths]) if paths else base
 
 
 def _digests(paths: Sequence[str]) -> dict[str, str]:
@@ -210,7 +210,7 @@ def reference() -> LocalReference:
     return LocalReference()
 
 
-def fingerprints() -> dict[str, str]:
+def checksums() -> dict[str, str]:
     """First digits of the SHA-256 of every file of shipped weights, by its stem."""
     folder = resources.files("invdesign.tables")
     files = [folder.joinpath(name) for name in TRAINED]

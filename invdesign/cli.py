@@ -103,7 +103,7 @@ SURROGATE = click.option(
     "surrogates",
     multiple=True,
     metavar="FILE",
-    help="A property of your own, from `train surrogate --property`; may be repeated.",
+    help="A custom property, from `train surrogate --property`; may be repeated.",
 )
 HARDNESS_LOAD = click.option(
     "--load",
@@ -284,12 +284,14 @@ def rank(paths: Sequence[str], out: str, n: int | None, **flags: Any) -> None:
 @commands.command()
 @click.argument("model", type=click.Choice(["vae", "gan", "surrogate"]))
 @click.option("--data", required=True, metavar="FILE", help="Crystals with labels: parquet, CSV, …")
-@click.option(
-    "--property", "name", metavar="NAME", help="A property of your own, a column of the data (surrogate)."
-)
+@click.option("--property", "name", metavar="NAME", help="A custom property, a column of the data (surrogate).")
 @click.option("--unit", metavar="TEXT", help="Its unit, as printed.")
 @click.option("--scale", type=click.Choice(["auto", "log", "linear"]), help="Scale that it is learned in [auto].")
-@click.option("--cheap", metavar="COLUMN", help="Column of a cheap label of the same property, in the same unit.")
+@click.option(
+    "--low-fidelity",
+    metavar="COLUMN",
+    help="Column of a low-fidelity label of the same property, in the same unit.",
+)
 @click.option("--config", metavar="FILE.yaml", help="Training settings.")
 @click.option("--out", metavar="FILE", help="Where to put the weights.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -38,7 +38,7 @@ class Gene:
     free_lattice: tuple[float, ...]
 
     @property
-    def skeleton(self) -> tuple[int, tuple[tuple[int, int], ...]]:
+    def wyckoff_sequence(self) -> tuple[int, tuple[tuple[int, int], ...]]:
         """The discrete part: the group and the sorted (Wyckoff index, atomic number) pairs; hashable."""
         return self.space_group, tuple(sorted(zip(self.wyckoffs, self.numbers, strict=True)))
 

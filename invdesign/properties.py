@@ -76,7 +76,7 @@ def get_property(name: str) -> Property:
 
 
 def own(name: str, unit: str, low: float, high: float, log: bool) -> Property:
-    """A property of one's own, from the range of its labels; targets may lie somewhat beyond.
+    """A custom property, from the range of its labels; targets may lie somewhat beyond.
 
     Raises:
         InputError: if the name is not one that a target and a column may have, or taken.
@@ -95,7 +95,7 @@ def own(name: str, unit: str, low: float, high: float, log: bool) -> Property:
 
 
 def register(prop: Property) -> None:
-    """Make a property of one's own known to targets, tables and reports of this process.
+    """Make a custom property known to targets, tables and reports of this process.
 
     Raises:
         InputError: if a shipped property has its name.

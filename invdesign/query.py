@@ -147,7 +147,7 @@ class Query:
         max_energy_above_hull: stability limit, eV/atom.
         relaxations: budget of relaxations.
         search: `optuna`, or `none` for plain conditioned sampling.
-        surrogates: files of properties of one's own, which targets may then name.
+        surrogates: files of custom properties, which targets may then name.
         hardness_load: load of the Vickers hardness, 0.05 to 50 N.
 
     Raises:
@@ -329,7 +329,7 @@ def _symbols(field_name: str, symbols: Sequence[str] | str) -> tuple[str, ...]:
 
 
 def _registered(surrogates: Sequence[str]) -> tuple[str, ...]:
-    """Full paths of files of properties of one's own, their properties made known."""
+    """Full paths of files of custom properties, their properties made known."""
     given = (surrogates,) if isinstance(surrogates, str) else _list("surrogates", surrogates, "my.safetensors")
     paths = [Path(str(path)).absolute() for path in given]
     for path in paths:

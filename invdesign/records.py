@@ -68,7 +68,8 @@ class Value:
 
 
 NEW_PROTOTYPE = "a structure type that training did not have"
-"""Why a crystal may be outside; one in eight known crystals of unseen chemical systems is for this alone."""
+"""Why a crystal may be out of distribution; one in eight known crystals of unseen chemical systems is for this
+alone."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,20 @@ class Estimate:
 
     Attributes:
         values: property name to value.
-        outside: distance to the training data as a percentile of the training set's own distances, 0 to 1 and
+        distance: distance to the training data as a percentile of the training set's own distances, 0 to 1 and
             beyond; NaN where it cannot be computed.
-        is_outside: whether the crystal is marked as outside what the surrogate has seen.
+        out_of_distribution: whether the crystal is out of distribution: unlike what the surrogate was trained on.
         failure: why there is no answer, in which case `values` is empty.
         metal_probability: probability that the band gap is zero; NaN where it is not known.
-        outside_because: what it has not seen, in words; empty if `is_outside` is not set.
+        ood_reason: what it has not seen, in words; empty if `out_of_distribution` is not set.
     """
 
     values: Mapping[str, Value]
-    outside: float = float("nan")
-    is_outside: bool = False
+    distance: float = float("nan")
+    out_of_distribution: bool = False
     failure: str = ""
     metal_probability: float = float("nan")
-    outside_because: str = ""
+    ood_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ SHEET = """# labelled_crystals.npz
 {n:,} known crystals with bulk or shear moduli by density functional theory: `ids`, `formulas`, `space_groups`,
 `experimental` (1, 0, -1 unknown), `labels` (n, 5: {names}; GPa, eV/atom, eV; NaN where unknown) and
 `positions` (n, {q}), where each lies in the space in which the gate measures distances (features and embedding,
-principal axes; half precision). `gate` is the fingerprint of that gate.
+principal axes; half precision). `gate` is the checksum of that gate.
 
 Known values: {counts}. Labels are cleaned as for training (`invdesign.surrogates.inputs.dataset.clean_labels`).
 All parts of the split are in it: it is for showing what is known near a crystal, not for measuring errors.
@@ -65,7 +65,7 @@ def main() -> None:
         experimental=np.array(flags, dtype=np.int8),
         labels=found.astype(np.float32),
         positions=np.concatenate(at).astype(np.float16),
-        gate=np.array(model.fingerprint),
+        gate=np.array(model.checksum),
     )
     counts = ", ".join(f"{n} {int(np.isfinite(found[:, j]).sum()):,}" for j, n in enumerate(PREDICTED))
     text = SHEET.format(n=len(rows), names=", ".join(PREDICTED), q=at[0].shape[1], counts=counts)

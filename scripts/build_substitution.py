@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from invdesign.crystal import FloatArray, Gene
-from invdesign.crystallography.genes import canonical_skeleton, primitive_sites
+from invdesign.crystallography.genes import primitive_sites, protostructure
 from invdesign.crystallography.wyckoff import lattice_family
 from invdesign.elements import symbol
 from invdesign.generators.geneset import MAX_Z, fit_element_volumes, lattice_features
@@ -53,14 +53,15 @@ def element_volumes(genes: list[Gene]) -> FloatArray:
 def exchanges(genes: list[Gene]) -> tuple[FloatArray, int]:
     """(MAX_Z, MAX_Z) symmetric weights of exchanges, and the number of families they were counted in.
 
-    A family is a skeleton with one element left open. Each of its `m` members is paired with the `m - 1` others at
-    a weight of 1/(m - 1), so a family counts as often as it has members and large ones do not drown the rest.
+    A family is a protostructure with one element left open. Each of its `m` members is paired with the `m - 1`
+    others at a weight of 1/(m - 1), so a family counts as often as it has members and large ones do not drown the
+    rest.
     """
     families: defaultdict[object, set[int]] = defaultdict(set)
     for gene in genes:
         for element in set(gene.numbers):
             numbers = tuple(ANY if z == element else z for z in gene.numbers)
-            families[canonical_skeleton(Gene(gene.space_group, gene.wyckoffs, numbers, (), ()))].add(element)
+            families[protostructure(Gene(gene.space_group, gene.wyckoffs, numbers, (), ()))].add(element)
     counts, used = np.zeros((MAX_Z, MAX_Z)), 0
     for members in families.values():
         if len(members) < 2:

@@ -4,7 +4,7 @@ Run: python scripts/train_gan.py --data DIR [--critic gene|latent] [--realism-on
      [--work DIR]
 
 DIR holds `crystals.parquet`. It starts from the weights of the shipped autoencoder. With the gene critic, what
-`invdesign.training.recipes.design_merit` says (stable, balanced, as asked) is rewarded besides the critic's
+`invdesign.training.recipes.design_reward` says (stable, balanced, as asked) is rewarded besides the critic's
 opinion.
 Interrupted, the same call goes on from the last checkpoint in the work folder. `benchmarks/gan_seeds.py` compares
 the weights of several seeds and adds that to the data sheet.
@@ -24,7 +24,7 @@ from invdesign.generators.prepare import prepare
 from invdesign.generators.train import make_training_set
 from invdesign.generators.train_gan import AdversarialConfig, train_gan
 from invdesign.surrogates import load_gate
-from invdesign.training.recipes import design_merit
+from invdesign.training.recipes import design_reward
 
 CONFIGS = {
     "gene": AdversarialConfig(critic="gene", steps=700, warmup=150, rate=2e-4, critic_rate=6e-4),
@@ -34,7 +34,7 @@ CURVE = ("step", "critic", "real_seen", "fake_seen", "reward", "divergence", "va
 SHEET = """# Data sheet: `gan.safetensors`
 
 Generator network of the conditional adversarial network over Wyckoff genes, read by `invdesign.generators.gan`:
-mapping of noise and conditions, skeleton decoder, geometry decoder. Running means of the weights.
+mapping of noise and conditions, protostructure decoder, geometry decoder. Running means of the weights.
 
 | | |
 | --- | --- |
@@ -43,7 +43,7 @@ at most 0.1 eV/atom above the hull where that is known, split by chemical system
 training, test never seen |
 | starts from | decoders and prior of `vae.safetensors`; the geometry decoder stays as it is |
 | critic | `{critic}` (`generators/train_gan.py`), with projection of the conditions |
-| reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its experience, less \
+| reward besides | log probability of lying within 0.1 eV/atom of the hull by the gate and its correction, less \
 1.6 for what SMACT calls invalid, less `log(1 + (difference / tolerance)² / 2)` for each asked property that the \
 gate misses; genes of the training set are worst |
 | settings | {settings} |
@@ -74,8 +74,8 @@ def main() -> None:
     data = make_training_set(prepared.genes, prepared.labels, prepared.split)
     vae = Path(str(build.resources.files("invdesign.tables").joinpath("vae.safetensors")))
     config, out = replace(CONFIGS[args.critic], seed=args.seed), args.work / "gan.safetensors"
-    merit = design_merit() if args.critic == "gene" and not args.realism_only else None
-    history = train_gan(data, config, vae, out, args.work, report, merit)
+    reward = design_reward() if args.critic == "gene" and not args.realism_only else None
+    history = train_gan(data, config, vae, out, args.work, report, reward)
     shutil.copy(out, args.out)
     args.out.with_suffix(".md").write_text(sheet(config, history, len(data.train)))
     print(f"wrote {args.out}")

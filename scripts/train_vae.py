@@ -21,7 +21,7 @@ from invdesign.generators.network import NetworkConfig
 from invdesign.generators.train import TrainConfig, train_from_file
 from invdesign.generators.vae import VAEGenerator
 from invdesign.surrogates import load_gate
-from invdesign.training.recipes import design_merit
+from invdesign.training.recipes import design_reward
 
 FIRST = TrainConfig(epochs=36, rate=2e-3, seed=0, patience=99, network=NetworkConfig(dropout=0.0))
 SECOND = replace(FIRST, epochs=8, rate=6e-4, weight_decay=0.03, kl_warmup=0, network=NetworkConfig(dropout=0.1))
@@ -46,9 +46,9 @@ def main() -> None:
     one = replace(FIRST, epochs=STAGE_ONE_EPOCHS, schedule_epochs=FIRST.epochs)
     train_from_file(data, first, one, predict, args.work / "one")
     train_from_file(data, second, SECOND, predict, args.work / "two", start=first)
-    merit = design_merit(LIMIT)
-    train_from_file(data, third, THIRD, predict, args.work / "three", start=second, merit=merit)
-    train_from_file(data, fourth, FOURTH, predict, args.work / "four", start=third, merit=merit)
+    reward = design_reward(LIMIT)
+    train_from_file(data, third, THIRD, predict, args.work / "three", start=second, reward=reward)
+    train_from_file(data, fourth, FOURTH, predict, args.work / "four", start=third, reward=reward)
     average(third, fourth, args.out)
     print(f"wrote {args.out}")
 

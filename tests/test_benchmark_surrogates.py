@@ -150,7 +150,7 @@ def test_models_are_trained_on_the_training_part_alone(sample: Data) -> None:
     mean = 10.0 ** np.log10(sample.labels["bulk_modulus"][train]).mean()
     assert found.columns["mean/bulk_modulus"][0] == pytest.approx(mean, rel=1e-5)
     assert found.columns["random forest on nothing/bulk_modulus"][0] == pytest.approx(mean, rel=0.05)
-    assert found.sizes["test"] == len(found.rows) == len(found.outside)
+    assert found.sizes["test"] == len(found.rows) == len(found.distance)
     assert found.seen["chemical system"] == 0.0 < found.seen["prototype"] < 1.0
 
 

@@ -375,7 +375,7 @@ def test_parts_come_from_build_when_none_are_given(monkeypatch: pytest.MonkeyPat
 def test_a_components_indices_order_the_relaxations() -> None:
     query = Query(component="cutting_tool", n=4, relaxations=6)
     campaign = Campaign(query, 0, fake_parts(), sizes=SIZES)
-    assert campaign.merit is not None
+    assert campaign.desirability is not None
     from invdesign.records import Candidate, Estimate, Value
 
     def row(k: float, g: float) -> Evaluation:
@@ -384,5 +384,5 @@ def test_a_components_indices_order_the_relaxations() -> None:
         found = Estimate({"bulk_modulus": Value(k, 0.1 * k), "shear_modulus": Value(g, 0.1 * g)})
         return Evaluation(Candidate("a", cubic(225, 22, 6, 4.3), "r", "vae"), estimate=found)
 
-    soft, hard = campaign.merit([row(100.0, 40.0), row(300.0, 250.0)])
+    soft, hard = campaign.desirability([row(100.0, 40.0), row(300.0, 250.0)])
     assert 0.0 < soft < hard <= 1.0

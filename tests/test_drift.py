@@ -35,7 +35,8 @@ def sample(
     factor = 10.0 ** (0.05 * 1.645)
     value = Value(100.0, 11.5, 100.0 / factor, 100.0 * factor)
     estimates = [
-        Estimate({"bulk_modulus": value}, outside=p, is_outside=bool(rng.random() < marked)) for p in places
+        Estimate({"bulk_modulus": value}, distance=p, out_of_distribution=bool(rng.random() < marked))
+        for p in places
     ]
     truths = [{"bulk_modulus": 100.0 * 10.0 ** (0.05 * (off + scatter * rng.normal()))} for _ in places]
     return drift(crystals(len(places)), estimates, COUNTS, truths if known else None)
@@ -68,10 +69,10 @@ def test_distance_alone_asks_for_verification_and_values_overrule_it() -> None:
 
 
 def test_marks_and_rare_elements_are_signs() -> None:
-    assert "marked as outside" in sample(UNIFORM, known=False, marked=0.5).verdict
+    assert "marked as out of distribution" in sample(UNIFORM, known=False, marked=0.5).verdict
     counts = COUNTS.copy()
     counts[22] = 3
-    estimates = [Estimate({}, outside=float(p)) for p in UNIFORM]
+    estimates = [Estimate({}, distance=float(p)) for p in UNIFORM]
     found = drift(crystals(100), estimates, counts)
     assert found.rare_elements == {"Ti": 10} and "Ti" in found.verdict
     assert drift(crystals(100), estimates, COUNTS).rare_elements == {}
@@ -86,7 +87,7 @@ def test_few_are_not_judged() -> None:
 
 
 def test_failed_estimates_are_counted_apart() -> None:
-    found = drift(crystals(2), [Estimate({}, failure="x"), Estimate({}, outside=0.5)], COUNTS)
+    found = drift(crystals(2), [Estimate({}, failure="x"), Estimate({}, distance=0.5)], COUNTS)
     assert (found.crystals, found.unreadable) == (1, 1)
 
 
@@ -100,13 +101,13 @@ def test_the_index_is_that_of_hand_arithmetic() -> None:
 def test_new_structure_types_alone_are_told_apart() -> None:
     def marked(because: str) -> Drift:
         return drift(
-            crystals(30), [Estimate({}, outside=0.5, is_outside=True, outside_because=because)] * 30, COUNTS
+            crystals(30), [Estimate({}, distance=0.5, out_of_distribution=True, ood_reason=because)] * 30, COUNTS
         )
 
     alone, far = marked(NEW_PROTOTYPE), marked(f"{NEW_PROTOTYPE}; far from all training crystals")
-    assert (alone.outside, alone.new_types) == (0.0, 1.0)
-    assert (far.outside, far.new_types) == (1.0, 0.0)
-    assert "marked as outside" in far.verdict and "marked as outside" not in alone.verdict
+    assert (alone.ood_share, alone.new_types) == (0.0, 1.0)
+    assert (far.ood_share, far.new_types) == (1.0, 0.0)
+    assert "marked as out of distribution" in far.verdict and "marked as out of distribution" not in alone.verdict
 
 
 def test_crystals_of_the_gates_own_test_part_have_not_drifted() -> None:
@@ -126,7 +127,7 @@ def test_crystals_of_the_gates_own_test_part_have_not_drifted() -> None:
     found = drift(cells, gate.predict(cells), gate.model.memory.element_counts, truths)
     assert found.reasons == []
     assert found.signs == []
-    assert found.outside < 0.05 < found.new_types < 0.15
+    assert found.ood_share < 0.05 < found.new_types < 0.15
     assert found.errors["bulk_modulus"].coverage == pytest.approx(0.9, abs=0.05)
 
 

@@ -147,7 +147,7 @@ def test_every_feature_has_a_family():
 
 def test_stored_positions_are_those_of_the_gate():
     stored, model = load_labelled(), load_gate().model
-    assert stored.gate == model.fingerprint and labelled_for(model).positions is not None
+    assert stored.gate == model.checksum and labelled_for(model).positions is not None
     rows = np.arange(0, len(stored.ids), 500)
     found = _positions_of(model, stored.ids[rows])
     assert found == pytest.approx(stored.positions[rows], abs=0.02)  # half precision

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.crystallography.genes import canonical_skeleton
+from invdesign.crystallography.genes import protostructure
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN
 from invdesign.generators.geneset import to_batch
 from invdesign.generators.model import GeneVAE, lawful_choices
 from invdesign.generators.network import ConditionTensors, NetworkConfig
-from invdesign.generators.reward import WORST, log_likelihood, merits, policy_loss, write
-from invdesign.generators.sampler import fingerprint
+from invdesign.generators.reward import WORST, log_likelihood, policy_loss, rewards, write
+from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions, rarity
 from invdesign.generators.train_gan import (
     AdversarialConfig,
@@ -34,7 +34,7 @@ from invdesign.training.recipes import misfit
 
 P = len(CONDITION_PROPERTIES)
 SMALL = NetworkConfig(
-    width=32, heads=2, encoder_layers=1, skeleton_layers=1, geometry_layers=1, latent=4, properties=P
+    width=32, heads=2, encoder_layers=1, sequence_layers=1, geometry_layers=1, latent=4, properties=P
 )
 
 
@@ -122,7 +122,7 @@ def test_the_generator_follows_its_critic(critic: str, start: Path, data: Traini
     after = module.gan.state_dict()
     moved = {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])}
     assert "mapping" in moved and "geometry" not in moved
-    assert ("skeleton" in moved) == (critic == "gene")
+    assert ("sequence" in moved) == (critic == "gene")
     assert all(torch.equal(anchor[k], v) for k, v in module.vae.state_dict().items())
 
 
@@ -165,7 +165,7 @@ def test_the_likelihood_is_that_of_the_sampler(start: Path) -> None:
         assert positions[row, n, -1]
         assert elements[row, torch.arange(n), batch.number[row, :n]].all()
     condition = model.condition(written.conditions)
-    free = model.skeleton_losses(model.latents(condition, written.noise), batch, condition)
+    free = model.sequence_losses(model.latents(condition, written.noise), batch, condition)
     more = log_likelihood(model, written, 12) + free["group"] + free["position"] + free["element"]
     assert (more > -1e-4).all()
     assert (more > 0.1).any()
@@ -182,7 +182,7 @@ def test_merits_are_of_the_crystals_and_known_genes_are_worst(start: Path) -> No
         seen.extend(crystals)
         return np.array([-float(c.numbers.max()) / 100 for c in crystals])
 
-    found = merits(generator, written, light)
+    found = rewards(generator, written, light)
     assert len(found) == len(written.batch)
     top = written.batch.number.max(dim=1).values
     judged = found > WORST
@@ -192,9 +192,9 @@ def test_merits_are_of_the_crystals_and_known_genes_are_worst(start: Path) -> No
         generator.model,
         generator.scaling,
         generator.element_volume,
-        trained_on=frozenset(fingerprint(canonical_skeleton(c.gene)) for c in seen if c.gene),
+        trained_on=frozenset(protostructure_hash(protostructure(c.gene)) for c in seen if c.gene),
     )
-    assert (merits(known, written, light) == WORST).all()
+    assert (rewards(known, written, light) == WORST).all()
 
 
 def test_misfit_is_zero_where_nothing_is_asked_and_grows_with_the_difference() -> None:

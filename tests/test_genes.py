@@ -12,7 +12,6 @@ from pymatgen.core import Lattice, Structure
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import (
     canonical,
-    canonical_skeleton,
     decode,
     decode_conventional,
     encode,
@@ -22,6 +21,7 @@ from invdesign.crystallography.genes import (
     free_from_lattice,
     lattice_from_free,
     primitive_sites,
+    protostructure,
 )
 from invdesign.crystallography.symmetry import space_group
 from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
@@ -101,9 +101,9 @@ def test_equivalent_genes_are_the_same_crystal(number, random):
     lattice = tuple(generic[list(FREE_LATTICE[lattice_family(number)])].tolist())
     gene = Gene(number, tuple(wyckoffs), tuple(range(3, 3 + len(wyckoffs))), free, lattice)
     found = equivalents(gene)
-    assert found[0].skeleton == gene.skeleton
-    assert {canonical_skeleton(g) for g in found} == {canonical_skeleton(gene)}
-    assert canonical(gene).skeleton == canonical_skeleton(gene)
+    assert found[0].wyckoff_sequence == gene.wyckoff_sequence
+    assert {protostructure(g) for g in found} == {protostructure(gene)}
+    assert canonical(gene).wyckoff_sequence == protostructure(gene)
     crystals = decode([gene, random.choice(found)])
     distances = [np.sort(_distances(c)) for c in crystals]
     np.testing.assert_allclose(distances[0], distances[1], atol=2e-4)
@@ -119,14 +119,14 @@ def _distances(crystal: Crystal) -> np.ndarray:
 def test_swapped_rocksalt_has_one_key():
     one = Gene(225, (0, 1), (12, 8), (), (4.2,))
     other = Gene(225, (0, 1), (8, 12), (), (4.2,))
-    assert one.skeleton != other.skeleton
-    assert canonical_skeleton(one) == canonical_skeleton(other)
-    assert canonical_skeleton(one) != canonical_skeleton(Gene(225, (0, 1), (12, 16), (), (4.2,)))
+    assert one.wyckoff_sequence != other.wyckoff_sequence
+    assert protostructure(one) == protostructure(other)
+    assert protostructure(one) != protostructure(Gene(225, (0, 1), (12, 16), (), (4.2,)))
 
 
 def test_supercell_gives_the_same_gene():
     gene = encode(from_pymatgen(RUTILE))
-    assert canonical_skeleton(encode(from_pymatgen(RUTILE * (2, 1, 1)))) == canonical_skeleton(gene)
+    assert protostructure(encode(from_pymatgen(RUTILE * (2, 1, 1)))) == protostructure(gene)
 
 
 def test_a_broken_symmetry_is_another_gene():

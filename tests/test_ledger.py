@@ -64,7 +64,7 @@ def same(a: Any, b: Any) -> bool:
 def filled() -> Evaluation:
     return replace(
         evaluation(),
-        gate=Estimate({"bulk_modulus": Value(0.1 + 0.2, 1e-300)}, is_outside=True),
+        gate=Estimate({"bulk_modulus": Value(0.1 + 0.2, 1e-300)}, out_of_distribution=True),
         relaxation=relaxation(),
         energy_above_hull=Value(5e-324, 0.0),
         estimate=Estimate({}, failure="no"),

@@ -31,9 +31,9 @@ from invdesign.engine.funnel import (
 )
 from invdesign.engine.pipeline import (
     LENIENT,
-    Asked,
     EachRelaxer,
     GatePolicy,
+    MatchesQuery,
     acquire,
     check,
     count,
@@ -140,7 +140,7 @@ def test_uniqueness_is_not_asked_about_rejects() -> None:
     ],
 )
 def test_asked_compares_with_the_query(query: Query, crystal: Crystal, says: str) -> None:
-    verdict = Asked(query).check(row(crystal))
+    verdict = MatchesQuery(query).check(row(crystal))
     assert verdict.reason == says
     assert verdict.status is (Status.FAIL if says else Status.PASS)
 
@@ -229,7 +229,7 @@ def test_extremes_order_rows() -> None:
 def test_acquisition_is_the_product_of_both_chances() -> None:
     (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1)
     assert out.acquisition == pytest.approx(0.25)
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, merit=lambda rows: [0.5])
+    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, desirability=lambda rows: [0.5])
     assert out.acquisition == pytest.approx(0.125)
     (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, correct=lambda found, crystal: Estimate({}))
     assert out.acquisition == 0.0
@@ -325,7 +325,7 @@ def test_score_is_a_chance_and_zero_for_rejects() -> None:
     found = Estimate({"bulk_modulus": Value(250.0, 10.0)})
     good = row(relaxation=relaxation(), estimate=found, energy_above_hull=Value(0.1, 0.03))
     bad = replace(good, verdicts={"x": Verdict("x", Status.FAIL)})
-    (halved,) = score([good], K250, 0.1, merit=lambda rows: [0.5 for r in rows if r.estimate is found])
+    (halved,) = score([good], K250, 0.1, desirability=lambda rows: [0.5 for r in rows if r.estimate is found])
     assert halved.score == pytest.approx(0.125)
     out = score([good, bad, row()], K250, 0.1)
     assert out[0].score == pytest.approx(0.25) and out[1].score == 0.0 and math.isnan(out[2].score)
@@ -377,8 +377,10 @@ def test_funnels_add_up_stage_by_stage() -> None:
 
 
 def test_genes_that_differ_in_origin_only_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from invdesign.engine.pipeline import _skeleton
+    from invdesign.engine.pipeline import _protostructure
 
     shifted = Gene(225, (0, 1), (7, 22), (), (4.0,))
-    assert _skeleton(row(cubic(225, 22, 7, 4.0))) == _skeleton(row(replace(cubic(225, 7, 22, 4.0), gene=shifted)))
-    assert _skeleton(row(cubic(225, 22, 7, 4.0))) != _skeleton(row(cubic(221, 22, 7, 4.0)))
+    assert _protostructure(row(cubic(225, 22, 7, 4.0))) == _protostructure(
+        row(replace(cubic(225, 7, 22, 4.0), gene=shifted))
+    )
+    assert _protostructure(row(cubic(225, 22, 7, 4.0))) != _protostructure(row(cubic(221, 22, 7, 4.0)))

@@ -220,7 +220,7 @@ def test_an_unseen_element_gets_half_of_its_moduli_from_the_response():
     assert (changed.spread >= 0.5 * usual.spread).all()
     gap = model.properties.index("band_gap")
     assert changed.mean[0, gap] == usual.mean[0, gap]
-    assert unaware.estimates(graphs, extra)[0].is_outside
+    assert unaware.estimates(graphs, extra)[0].out_of_distribution
 
 
 def test_energies_of_phases_that_the_potentials_have_not_seen_are_less_sure(monkeypatch):

@@ -36,7 +36,7 @@ def table(n: int = 5) -> pd.DataFrame:
             "formula": f"Ti{k + 2}B",
             "space_group": 191 + k,
         }
-        row |= {"score": 0.9 - 0.1 * k, "meets_targets": k != 1, "pareto": k == 0, "is_outside": k == 2}
+        row |= {"score": 0.9 - 0.1 * k, "meets_targets": k != 1, "pareto": k == 0, "out_of_distribution": k == 2}
         values = moduli | {"density": rng.uniform(4, 9), "energy_above_hull": 0.02 * k - 0.01}
         for name, value in values.items():
             row |= {

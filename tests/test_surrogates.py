@@ -20,7 +20,7 @@ from invdesign.surrogates.calibrate import UNSEEN
 from invdesign.surrogates.gate import GateSurrogate
 from invdesign.surrogates.inputs.potential_features import N_FEATURES
 from invdesign.surrogates.inputs.response import N_RESPONSE
-from invdesign.surrogates.model import OUTSIDE_PERCENTILE, save_model
+from invdesign.surrogates.model import OOD_PERCENTILE, save_model
 
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 BCC = np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]])
@@ -93,12 +93,12 @@ def test_values_carry_units_of_trust(known):
         for value in estimate.values.values():
             assert value.source == "surrogate:gate"
             assert value.std > 0 and value.low <= value.mean <= value.high
-        assert not estimate.is_outside and 0 <= estimate.outside <= 1
+        assert not estimate.out_of_distribution and 0 <= estimate.distance <= 1
 
 
 def assert_same(first, second):
     assert first.values.keys() == second.values.keys()
-    assert first.outside == pytest.approx(second.outside, abs=2e-3)
+    assert first.distance == pytest.approx(second.distance, abs=2e-3)
     for name, value in first.values.items():
         other = second.values[name]
         assert (value.mean, value.std) == pytest.approx((other.mean, other.std), rel=1e-3, abs=1e-4)
@@ -200,13 +200,13 @@ def test_nothing_in_nothing_out(gate):
 def test_what_was_never_seen_is_marked(gate):
     astatine = replace(textbook()["NaCl"], numbers=np.array([11, 85]))
     found = gate.predict([astatine])[0]
-    assert found.is_outside
+    assert found.out_of_distribution
 
 
 def test_distance_grows_away_from_known_crystals(gate, known):
     strange = Gene(225, (0, 1, 2), (55, 9, 79), (), (4.4,))
     found = gate.predict(decode([strange]))[0]
-    assert found.outside > max(e.outside for e in known.values())
+    assert found.distance > max(e.distance for e in known.values())
 
 
 def test_calibration_that_is_stored(gate):
@@ -271,8 +271,8 @@ def test_new_structure_types_are_marked_and_their_intervals_wider(gate):
     wider = np.full(len(model.properties), 2.0, dtype=np.float32)
     blind = GateSurrogate(replace(model, memory=memory, new_prototype=wider))
     before, after = gate.predict(crystals), blind.predict(crystals)
-    assert after[0].is_outside and "structure type" in after[0].outside_because
-    assert not after[1].is_outside and after[1].outside_because == ""
+    assert after[0].out_of_distribution and "structure type" in after[0].ood_reason
+    assert not after[1].out_of_distribution and after[1].ood_reason == ""
     old, new = before[0].values["bulk_modulus"], after[0].values["bulk_modulus"]
     assert new.mean == old.mean
     assert np.log(new.high / new.low) == pytest.approx(2.0 * np.log(old.high / old.low), rel=1e-3)
@@ -291,7 +291,7 @@ def test_intervals_are_wider_where_an_element_was_not_seen(gate):
     counts[22] = 0.0
     blind = GateSurrogate(replace(model, memory=replace(model.memory, element_counts=counts)))
     before, after = (s.predict([textbook()["TiC"]])[0] for s in (gate, blind))
-    assert after.is_outside and not before.is_outside
+    assert after.out_of_distribution and not before.out_of_distribution
     for name in ("bulk_modulus", "shear_modulus"):
         old, new = before.values[name], after.values[name]
         assert new.mean == old.mean
@@ -310,7 +310,7 @@ def test_percentile_goes_beyond_one(gate):
     far = np.array([memory.distances[0] / 2, memory.distances[-1] * 3])
     near, beyond = memory.percentile(far)
     assert near == 0.0 and beyond == pytest.approx(3.0)
-    assert beyond > OUTSIDE_PERCENTILE
+    assert beyond > OOD_PERCENTILE
 
 
 def test_missing_weights_are_an_error(tmp_path):

@@ -124,7 +124,7 @@ def test_genes_survive_storage(tmp_path):
 def test_perturbed_genes_keep_their_symmetry_and_differ():
     noisy = perturb(GENES * 20, np.random.default_rng(0))
     volumes = np.array([c.volume for c in decode(noisy)]) / np.array([c.volume for c in decode(GENES * 20)])
-    assert [g.skeleton for g in noisy] == [g.skeleton for g in GENES * 20]
+    assert [g.wyckoff_sequence for g in noisy] == [g.wyckoff_sequence for g in GENES * 20]
     assert 0.03 < np.log(volumes).std() < 0.15
     assert noisy == perturb(GENES * 20, np.random.default_rng(0))
 
@@ -165,10 +165,10 @@ def test_conformal_intervals_cover_new_draws(seed, wrong_scale):
     """Whatever the raw spread is wrong by, intervals cover 90 %."""
     rng = np.random.default_rng(seed)
     spread = rng.uniform(0.5, 2.0, 4000)
-    predicted, outside = rng.normal(size=4000), rng.uniform(size=4000)
+    predicted, distance = rng.normal(size=4000), rng.uniform(size=4000)
     truth = predicted + wrong_scale * spread * rng.standard_t(4, size=4000)
-    fitted = fit_calibration(predicted[:2000], spread[:2000], outside[:2000], truth[:2000])
-    new = predicted[2000:], spread[2000:], outside[2000:]
+    fitted = fit_calibration(predicted[:2000], spread[:2000], distance[:2000], truth[:2000])
+    new = predicted[2000:], spread[2000:], distance[2000:]
     low, high = fitted.interval(*new)
     assert 0.86 < coverage(low, high, truth[2000:]) < 0.94  # binomial error of 2,000 draws and of the fit
     assert miscalibration_area(predicted[2000:], fitted.std(*new), truth[2000:]) < 0.04
@@ -176,11 +176,11 @@ def test_conformal_intervals_cover_new_draws(seed, wrong_scale):
 
 def test_intervals_widen_where_errors_do():
     rng = np.random.default_rng(1)
-    predicted, outside = rng.uniform(0, 1, 6000), rng.uniform(size=6000)
-    truth = predicted + np.where(predicted > 0.8, 5.0, 1.0) * np.where(outside > 0.95, 3.0, 1.0) * rng.normal(
+    predicted, distance = rng.uniform(0, 1, 6000), rng.uniform(size=6000)
+    truth = predicted + np.where(predicted > 0.8, 5.0, 1.0) * np.where(distance > 0.95, 3.0, 1.0) * rng.normal(
         size=6000
     )
-    fitted = fit_calibration(predicted, np.ones(6000), outside, truth)
+    fitted = fit_calibration(predicted, np.ones(6000), distance, truth)
     low, high = fitted.interval(np.array([0.1, 0.9, 0.1]), np.ones(3), np.array([0.1, 0.1, 0.99]))
     width = high - low
     assert width[1] > 3 * width[0] and width[2] > 2 * width[0]
@@ -215,17 +215,17 @@ def gaps(n: int, seed: int) -> tuple[np.ndarray, ...]:
 def test_zero_gaps_have_a_probability_and_both_classes_are_covered():
     mass = fit_point_mass(*gaps(8000, 0))
     assert mass is not None
-    predicted, spread, outside, truth = gaps(8000, 1)
+    predicted, spread, distance, truth = gaps(8000, 1)
     chance, metal = mass.zero_probability(predicted, spread), truth == 0.0
     for least, most in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.0)):
         rows = (chance >= least) & (chance < most)
         assert metal[rows].mean() == pytest.approx(chance[rows].mean(), abs=0.05)
-    low, high = mass.interval(predicted, spread, outside)
+    low, high = mass.interval(predicted, spread, distance)
     assert (low >= 0).all() and (low <= high).all()
     assert coverage(low[metal], high[metal], truth[metal]) > 0.88
     assert coverage(low[~metal], high[~metal], truth[~metal]) == pytest.approx(0.9, abs=0.02)
-    assert pit_area(mass.pit(predicted, spread, outside, truth)) < 0.02
-    assert pit_area(mass.pit(predicted, spread, outside, truth + 2.0 * ~metal)) > 0.1  # wrong gaps are noticed
+    assert pit_area(mass.pit(predicted, spread, distance, truth)) < 0.02
+    assert pit_area(mass.pit(predicted, spread, distance, truth + 2.0 * ~metal)) > 0.1  # wrong gaps are noticed
 
 
 def test_ends_at_zero_do_not_make_intervals_too_wide():
@@ -245,9 +245,9 @@ def test_ends_at_zero_do_not_make_intervals_too_wide():
 
 
 def test_a_property_without_zeros_has_no_mass_there():
-    predicted, spread, outside, truth = gaps(2000, 0)
-    assert fit_point_mass(predicted, spread, outside, truth + 0.1) is None
-    assert fit_point_mass(predicted, spread, outside, np.full(2000, np.nan)) is None
+    predicted, spread, distance, truth = gaps(2000, 0)
+    assert fit_point_mass(predicted, spread, distance, truth + 0.1) is None
+    assert fit_point_mass(predicted, spread, distance, np.full(2000, np.nan)) is None
 
 
 def test_conformal_quantile_by_hand():

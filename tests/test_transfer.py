@@ -1,4 +1,4 @@
-"""Properties of one's own: the process, training with honest errors, files, tables, and their use in queries."""
+"""Custom properties: the process, training with honest errors, files, tables, and their use in queries."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from invdesign.records import Estimate, Value
 from invdesign.reference.local import load_known
 from invdesign.report.export import plain_cif
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.custom.own import OwnSettings, read_own, report, train_own
+from invdesign.surrogates.custom.own import CustomSettings, read_custom, report, train_custom
 from invdesign.surrogates.custom.process import _loss, fit_process
 from invdesign.surrogates.custom.transfer import (
     FOLDS,
     Labels,
     TransferSurrogate,
-    WithOwn,
+    WithCustom,
     folds_of,
     leave_out,
     load_transfer,
@@ -144,43 +144,43 @@ def test_a_learnable_property_is_learned_and_its_intervals_hold(trained: tuple[P
 
 def test_noise_is_called_noise(crystals: list[Crystal], tmp_path: Path) -> None:
     values = np.random.default_rng(3).normal(size=len(crystals)).tolist()
-    transfer = train_own(load_gate().model, table(crystals, values, tmp_path / "x.csv"), OwnSettings(NAME))
+    transfer = train_custom(load_gate().model, table(crystals, values, tmp_path / "x.csv"), CustomSettings(NAME))
     assert "not shown to be better" in report(transfer)
 
 
 def test_few_labels_are_called_a_guess_and_fewer_are_refused(crystals: list[Crystal], tmp_path: Path) -> None:
     gate = load_gate().model
     some = crystals[:20]
-    transfer = train_own(gate, table(some, [truth(c) for c in some], tmp_path / "x.csv"), OwnSettings(NAME))
+    transfer = train_custom(gate, table(some, [truth(c) for c in some], tmp_path / "x.csv"), CustomSettings(NAME))
     assert "as a guess" in report(transfer)
     path = table(some[:10], [truth(c) for c in some[:10]], tmp_path / "y.csv")
     with pytest.raises(TrainingError, match="10 labels of"):
-        train_own(gate, path, OwnSettings(NAME))
+        train_custom(gate, path, CustomSettings(NAME))
     with pytest.raises(TrainingError, match="all labels"):
-        train_own(gate, table(some, [1.0] * 20, tmp_path / "z.csv"), OwnSettings(NAME))
+        train_custom(gate, table(some, [1.0] * 20, tmp_path / "z.csv"), CustomSettings(NAME))
 
 
 def test_a_cheap_label_helps() -> None:
-    """The dear label is twice a cheap one that the columns say little of."""
+    """The high-fidelity label is twice a low-fidelity one that the columns say little of."""
     rng = np.random.default_rng(5)
     x, hidden = rng.normal(size=(2, 120, 3))
-    cheap = hidden[:, 0] + 0.2 * x[:, 0]
-    values = np.where(np.arange(120) < 50, 2.0 * cheap + 0.1 * x[:, 1], np.nan)
-    labels = Labels(x, values, cheap, np.arange(120).astype(str), (3,))
-    transfer = train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "cheap")
+    low_fidelity = hidden[:, 0] + 0.2 * x[:, 0]
+    values = np.where(np.arange(120) < 50, 2.0 * low_fidelity + 0.1 * x[:, 1], np.nan)
+    labels = Labels(x, values, low_fidelity, np.arange(120).astype(str), (3,))
+    transfer = train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
     last = transfer.notes["curve"][-1]
-    assert last["error with the cheap label"] < 0.2 * last["error without cheap labels"]
+    assert last["error with the low-fidelity label"] < 0.2 * last["error without low-fidelity labels"]
     assert transfer.regression.ratio == pytest.approx(2.0, abs=0.2)
-    with_it, without = (transfer.values(x[60:61], c)[0] for c in (cheap[60:61], None))
+    with_it, without = (transfer.values(x[60:61], c)[0] for c in (low_fidelity[60:61], None))
     assert with_it.std < 0.5 * without.std
-    assert with_it.mean == pytest.approx(2.0 * cheap[60], abs=0.5)
+    assert with_it.mean == pytest.approx(2.0 * low_fidelity[60], abs=0.5)
 
 
 def test_too_few_cheap_labels_are_refused() -> None:
     x = np.random.default_rng(5).normal(size=(40, 3))
     labels = Labels(x, x[:, 0], np.where(np.arange(40) < 5, 1.0, np.nan), np.arange(40).astype(str), (3,))
-    with pytest.raises(TrainingError, match="5 cheap labels"):
-        train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "cheap")
+    with pytest.raises(TrainingError, match="5 low-fidelity labels"):
+        train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
 
 
 # files
@@ -222,9 +222,9 @@ def test_labels_of_two_fidelities_are_joined_by_crystal(crystals: list[Crystal],
         [*some, *some[:2]], [1.0, 2.0, 3.0, 4.0, 10.0, 20.0], tmp_path / "x.csv",
         fidelity=["low"] * 4 + ["high"] * 2,
     )  # fmt: skip
-    found = read_own(path, OwnSettings(NAME))
-    assert found.cheap is not None
-    assert found.cheap.tolist() == [1.0, 2.0, 3.0, 4.0]
+    found = read_custom(path, CustomSettings(NAME))
+    assert found.low_fidelity is not None
+    assert found.low_fidelity.tolist() == [1.0, 2.0, 3.0, 4.0]
     assert found.values[:2].tolist() == [10.0, 20.0]
     assert np.isnan(found.values[2:]).all()
 
@@ -233,9 +233,9 @@ def test_crystals_may_be_files_and_labels_a_column_named_value(crystals: list[Cr
     for k in range(3):
         (tmp_path / f"{k}.cif").write_text(plain_cif(crystals[k])[0])
     (tmp_path / "x.csv").write_text("file,value,pbe\n0.cif,1.5,1\n1.cif,,2\n2.cif,2.5,\nnone.cif,3,3\n")
-    found = read_own(tmp_path / "x.csv", OwnSettings(NAME, cheap="pbe"))
+    found = read_custom(tmp_path / "x.csv", CustomSettings(NAME, low_fidelity="pbe"))
     assert found.values[[0, 2]].tolist() == [1.5, 2.5] and np.isnan(found.values[1])
-    assert found.cheap is not None and found.cheap[:2].tolist() == [1.0, 2.0]
+    assert found.low_fidelity is not None and found.low_fidelity[:2].tolist() == [1.0, 2.0]
     assert len(found.unread) == 1
 
 
@@ -244,13 +244,13 @@ def test_crystals_may_be_files_and_labels_a_column_named_value(crystals: list[Cr
     [
         ({"property": NAME}, "other", "1", [NAME, "value", "other"]),
         ({"property": NAME}, NAME, "stiff", ["row 1", "stiff", "a number"]),
-        ({"property": NAME, "cheap": "pbe"}, NAME, "1", ["cheap", "pbe", "column"]),
+        ({"property": NAME, "low_fidelity": "pbe"}, NAME, "1", ["low_fidelity", "pbe", "column"]),
         ({"property": NAME, "scale": "log"}, NAME, "-1", ["scale", "linear", "not positive"]),
         ({"property": "bulk_modulus"}, NAME, "1", ["my_bulk_modulus"]),
         ({"property": "My Stiffness"}, NAME, "1", ["small letters"]),
         ({"property": "x_std"}, NAME, "1", ["_std"]),
         ({"property": NAME, "scale": "cubic"}, NAME, "1", ["scale", "auto, log, linear"]),
-        ({"property": NAME, "epochs": 3}, NAME, "1", ["epochs", "property, unit, scale, cheap, seed"]),
+        ({"property": NAME, "epochs": 3}, NAME, "1", ["epochs", "property, unit, scale, low_fidelity, seed"]),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -284,8 +284,8 @@ def test_estimates_get_the_property_beside_the_others(trained: tuple[Path, str],
         def predict(self, crystals: list[Crystal]) -> list[Estimate]:
             return [Estimate({"density": Value(1.0, 0.1)}), Estimate({}, failure="unreadable")]
 
-    joined = build.with_own(Base(), [str(trained[0])])
-    assert isinstance(joined, WithOwn)
+    joined = build.with_custom(Base(), [str(trained[0])])
+    assert isinstance(joined, WithCustom)
     found = joined.predict(crystals[:2])
     assert found[0].values.keys() == {"density", NAME}
     assert found[1].failure == "unreadable" and not found[1].values

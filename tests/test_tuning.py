@@ -201,7 +201,7 @@ def test_settings_that_are_kept_are_not_tried(data: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_the_autoencoder_can_be_tuned(data: Path, tmp_path: Path) -> None:
-    sizes = {"width": 32, "heads": 2, "encoder_layers": 1, "skeleton_layers": 1, "geometry_layers": 1, "latent": 4}
+    sizes = {"width": 32, "heads": 2, "encoder_layers": 1, "sequence_layers": 1, "geometry_layers": 1, "latent": 4}
     out = tmp_path / "vae.yaml"
     found = tune("vae", data, out, 2, {"epochs": 2, "network": sizes})
     assert found.trials == 2 and np.isfinite([found.best_held_out, found.default_held_out]).all()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.crystallography.genes import canonical_skeleton, primitive_sites
+from invdesign.crystallography.genes import primitive_sites, protostructure
 from invdesign.errors import InputError, ReferenceMissingError, TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import (
@@ -20,7 +20,7 @@ from invdesign.generators.geneset import (
 )
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import NetworkConfig, mixture_log_density, von_mises_log_density
-from invdesign.generators.sampler import SamplingConfig, fingerprint
+from invdesign.generators.sampler import SamplingConfig, protostructure_hash
 from invdesign.generators.train import (
     TrainConfig,
     config_from,
@@ -31,7 +31,7 @@ from invdesign.generators.train import (
 from invdesign.generators.vae import VAEGenerator
 from invdesign.records import Conditions, Failure
 
-SMALL = NetworkConfig(width=32, heads=2, encoder_layers=1, skeleton_layers=1, geometry_layers=1, latent=4)
+SMALL = NetworkConfig(width=32, heads=2, encoder_layers=1, sequence_layers=1, geometry_layers=1, latent=4)
 P = len(CONDITION_PROPERTIES)
 
 
@@ -125,12 +125,12 @@ def test_every_sample_is_the_crystal_its_gene_says(generator):
 
 def test_samples_of_one_call_are_distinct(generator):
     found = crystals(generator, 15, Conditions(max_sites=6))
-    assert len({canonical_skeleton(c.gene) for c in found if c.gene}) == len(found)
+    assert len({protostructure(c.gene) for c in found if c.gene}) == len(found)
 
 
 def test_genes_of_the_training_set_are_not_yielded(generator):
     free = crystals(generator, 6, Conditions(max_sites=4))
-    seen = frozenset(fingerprint(canonical_skeleton(c.gene)) for c in free[:3] if c.gene)
+    seen = frozenset(protostructure_hash(protostructure(c.gene)) for c in free[:3] if c.gene)
     trained = VAEGenerator(generator.model, generator.scaling, generator.element_volume, trained_on=seen)
     assert [c.gene for c in crystals(trained, 6, Conditions(max_sites=4))][:3] == [c.gene for c in free[3:]]
     assert trained.counts["known"] == 3

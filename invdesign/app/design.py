@@ -183,7 +183,7 @@ def feedback(
 
     folder = Path(folder)
     ids = _ids(folder)
-    _query_of(folder)  # so that properties of one's own are known
+    _query_of(folder)  # so that custom properties are known
     told = results_of.read(Path(results), ids)
     with _reopened(folder, workers, progress) as campaign:
         assert campaign.ledger is not None
@@ -210,7 +210,7 @@ def _ids(folder: Path) -> dict[str, str]:
 
 
 def _query_of(folder: Path) -> tuple[Header, Query]:
-    """What a run was asked; properties of one's own that it brings become known.
+    """What a run was asked; custom properties that it brings become known.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged.
@@ -309,7 +309,7 @@ def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[st
     return {
         "query": result.query.to_dict(),
         "query_in_words": f"{result.query.in_words()} {LEFT_OUT}",
-        "own_properties": _own_properties(result.query),
+        "custom_properties": _custom_properties(result.query),
         "seed": result.seed,
         "asked": selection.n_wanted,
         "found": len(selection.ranked),
@@ -328,8 +328,8 @@ def _run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[st
     }
 
 
-def _own_properties(query: Query) -> list[dict[str, Any]]:
-    """Properties of one's own that a query brings, so that its report can be written again without their files."""
+def _custom_properties(query: Query) -> list[dict[str, Any]]:
+    """Custom properties that a query brings, so that its report can be written again without their files."""
     return [asdict(property_in(Path(path))) for path in query.surrogates]
 
 
@@ -422,7 +422,7 @@ def generate(
         "guidance": guidance,
         "temperature": temperature,
         "versions": build.versions(),
-        "parts": build.fingerprints(),
+        "parts": build.checksums(),
     }
     export.write_json(record, folder / "run.json")
     return table
@@ -476,8 +476,8 @@ def predict(
         out: CSV to write (None: none).
         explain: add what elements, sites and features contribute, and the nearest known crystals.
         progress: is told how far it has come.
-        surrogates: files of properties of one's own (`train_property`), which are predicted as well. Where the
-            input is a table with the column of their cheap label, that is made use of.
+        surrogates: files of custom properties (`train_property`), which are predicted as well. Where the
+            input is a table with the column of their low-fidelity label, that is made use of.
         load: of the Vickers hardness, 0.05 to 50 N (None: 4.9 N).
         drift: compare the crystals with the training data; the table's `attrs["drift"]` is the
             `invdesign.engine.drift.Drift`. Properties that stand beside the crystals in a table are taken as true
@@ -491,11 +491,11 @@ def predict(
         OutputError: if the table cannot be written.
     """
     load = None if load is None else check_load(load)
-    own = [build.own_surrogate(path) for path in surrogates]
+    own = [build.custom_surrogate(path) for path in surrogates]
     items, beside = _read_columns(paths, out, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
     columns = [row for item, row in zip(items, beside, strict=True) if not isinstance(item, Failure)]
-    estimates = _with_own(_estimates(crystals, progress, load), crystals, columns, own)
+    estimates = _with_custom(_estimates(crystals, progress, load), crystals, columns, own)
     reasons = _explained(crystals, estimates, progress) if explain else [{} for _ in crystals]
     rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
     table = _written([_failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
@@ -519,18 +519,18 @@ def _drift(
     return drift(crystals, estimates, load_gate().model.memory.element_counts, known)
 
 
-def _with_own(
+def _with_custom(
     estimates: Sequence[Estimate],
     crystals: Sequence[Crystal],
     columns: Sequence[Mapping[str, Any]],
     own: Sequence[TransferSurrogate],
 ) -> list[Estimate]:
-    """The estimates with properties of one's own."""
-    from invdesign.surrogates.custom.own import cheap_labels
+    """The estimates with custom properties."""
+    from invdesign.surrogates.custom.own import low_fidelity_labels
 
     found = list(estimates)
     for surrogate in own:
-        more = surrogate.predict(crystals, cheap_labels(columns, surrogate.transfer.cheap))
+        more = surrogate.predict(crystals, low_fidelity_labels(columns, surrogate.transfer.low_fidelity))
         found = [
             e if e.failure else replace(e, values={**e.values, **m.values})
             for e, m in zip(found, more, strict=True)
@@ -783,11 +783,11 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     folder = export.new_folder(Path(out))
     items = _read(paths, None, progress)
     crystals = [item for item in items if not isinstance(item, Failure)]
-    estimates = _with_own(
+    estimates = _with_custom(
         _estimates(crystals, progress, query.hardness_load),
         crystals,
         [],
-        [build.own_surrogate(path) for path in query.surrogates],
+        [build.custom_surrogate(path) for path in query.surrogates],
     )
     selection = rank_known(crystals, estimates, query, n=n)
     files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
@@ -801,12 +801,12 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     record = {
         "query": query.to_dict(),
         "query_in_words": query.in_words(),
-        "own_properties": _own_properties(query),
+        "custom_properties": _custom_properties(query),
         "found": len(selection.ranked),
         "component": selection.component,
         "weights": dict(selection.weights),
         "versions": build.versions(),
-        "parts": build.fingerprints(),
+        "parts": build.checksums(),
         "warnings": ["The crystals were not relaxed; every property comes from statistical models."],
         "selection": {
             "entered": len(items),
@@ -950,14 +950,14 @@ def train(
 def train_property(
     data: Path, config: Path | None = None, out: Path | None = None, progress: Progress = quiet, **settings: Any
 ) -> tuple[Path, str]:
-    """Train a surrogate of a property of one's own, from some tens to some thousands of labels.
+    """Train a surrogate of a custom property, from some tens to some thousands of labels.
 
     Args:
         data: a table with a crystal and a label in each row; see `invdesign.surrogates.custom.own`.
         config: YAML with settings (None: none); `settings` win.
         out: file of the weights (None: `<property>.safetensors`).
         progress: is told how far it has come.
-        **settings: `property`, `unit`, `scale`, `cheap`, `seed`.
+        **settings: `property`, `unit`, `scale`, `low_fidelity`, `seed`.
 
     Returns:
         The file, and a report with the learning curve.
@@ -968,11 +968,11 @@ def train_property(
     """
     from invdesign.settings import settings_of
     from invdesign.surrogates import load_gate
-    from invdesign.surrogates.custom.own import OwnSettings, report, train_own
+    from invdesign.surrogates.custom.own import CustomSettings, report, train_custom
 
-    chosen = settings_of(OwnSettings, (read_yaml(config) if config else {}) | settings)
+    chosen = settings_of(CustomSettings, (read_yaml(config) if config else {}) | settings)
     target = export.writable_file(out or Path(f"{chosen.property}.safetensors"))
-    transfer = train_own(load_gate().model, Path(data), chosen, progress)
+    transfer = train_custom(load_gate().model, Path(data), chosen, progress)
     transfer.save(target)
     return target, report(transfer)
 

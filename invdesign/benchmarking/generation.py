@@ -28,7 +28,7 @@ from invdesign.benchmarking.charts import generation_page
 from invdesign.benchmarking.metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate, Template, rate
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray, Gene
-from invdesign.crystallography.genes import canonical_skeleton, decode, primitive_sites
+from invdesign.crystallography.genes import decode, primitive_sites, protostructure
 from invdesign.crystallography.symmetry import space_group
 from invdesign.data.split import by_chemical_system
 from invdesign.engine.pipeline import EachRelaxer
@@ -352,7 +352,7 @@ def measured_with(potential: str) -> dict[str, Any]:
 
     return {
         "versions": build.versions(),
-        "weights": build.fingerprints(),
+        "weights": build.checksums(),
         "potential": potential,
         "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
         "known_crystals": f"{TABLE} {_digest(TABLE)}, {FORMULA_TABLE} {_digest(FORMULA_TABLE)}",
@@ -497,7 +497,7 @@ class Background:
     Attributes:
         groups: known crystals of the plan's size and stability by space group.
         templates: templates of known crystals, of those that a sample could share.
-        skeletons: canonical skeletons of known crystals of the samples' formulas.
+        protostructures: canonical protostructures of known crystals of the samples' formulas.
         split: `train`, `valid` or `test` by id, of the known crystals of the plan's size and stability.
         crystals: known crystals drawn at random.
         fingerprints: of these.
@@ -505,7 +505,7 @@ class Background:
 
     groups: Mapping[int, int]
     templates: frozenset[Template]
-    skeletons: frozenset[Any]
+    protostructures: frozenset[Any]
     split: Mapping[str, str]
     crystals: Sequence[Crystal]
     fingerprints: Fingerprints
@@ -523,18 +523,18 @@ class Background:
         formulas = {reduced_formula(c.numbers) for c in samples}
         shapes = {(c.gene.space_group, len(c.gene.wyckoffs)) for c in samples if c.gene}
         groups: Counter[int] = Counter()
-        templates, skeletons, systems = set(), set(), dict[str, str]()
+        templates, protostructures, systems = set(), set(), dict[str, str]()
         for row in known:
             gene = row.gene
             if (gene.space_group, len(gene.wyckoffs)) in shapes:
                 templates.add(metrics.template(gene))
                 if row.formula in formulas:
-                    skeletons.add(canonical_skeleton(gene))
+                    protostructures.add(protostructure(gene))
             if _is_reference(row, plan):
                 groups[gene.space_group] += 1
                 systems[row.id] = chemical_system(gene.numbers)
         split = dict(zip(systems, by_chemical_system(systems.values()).tolist(), strict=True))
-        return cls(groups, frozenset(templates), frozenset(skeletons), split, real, fingerprints(real))
+        return cls(groups, frozenset(templates), frozenset(protostructures), split, real, fingerprints(real))
 
 
 def summarise(plan: Plan, bench: Bench, real: Sequence[Crystal], journal: Journal) -> dict[str, Any]:
@@ -726,7 +726,7 @@ def _novelty(
     found = {row.known for row in compared if row.known}
     rates = {
         "unique": rate(_unique(list(made.values()), bench), asked),
-        "gene": rate((canonical_skeleton(g) not in background.skeletons for g in genes), asked),
+        "gene": rate((protostructure(g) not in background.protostructures for g in genes), asked),
         "template": rate((metrics.template(g) not in background.templates for g in genes), asked),
         "structure": rate((not row.known for row in compared), asked),
         **_rediscovered(found, background.split),

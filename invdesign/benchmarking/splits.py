@@ -233,9 +233,9 @@ class Answered:
     Attributes:
         rows: of the test part.
         columns: answers to it: `model/property`, and of the gate also `low/…`, `high/…`, `std/…`.
-        outside: distance percentile of each of them by the gate.
-        outside_held_in: that of the held-in crystals.
-        marked: whether the gate takes them for outside.
+        distance: distance percentile of each of them by the gate.
+        distances_held_in: that of the held-in crystals.
+        marked: whether the gate marks them as out of distribution.
         marked_held_in: that of the held-in crystals.
         seen: shares of the test part whose formula, chemical system and prototype training had.
         sizes: crystals of each part.
@@ -243,8 +243,8 @@ class Answered:
 
     rows: tuple[int, ...]
     columns: Mapping[str, tuple[float, ...]]
-    outside: tuple[float, ...]
-    outside_held_in: tuple[float, ...]
+    distance: tuple[float, ...]
+    distances_held_in: tuple[float, ...]
     marked: tuple[bool, ...]
     marked_held_in: tuple[bool, ...]
     seen: Mapping[str, float]
@@ -269,10 +269,10 @@ def answer(fold: Fold, data: Data, tables: Mapping[str, FloatArray], settings: S
     return Answered(
         rows=tuple(test.tolist()),
         columns={key: tuple(float(f"{v:.6g}") for v in values) for key, values in columns.items()},
-        outside=tuple(e.outside for e in estimates),
-        outside_held_in=tuple(e.outside for e in held_in),
-        marked=tuple(e.is_outside for e in estimates),
-        marked_held_in=tuple(e.is_outside for e in held_in),
+        distance=tuple(e.distance for e in estimates),
+        distances_held_in=tuple(e.distance for e in held_in),
+        marked=tuple(e.out_of_distribution for e in estimates),
+        marked_held_in=tuple(e.out_of_distribution for e in held_in),
         seen=_seen(fold, data),
         sizes={part: int((fold.split == part).sum()) for part in ("train", "valid", "test", "held in")},
     )

@@ -137,7 +137,7 @@ def _about(plan: Plan) -> dict[str, Any]:
         "split": PROTOCOLS["systems"],
         "quick": plan.quick,
         "data": source,
-        "weights": build.fingerprints(),
+        "weights": build.checksums(),
         "versions": build.versions() | {"matminer": cdvae.version()},
     }
 
@@ -197,7 +197,7 @@ def summary(name: str, answered: Mapping[str, Answered], data: Data) -> dict[str
         key: np.concatenate([np.array(a.columns[key]) for a in answered.values()])
         for key in next(iter(answered.values())).columns
     }
-    outside = np.concatenate([a.outside for a in answered.values()])
+    distance = np.concatenate([a.distance for a in answered.values()])
     labels = labels_of(data, rows)
     titles = [k.split("/")[0] for k in columns if k.endswith(MODULI[0]) and k.split("/")[0] not in _ENDS]
     models: dict[str, Any] = {title: {} for title in titles}
@@ -207,7 +207,7 @@ def summary(name: str, answered: Mapping[str, Answered], data: Data) -> dict[str
             models[title][modulus] = of_means(
                 modulus, columns[f"{title}/{modulus}"][known], labels[modulus][known]
             )
-        rest = of_intervals(modulus, estimates_of(columns, outside, modulus), labels)
+        rest = of_intervals(modulus, estimates_of(columns, distance, modulus), labels)
         models[GATE][modulus] |= rest
     return {
         "about": PROTOCOLS[name],
@@ -228,19 +228,19 @@ def summary(name: str, answered: Mapping[str, Answered], data: Data) -> dict[str
 _ENDS = ("low", "high", "std")
 
 
-def estimates_of(columns: Mapping[str, FloatArray], outside: FloatArray, modulus: str) -> list[Estimate]:
+def estimates_of(columns: Mapping[str, FloatArray], distance: FloatArray, modulus: str) -> list[Estimate]:
     """The gate's answers for one modulus as estimates."""
     parts = (columns[f"{key}/{modulus}"].tolist() for key in (GATE, "std", "low", "high"))
     return [
-        Estimate({modulus: Value(mean, std, low, high, GATE)}, outside=float(away))
-        for mean, std, low, high, away in zip(*parts, outside, strict=True)
+        Estimate({modulus: Value(mean, std, low, high, GATE)}, distance=float(away))
+        for mean, std, low, high, away in zip(*parts, distance, strict=True)
     ]
 
 
 def of_fold(answered: Answered, data: Data, titles: Sequence[str]) -> dict[str, Any]:
-    """Sizes, errors (log10 GPa), coverage and the mark for *outside* of one fold."""
+    """Sizes, errors (log10 GPa), coverage and the out-of-distribution mark of one fold."""
     rows = np.array(answered.rows, dtype=np.int64)
-    found: dict[str, Any] = {"sizes": dict(answered.sizes), "outside": of_mark(answered)}
+    found: dict[str, Any] = {"sizes": dict(answered.sizes), "out_of_distribution": of_mark(answered)}
     for modulus in MODULI:
         truth = data.labels[modulus][rows]
         known = np.isfinite(truth)
@@ -263,11 +263,11 @@ def of_mark(answered: Answered) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     found = {"marked": float(np.mean(answered.marked))}
-    if answered.outside_held_in:
-        truth = np.repeat([1, 0], [len(answered.outside), len(answered.outside_held_in)])
+    if answered.distances_held_in:
+        truth = np.repeat([1, 0], [len(answered.distance), len(answered.distances_held_in)])
         found["marked_held_in"] = float(np.mean(answered.marked_held_in))
         found["auc"] = float(roc_auc_score(truth, [*answered.marked, *answered.marked_held_in]))
-        found["auc_distance"] = float(roc_auc_score(truth, [*answered.outside, *answered.outside_held_in]))
+        found["auc_distance"] = float(roc_auc_score(truth, [*answered.distance, *answered.distances_held_in]))
     return found
 
 
@@ -512,10 +512,10 @@ def _protocols(found: Mapping[str, Any]) -> list[str]:
 
 
 def _folds(found: Mapping[str, Any]) -> list[str]:
-    """The gate trained anew and the mark for *outside*, fold by fold."""
+    """The gate trained anew and the out-of-distribution mark, fold by fold."""
     lines = ["", "### Fold by fold: gate trained anew", ""]
     lines += [
-        "| | crystals | log10 K | covered | log10 G | covered | outside | held in so | AUC | AUC by distance |"
+        "| | crystals | log10 K | covered | log10 G | covered | OOD | OOD, held in | AUC | AUC by distance |"
     ]
     lines.append(_rule(8))
     for name, table in found.items():
@@ -523,7 +523,7 @@ def _folds(found: Mapping[str, Any]) -> list[str]:
             cells = []
             for modulus in MODULI:
                 cells += [f"{row[modulus]['mae'][GATE]:.4f}", f"{row[modulus]['coverage_90']:.3f}"]
-            mark = row["outside"]
+            mark = row["out_of_distribution"]
             cells += [f"{mark[k]:.3f}" if k in mark else "" for k in ("marked", "marked_held_in", "auc_distance")]
             lines.append(f"| {name} {fold} | {row['sizes']['test']:,} | " + " | ".join(cells) + " |")
     return lines

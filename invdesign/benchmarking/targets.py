@@ -30,8 +30,8 @@ from invdesign.engine.funnel import Funnel, StageCount, accepted, meets_targets
 from invdesign.engine.pipeline import (
     LENIENT,
     POLICY,
-    Asked,
     Derive,
+    MatchesQuery,
     Parts,
     acquire,
     check,
@@ -344,7 +344,7 @@ def _values(found: Estimate | None, query: Query) -> dict[str, float]:
 
 def _screened(gated: Sequence[Evaluation], cell: Cell, plan: TargetPlan, parts: Parts) -> Screened:
     """One round of a design run up to the choice of what is relaxed, nothing learned from earlier rounds."""
-    rows = screen(gated, (Asked(cell.query), *parts.screens))
+    rows = screen(gated, (MatchesQuery(cell.query), *parts.screens))
     stages = {"screen": count(gated, rows)}
     rows = acquire(rows, cell.query.targets, cell.query.max_energy_above_hull)
     top, left = promising(rows, SIZES.inspections * plan.relax, ())
@@ -391,7 +391,7 @@ def _outcomes(cell: Cell, plan: TargetPlan, bench: TargetBench, journal: Journal
         if _index(row) in chosen
     ]
     rows = estimate(place(rows, parts.reference), parts.surrogate, parts.derive)
-    rows = unique(check(rows, (Asked(cell.query), *parts.checks)), bench.uniqueness())
+    rows = unique(check(rows, (MatchesQuery(cell.query), *parts.checks)), bench.uniqueness())
     return {_index(row): _outcome(row, cell.query) for row in rows}
 
 

@@ -261,12 +261,12 @@ def _with_orbits(gene: Gene, orbits: Iterable[tuple[int, int, list[float], int]]
 
 
 def canonical(gene: Gene) -> Gene:
-    """The one gene that stands for all equivalent ones: smallest skeleton, then smallest coordinates."""
-    return min(equivalents(gene), key=lambda g: (g.skeleton, g.free_coords))
+    """The one gene that stands for all equivalent ones: smallest protostructure, then smallest coordinates."""
+    return min(equivalents(gene), key=lambda g: (g.wyckoff_sequence, g.free_coords))
 
 
-def canonical_skeleton(gene: Gene) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """The skeleton of `canonical(gene)`, without the coordinates: the key for *same gene*; microseconds."""
+def protostructure(gene: Gene) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """The protostructure of `canonical(gene)`, without the coordinates: the key for *same gene*; microseconds."""
     table = wyckoff_table()
     first, last = table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]
     moved = table.normalizer_permutation[first:last, list(gene.wyckoffs)].tolist()

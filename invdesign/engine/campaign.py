@@ -22,14 +22,14 @@ from invdesign.chemistry import element_data
 from invdesign.elements import SYMBOLS
 from invdesign.engine.funnel import Funnel, StageCount, accepted, meets_targets
 from invdesign.engine.ledger import Header, Ledger, Shard
-from invdesign.engine.online_correction import learn
+from invdesign.engine.online_correction import fit_correction
 from invdesign.engine.pipeline import (
     LENIENT,
     POLICY,
-    Asked,
     Derive,
+    Desirability,
     GatePolicy,
-    Merit,
+    MatchesQuery,
     Parts,
     acquire,
     check,
@@ -144,7 +144,7 @@ class Campaign:
         targets: Sequence[Target] | None = None,
         sizes: Sizes = SIZES,
         policy: GatePolicy = POLICY,
-        merit: Merit | None = None,
+        desirability: Desirability | None = None,
         progress: Progress = quiet,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
@@ -157,8 +157,8 @@ class Campaign:
             targets: what to search for; None: the query's targets and its component's constraints.
             sizes: of rounds.
             policy: of the gate.
-            merit: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority and the
-                score; None: the material indices of the query's component, if it has one.
+            desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
+                and the score; None: the material indices of the query's component, if it has one.
             progress: is told (stage, done, total).
 
         Raises:
@@ -173,9 +173,9 @@ class Campaign:
         self.failures: list[Failure] = []
         self.funnel = Funnel()
         self.policy, self.progress = policy, progress
-        self.merit = _indices(query) if merit is None else merit
+        self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
-        self.screens = (Asked(wanted), *self.parts.screens)
+        self.screens = (MatchesQuery(wanted), *self.parts.screens)
         self.derives = any(get_property(t.name).derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger)
@@ -232,7 +232,7 @@ class Campaign:
 
     def correction(self) -> Derive | None:
         """What the relaxations of earlier rounds say about the gate's errors."""
-        return learn(self.selected)
+        return fit_correction(self.selected)
 
     @property
     def _rounds(self) -> int:
@@ -307,7 +307,7 @@ def _unwanted(query: Query, component: Component | None) -> Iterator[str]:
             yield symbol
 
 
-def _indices(query: Query) -> Merit | None:
+def _indices(query: Query) -> Desirability | None:
     return None if query.component is None else partial(suitability, component=query.component)
 
 
@@ -327,7 +327,7 @@ class _Round:
         """Every row of the round, as far as it came."""
         targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
         rows = self._proposals(self._requests())
-        rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.merit)
+        rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.desirability)
         rows = self._relax(self._gate(rows, self._inspect(rows)))
         rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
         rows = self._stage(
@@ -335,7 +335,9 @@ class _Round:
         )
         rows = self._unique(rows)
         rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
-        return self._stage("score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.merit))
+        return self._stage(
+            "score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.desirability)
+        )
 
     def _requests(self) -> list[Request]:
         searcher = self.campaign.searcher

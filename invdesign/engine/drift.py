@@ -33,9 +33,9 @@ BINS = 5
 SHIFTED = 0.25
 """Population stability index from which on a population counts as another one (Siddiqi)."""
 SIGNIFICANT = 0.01
-OUTSIDE = 0.1
-"""Share of crystals marked as outside from which on the surrogates are asked about things they have not seen. New
-structure types alone do not count: they are usual."""
+OOD_SHARE = 0.1
+"""Share of crystals marked as out of distribution from which on the surrogates are asked about things they have
+not seen. New structure types alone do not count: they are usual."""
 RARE = 10
 """Training crystals below which an element counts as not seen."""
 RARE_SHARE = 0.05
@@ -78,7 +78,7 @@ class Drift:
     Attributes:
         crystals: how many were looked at.
         unreadable: how many more got no estimate.
-        outside: share marked as outside for an element or the distance; one in a hundred is usual.
+        ood_share: share marked as out of distribution for an element or the distance; one in a hundred is usual.
         new_types: share whose only mark is a structure type that training did not have; one in eight is usual.
         distance: median of the distance percentile; a half is usual.
         stability_index: of the distance percentiles, in fifths; NaN where there are too few.
@@ -90,7 +90,7 @@ class Drift:
 
     crystals: int
     unreadable: int
-    outside: float
+    ood_share: float
     new_types: float
     distance: float
     stability_index: float
@@ -113,8 +113,8 @@ class Drift:
     def signs(self) -> list[str]:
         """What makes one doubt them although no known value says so."""
         found = []
-        if self.outside > OUTSIDE:
-            found.append(f"{self.outside:.0%} of the crystals are marked as outside")
+        if self.ood_share > OOD_SHARE:
+            found.append(f"{self.ood_share:.0%} of the crystals are marked as out of distribution")
         if self.stability_index > SHIFTED and self.chance < SIGNIFICANT:
             found.append(f"they lie farther from the training data than usual (index {self.stability_index:.2f})")
         many = {name: n for name, n in self.rare_elements.items() if n > RARE_SHARE * self.crystals}
@@ -140,8 +140,8 @@ class Drift:
         rare = ", ".join(f"{name} ({n})" for name, n in self.rare_elements.items()) or "none"
         found = [
             f"drift of {self.crystals} crystals against the training data of the surrogates:",
-            f"  marked outside {self.outside:.1%} (usual: 1 %), median distance percentile {self.distance:.2f} "
-            f"(0.50), stability index {index} (below {SHIFTED:g})",
+            f"  out of distribution {self.ood_share:.1%} (usual: 1 %), median distance percentile "
+            f"{self.distance:.2f} (0.50), stability index {index} (below {SHIFTED:g})",
             f"  of structure types that training did not have, beside these {self.new_types:.1%} (usual: 12 %)",
             f"  elements hardly seen in training: {rare} of {self.elements}",
         ]
@@ -175,10 +175,10 @@ def drift(
     if len(crystals) != len(estimates):
         raise ValueError(f"{len(estimates)} estimates for {len(crystals)} crystals")
     sound = [i for i, e in enumerate(estimates) if not e.failure]
-    places = np.array([estimates[i].outside for i in sound])
+    places = np.array([estimates[i].distance for i in sound])
     places = places[np.isfinite(places)]
     index, chance = shift(places)
-    marks = [(estimates[i].is_outside, estimates[i].outside_because == NEW_PROTOTYPE) for i in sound]
+    marks = [(estimates[i].out_of_distribution, estimates[i].ood_reason == NEW_PROTOTYPE) for i in sound]
     elements = Counter(int(z) for i in sound for z in np.unique(crystals[i].numbers))
     counts = np.asarray(element_counts)
     rare = {symbol(z): n for z, n in elements.most_common() if z >= len(counts) or counts[z] < RARE}
@@ -191,7 +191,7 @@ def drift(
     return Drift(
         crystals=len(sound),
         unreadable=len(crystals) - len(sound),
-        outside=float(np.mean([is_marked and not t for is_marked, t in marks])) if sound else math.nan,
+        ood_share=float(np.mean([is_marked and not t for is_marked, t in marks])) if sound else math.nan,
         new_types=float(np.mean([t for _, t in marks])) if sound else math.nan,
         distance=float(np.median(places)) if len(places) else math.nan,
         stability_index=index,

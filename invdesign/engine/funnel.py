@@ -139,7 +139,7 @@ def novelty_yield(rows: Sequence[Evaluation]) -> float:
     fresh = 0
     for row in rows:
         gene = row.candidate.crystal.gene
-        key = row.candidate.id if gene is None else gene.skeleton
+        key = row.candidate.id if gene is None else gene.wyckoff_sequence
         fresh += not row.failed and key not in seen
         seen.add(key)
     return fresh / len(rows) if rows else 0.0

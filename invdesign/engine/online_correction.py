@@ -51,7 +51,7 @@ class _Shift:
         return float(x @ self.weights), math.sqrt(max(0.0, float(x @ self.covariance @ x)))
 
 
-def learn(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate] | None:
+def fit_correction(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects the gate's estimate of a crystal, from relaxed rows; None while there are few.
 
     Only properties that the gate estimates are corrected. Rows that could not be relaxed say nothing.

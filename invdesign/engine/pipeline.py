@@ -19,7 +19,7 @@ import numpy as np
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.crystallography.genes import canonical_skeleton
+from invdesign.crystallography.genes import protostructure
 from invdesign.elements import atomic_numbers, symbol
 from invdesign.engine.funnel import StageCount, below, target_probability
 from invdesign.errors import ReferenceMissingError
@@ -38,7 +38,7 @@ from invdesign.records import (
 )
 
 Derive = Callable[[Estimate, Crystal], Estimate]
-Merit = Callable[[Sequence[Evaluation]], Sequence[float] | FloatArray]
+Desirability = Callable[[Sequence[Evaluation]], Sequence[float] | FloatArray]
 """A desirability from 0 to 1 of each row's `estimate`, of what bounds cannot say: a component's indices."""
 HULL_CORRELATION = 0.8
 """Correlation of the errors of a gate's two ways to the energy above hull."""
@@ -86,7 +86,7 @@ class Parts:
     inspections: tuple[Validator, ...] = ()
 
 
-class Asked:
+class MatchesQuery:
     """Validator: the proposal has the elements, the space group and the size that the query asks for."""
 
     name = "asked"
@@ -277,25 +277,25 @@ def acquire(
     targets: Sequence[Target],
     limit: float,
     correct: Derive | None = None,
-    merit: Merit | None = None,
+    desirability: Desirability | None = None,
 ) -> list[Evaluation]:
     """Fill `acquisition` of every row that has not failed.
 
     It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`, both from the gate's estimate, times the merit.
+    `limit`, both from the gate's estimate, times the desirability.
 
     Args:
         rows: gated rows.
         targets: what is wished for.
         limit: eV/atom.
         correct: takes the gate's estimate of a crystal to what earlier rounds make of it.
-        merit: multiplies the chances.
+        desirability: multiplies the chances.
     """
     wanted = [i for i, row in enumerate(rows) if not row.failed and row.gate is not None]
     judged = [_believed(rows[i], correct) for i in wanted]
-    merits = [1.0] * len(wanted) if merit is None else merit(judged)
+    desirabilities = [1.0] * len(wanted) if desirability is None else desirability(judged)
     out = list(rows)
-    for i, row, worth in zip(wanted, judged, merits, strict=True):
+    for i, row, worth in zip(wanted, judged, desirabilities, strict=True):
         assert row.estimate is not None
         stable = below(limit, row.estimate.values.get("energy_above_hull"))
         chance = target_probability(targets, row.estimate) * stable
@@ -321,7 +321,8 @@ def select(
 
     Greedy by acquisition under caps per formula, chemical system and prototype; a share is drawn at random
     from the promising rest. Where the caps leave places free they are doubled until the places or the rows
-    are used up. A gene skeleton is relaxed once in a run, a row of unknown novelty never: it could not be listed.
+    are used up. A gene protostructure is relaxed once in a run, a row of unknown novelty never: it could not be
+    listed.
 
     Args:
         rows: rows with their acquisition.
@@ -343,7 +344,7 @@ def select(
 def promising(
     rows: Sequence[Evaluation], most: int, relaxed: Iterable[Evaluation]
 ) -> tuple[list[Evaluation], dict[str, int]]:
-    """The rows that are worth a closer look, best first: at most `most`, each gene skeleton once.
+    """The rows that are worth a closer look, best first: at most `most`, each gene protostructure once.
 
     Args:
         rows: rows with their acquisition.
@@ -360,7 +361,7 @@ def promising(
 
 def _ranked(rows: Sequence[Evaluation], relaxed: Iterable[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
     """Rows that may be relaxed, best first, and why the others that have not failed may not, by id."""
-    seen = {_skeleton(row) for row in relaxed}
+    seen = {_protostructure(row) for row in relaxed}
     reasons: dict[str, str] = {}
     order = []
     for row in sorted(rows, key=lambda r: (-_priority(r), r.candidate.id)):
@@ -370,7 +371,7 @@ def _ranked(rows: Sequence[Evaluation], relaxed: Iterable[Evaluation]) -> tuple[
             reasons[row.candidate.id] = "no chance of being on target and stable"
         elif _undecidable(row):
             reasons[row.candidate.id] = "novelty unknown"
-        elif (key := _skeleton(row)) in seen:
+        elif (key := _protostructure(row)) in seen:
             reasons[row.candidate.id] = "same gene as one already chosen"
         else:
             seen.add(key)
@@ -440,9 +441,9 @@ def _shuffled(order: Sequence[Evaluation], most: int, rng: np.random.Generator) 
     return [head[i] for i in np.argsort(clocks, kind="stable")]
 
 
-def _skeleton(row: Evaluation) -> object:
+def _protostructure(row: Evaluation) -> object:
     gene = row.candidate.crystal.gene
-    return row.candidate.id if gene is None else canonical_skeleton(gene)
+    return row.candidate.id if gene is None else protostructure(gene)
 
 
 def relax(
@@ -478,17 +479,17 @@ def place(rows: Sequence[Evaluation], reference: Reference) -> list[Evaluation]:
 
 
 def score(
-    rows: Sequence[Evaluation], targets: Sequence[Target], limit: float, merit: Merit | None = None
+    rows: Sequence[Evaluation], targets: Sequence[Target], limit: float, desirability: Desirability | None = None
 ) -> list[Evaluation]:
     """Fill `score` of every relaxed row.
 
     It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`, times the merit; 0 for a row that failed.
+    `limit`, times the desirability; 0 for a row that failed.
     """
     sound = [i for i, r in enumerate(rows) if r.relaxation is not None and r.estimate is not None and not r.failed]
-    merits = [1.0] * len(sound) if merit is None else merit([rows[i] for i in sound])
+    desirabilities = [1.0] * len(sound) if desirability is None else desirability([rows[i] for i in sound])
     out = [row if row.relaxation is None else replace(row, score=0.0) for row in rows]
-    for i, worth in zip(sound, merits, strict=True):
+    for i, worth in zip(sound, desirabilities, strict=True):
         chance = target_probability(targets, rows[i].estimate) * below(limit, rows[i].energy_above_hull)
         out[i] = replace(rows[i], score=chance * float(worth))
     return out

@@ -24,7 +24,7 @@ from invdesign.errors import InputError
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.records import Failure, Relaxation
-from invdesign.relaxation.symmetry_adapted import Subspace, build
+from invdesign.relaxation.symmetry_adapted import SymmetryAdapted, build
 from invdesign.workers import Lost, Workers, cpu_count
 
 if TYPE_CHECKING:
@@ -339,7 +339,9 @@ class _OutOfBoundsError(_GiveUpError):
 class _Surface:
     """The potential energy as a function of the free coordinates; counts its calls."""
 
-    def __init__(self, space: Subspace, calculator: Calculator, settings: RelaxSettings, volume: float) -> None:
+    def __init__(
+        self, space: SymmetryAdapted, calculator: Calculator, settings: RelaxSettings, volume: float
+    ) -> None:
         self.space, self.calls = space, 0
         self._calculator, self._settings, self._volume = calculator, settings, volume
 
@@ -454,7 +456,7 @@ def _converged(point: _Point, settings: RelaxSettings) -> bool:
     return point.max_force < settings.max_force and point.max_stress < settings.max_stress
 
 
-def _first_hessian(space: Subspace) -> FloatArray:
+def _first_hessian(space: SymmetryAdapted) -> FloatArray:
     """Diagonal guess: an isotropic solid of ordinary stiffness, and one spring per displacement."""
     volume = space.crystal.volume
     strains = np.full(space.n_strains, 2.0 * _SHEAR * volume)
@@ -462,7 +464,7 @@ def _first_hessian(space: Subspace) -> FloatArray:
     return np.diag(np.concatenate([strains, np.full(len(space.displacements), _SPRING)]))
 
 
-def _step_units(space: Subspace) -> FloatArray:
+def _step_units(space: SymmetryAdapted) -> FloatArray:
     """The length in each coordinate that counts as one full step."""
     largest = np.linalg.norm(space.displacements, axis=2).max(axis=1) if len(space.displacements) else np.zeros(0)
     return np.concatenate([np.full(space.n_strains, _MAX_STRAIN), _MAX_SHIFT / largest])

@@ -17,7 +17,7 @@ from invdesign.crystal import Crystal, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Subspace:
+class SymmetryAdapted:
     """A symmetrised crystal and its free coordinates q = (strains, displacements).
 
     Attributes:
@@ -99,7 +99,7 @@ class Subspace:
         return np.asarray(np.tensordot(q[: self.n_strains], self.strains, axes=1))
 
 
-def build(crystal: Crystal, symprec: float = 0.01) -> Subspace:
+def build(crystal: Crystal, symprec: float = 0.01) -> SymmetryAdapted:
     """Find the space group of a crystal, symmetrise it exactly and span its free coordinates.
 
     Args:
@@ -113,7 +113,7 @@ def build(crystal: Crystal, symprec: float = 0.01) -> Subspace:
     images, shifts = _images(crystal, rotations, translations)
     symmetrised = _symmetrise(crystal, rotations, translations, images, shifts)
     turns = cartesian(rotations, symmetrised.lattice)
-    return Subspace(symmetrised, rotations, images, _strains(turns), _displacements(turns, images))
+    return SymmetryAdapted(symmetrised, rotations, images, _strains(turns), _displacements(turns, images))
 
 
 def operations(crystal: Crystal, symprec: float) -> tuple[IntArray, FloatArray]:

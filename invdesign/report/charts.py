@@ -25,7 +25,7 @@ class Point:
         x: (low, mean, high) of the abscissa; low and high are the 90 % interval.
         y: (low, mean, high) of the ordinate.
         front: whether it lies on the Pareto front.
-        doubtful: whether a surrogate marked it as outside what it has seen.
+        doubtful: whether a surrogate marked it as out of distribution.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Guide:
-    """A line of equal merit: `y` as a function of `x`, and its label."""
+    """A line of equal desirability: `y` as a function of `x`, and its label."""
 
     label: str
     y: Callable[[float], float]
@@ -55,7 +55,7 @@ class Chart:
         y_label: ordinate with unit.
         points: the candidates.
         cloud: known crystals as (x, y).
-        guides: lines of equal merit.
+        guides: lines of equal desirability.
         wanted: (x low, x high, y low, y high) that the query asks for; None is open.
     """
 

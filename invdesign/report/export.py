@@ -224,7 +224,7 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far outside it lies."""
+    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
@@ -234,9 +234,9 @@ def estimate_columns(estimate: Estimate | None) -> Row:
     if math.isfinite(estimate.metal_probability):
         columns["metal_probability"] = estimate.metal_probability
     return columns | {
-        "outside": estimate.outside,
-        "is_outside": estimate.is_outside,
-        "outside_because": estimate.outside_because,
+        "training_distance": estimate.distance,
+        "out_of_distribution": estimate.out_of_distribution,
+        "ood_reason": estimate.ood_reason,
     }
 
 

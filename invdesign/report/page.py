@@ -74,7 +74,7 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         table: `candidates.csv`, best first.
         run: `run.json`.
     """
-    for prop in run.get("own_properties") or ():
+    for prop in run.get("custom_properties") or ():
         register(Property(**prop))
     rows = [row for row in _rows(table) if not row.get("failure")]
     words = str(run.get("query_in_words") or "Crystals, ranked.")
@@ -146,11 +146,11 @@ def _duration(seconds: float) -> str:
 def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     """What a reader must know before using a number."""
     lines = [_reason(str(w)) for w in run.get("warnings") or []]
-    outside = sum(_true(row.get("is_outside")) for row in rows)
-    if outside:
-        lie = "lies" if outside == 1 else "lie"
+    far = sum(_true(row.get("out_of_distribution")) for row in rows)
+    if far:
+        lie = "lies" if far == 1 else "lie"
         lines.append(
-            f"{outside} of {len(rows)} candidates {lie} outside what the property models have seen, by element, "
+            f"{far} of {len(rows)} candidates {lie} outside what the property models have seen, by element, "
             "structure type or distance: intervals are wider there, and still less sure. Marked ◌."
         )
     for name in _verdict_names(rows):
@@ -222,8 +222,8 @@ def _symbol_with_unit(name: str) -> str:
 def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
     score = _number(row.get("score"))
     star = ' <span class="star" title="on the Pareto front">★</span>' if _true(row.get("pareto")) else ""
-    why = escape(str(row.get("outside_because") or "outside what the models have seen"), quote=True)
-    out = f' <span class="out" title="{why}">◌</span>' if _true(row.get("is_outside")) else ""
+    why = escape(str(row.get("ood_reason") or "out of distribution"), quote=True)
+    out = f' <span class="out" title="{why}">◌</span>' if _true(row.get("out_of_distribution")) else ""
     name = formula_html(str(row.get("formula", "")))
     file = row.get("file")
     link = f'<a href="{escape(str(file))}">{name}</a>' if isinstance(file, str) and file else name
@@ -329,7 +329,7 @@ def _charts(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     charts = [_chart(title, x, y, rows, targets, cloud, guides) for title, x, y, guides in plans]
     legend = (
         '<p class="legend"><span class="dot front"></span> Pareto front <span class="dot other"></span> other '
-        'candidates <span class="dot doubtful"></span> outside what the models have seen '
+        'candidates <span class="dot doubtful"></span> out of distribution '
         '<span class="dot cloud"></span> known crystals (DFT, Materials Project). '
         "Bars are 90 % intervals; numbers are ranks.</p>"
     )
@@ -370,7 +370,7 @@ def _point(place: int, row: Row, x: str, y: str) -> Point | None:
     title = f"{place}. {row.get('formula', '')}: " + ", ".join(
         f"{get_property(n).label} {r[1]:.3g} {get_property(n).unit}" for n, r in zip((x, y), ranges, strict=True)
     )
-    front, doubtful = _true(row.get("pareto")), _true(row.get("is_outside"))
+    front, doubtful = _true(row.get("pareto")), _true(row.get("out_of_distribution"))
     return Point(_key(place), label, title, ranges[0], ranges[1], front, doubtful)
 
 

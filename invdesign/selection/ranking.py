@@ -600,9 +600,9 @@ def _reason(
         if verdict.status is Status.UNKNOWN:
             why = f" ({verdict.reason})" if verdict.reason else ""
             parts.append(f"{verdict.name.replace('_', ' ')} not decidable{why}")
-    if row.estimate is not None and row.estimate.is_outside:
-        why = row.estimate.outside_because or "unlike its training crystals"
-        parts.append(f"outside what the property model has seen ({why})")
+    if row.estimate is not None and row.estimate.out_of_distribution:
+        why = row.estimate.ood_reason or "unlike its training crystals"
+        parts.append(f"out of distribution for the property model ({why})")
     risks = element_data.supply_risks(row.crystal.numbers)
     if risks:
         parts.append(f"{' and '.join(risks)} {'is a supply risk' if len(risks) == 1 else 'are supply risks'}")

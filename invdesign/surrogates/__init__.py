@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from invdesign.surrogates.gate import GateSurrogate
     from invdesign.surrogates.model import Model
-    from invdesign.surrogates.proposal_correction import ExperiencedGate
+    from invdesign.surrogates.proposal_correction import CorrectedGate
     from invdesign.surrogates.relaxed import RelaxedSurrogate
 
 __all__ = ["load_gate", "load_proposal_gate", "load_relaxed"]
 
-EXPERIENCE = "experience.safetensors"
+PROPOSAL_CORRECTION = "proposal_correction.safetensors"
 
 
 def load_gate(path: Path | str | None = None) -> GateSurrogate:
@@ -32,19 +32,19 @@ def load_gate(path: Path | str | None = None) -> GateSurrogate:
     return GateSurrogate(_model("gate", path))
 
 
-def load_proposal_gate(experience: Path | str | None = None) -> ExperiencedGate:
+def load_proposal_gate(correction: Path | str | None = None) -> CorrectedGate:
     """The gate for proposals of generators, its energies corrected by what became of earlier ones.
 
     Args:
-        experience: one of your own, for the gate of the package; None for that of the package.
+        correction: one of your own, for the gate of the package; None for that of the package.
 
     Raises:
         ReferenceMissingError: if it cannot be read, or belongs to another gate.
     """
-    from invdesign.surrogates.proposal_correction import Experience, ExperiencedGate
+    from invdesign.surrogates.proposal_correction import CorrectedGate, ProposalCorrection
 
-    path = Path(experience) if experience else Path(str(files("invdesign.tables").joinpath(EXPERIENCE)))
-    return ExperiencedGate(_shipped("gate"), Experience.load(path))
+    path = Path(correction) if correction else Path(str(files("invdesign.tables").joinpath(PROPOSAL_CORRECTION)))
+    return CorrectedGate(_shipped("gate"), ProposalCorrection.load(path))
 
 
 def load_relaxed(path: Path | str | None = None, gate: Path | str | None = None) -> RelaxedSurrogate:

@@ -55,21 +55,21 @@ class Calibration:
     distance_edges: FloatArray
     distance_factor: FloatArray
 
-    def widened(self, spread: FloatArray, outside: FloatArray) -> FloatArray:
+    def widened(self, spread: FloatArray, distance: FloatArray) -> FloatArray:
         """(n,) raw spreads, wider far from the training data."""
-        wide: FloatArray = spread * self.distance_factor[np.digitize(outside, self.distance_edges)]
+        wide: FloatArray = spread * self.distance_factor[np.digitize(distance, self.distance_edges)]
         return wide
 
     def interval(
-        self, predicted: FloatArray, spread: FloatArray, outside: FloatArray
+        self, predicted: FloatArray, spread: FloatArray, distance: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """(n,) ends of the 90 % intervals, in the modelled scale; they hold the predicted value."""
-        wide, which = self.widened(spread, outside), np.digitize(predicted, self.value_edges)
+        wide, which = self.widened(spread, distance), np.digitize(predicted, self.value_edges)
         return predicted - wide * self.low_factor[which], predicted + wide * self.high_factor[which]
 
-    def std(self, predicted: FloatArray, spread: FloatArray, outside: FloatArray) -> FloatArray:
+    def std(self, predicted: FloatArray, spread: FloatArray, distance: FloatArray) -> FloatArray:
         """(n,) standard deviations of the normal distributions that fit the errors best, in the modelled scale."""
-        wide = self.widened(spread, outside)
+        wide = self.widened(spread, distance)
         deviation: FloatArray = wide * self.std_factor[np.digitize(predicted, self.value_edges)]
         return deviation
 
@@ -77,20 +77,20 @@ class Calibration:
 def fit_calibration(
     predicted: FloatArray,
     spread: FloatArray,
-    outside: FloatArray,
+    distance: FloatArray,
     truth: FloatArray,
     bins: int = 5,
     level: float = LEVEL,
 ) -> Calibration:
     """Fit on crystals that the model has not seen; rows without a label (NaN) are ignored."""
     known = np.isfinite(truth)
-    predicted, spread, outside = predicted[known], spread[known], outside[known]
+    predicted, spread, distance = predicted[known], spread[known], distance[known]
     score = (truth[known] - predicted) / spread
     bins = max(1, min(bins, len(score) // LEAST_IN_BIN))
     value_edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))
     which = np.digitize(predicted, value_edges)
     distance_edges = np.array([0.5, 0.8, 0.95]) if len(score) >= 20 * LEAST_IN_BIN else np.array([0.8])
-    farness = np.digitize(outside, distance_edges)
+    farness = np.digitize(distance, distance_edges)
     size = np.abs(score) / _by_bin(np.abs(score), which, len(value_edges) + 1, level)[which]
     distance_factor = np.maximum.accumulate(_by_bin(size, farness, len(distance_edges) + 1, level))
     score = score / distance_factor[farness]
@@ -152,24 +152,26 @@ class PointMass:
         return np.interp(predicted / spread, self.ratios, self.chances)
 
     def interval(
-        self, predicted: FloatArray, spread: FloatArray, outside: FloatArray
+        self, predicted: FloatArray, spread: FloatArray, distance: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """(n,) ends of intervals that hold nine in ten zeros and nine in ten other values.
 
         Zero alone where its probability is above nine in ten.
         """
         zero = self.zero_probability(predicted, spread)
-        low, high = self.other.interval(predicted, spread, outside)
+        low, high = self.other.interval(predicted, spread, distance)
         low = np.where(zero >= self.least_zero, 0.0, np.maximum(low, 0.0))
         return low, np.where(zero <= LEVEL, np.maximum(high, low), low)
 
-    def pit(self, predicted: FloatArray, spread: FloatArray, outside: FloatArray, truth: FloatArray) -> FloatArray:
+    def pit(
+        self, predicted: FloatArray, spread: FloatArray, distance: FloatArray, truth: FloatArray
+    ) -> FloatArray:
         """(n,) probability of values up to the true one, drawn evenly within the mass at zero.
 
         Uniform if the distribution is right (Czado et al., Biometrics 65, 1254 (2009)).
         """
         zero = self.zero_probability(predicted, spread)
-        score = (truth - predicted) / self.other.widened(spread, outside)
+        score = (truth - predicted) / self.other.widened(spread, distance)
         rank = np.empty_like(score)
         which = np.digitize(predicted, self.edges)
         for b, row in enumerate(self.quantiles):
@@ -179,11 +181,11 @@ class PointMass:
 
 
 def fit_point_mass(
-    predicted: FloatArray, spread: FloatArray, outside: FloatArray, truth: FloatArray
+    predicted: FloatArray, spread: FloatArray, distance: FloatArray, truth: FloatArray
 ) -> PointMass | None:
     """Fit on crystals that the model has not seen; None if there are not enough zeros or not enough others."""
     known = np.isfinite(truth)
-    predicted, spread, outside, truth = predicted[known], spread[known], outside[known], truth[known]
+    predicted, spread, distance, truth = predicted[known], spread[known], distance[known], truth[known]
     zero = truth == 0.0
     if min(zero.sum(), (~zero).sum()) < 2 * LEAST_IN_BIN:
         return None
@@ -191,16 +193,16 @@ def fit_point_mass(
     chance = np.interp(predicted / spread, ratios, chances)
     least_zero = -conformal_quantile(-chance[zero], LEVEL)
     told = ~zero & (chance <= LEVEL)
-    columns = predicted[told], spread[told], outside[told], truth[told]
+    columns = predicted[told], spread[told], distance[told], truth[told]
 
     def mass(level: float) -> PointMass:
         other, unknown = fit_calibration(*columns, level=level), np.zeros(0)
         return PointMass(ratios, chances, np.array([least_zero]), other, unknown, unknown)
 
-    level = _least_level(lambda level: coverage(*mass(level).interval(predicted, spread, outside), truth, ~zero))
+    level = _least_level(lambda level: coverage(*mass(level).interval(predicted, spread, distance), truth, ~zero))
     other = mass(level).other
     rows = ~zero
-    score = (truth - predicted)[rows] / other.widened(spread, outside)[rows]
+    score = (truth - predicted)[rows] / other.widened(spread, distance)[rows]
     edges = np.unique(np.quantile(predicted[rows], [0.2, 0.4, 0.6, 0.8]))
     which = np.digitize(predicted[rows], edges)
     quantiles = np.stack([np.quantile(score[which == b], GRID) for b in range(len(edges) + 1)])

@@ -32,7 +32,7 @@ CLIP = 6.0
 """Standardised features are cut at this many standard deviations."""
 
 NEAREST = 5
-OUTSIDE_PERCENTILE = 0.99
+OOD_PERCENTILE = 0.99
 SEEN_ELEMENT = 10
 """An element in fewer training crystals than this counts as not seen."""
 RARE_ELEMENT = "an element that training hardly had"
@@ -159,7 +159,7 @@ class Model:
         return found
 
     @property
-    def fingerprint(self) -> str:
+    def checksum(self) -> str:
         """Changes when the weights change."""
         digest = hashlib.sha256()
         for member in self.members:
@@ -183,23 +183,23 @@ class Model:
             unknown: (n,) whether it is a phase that the potentials were not trained on; None: no.
         """
         raw = self.raw(graphs, extra) if raw is None else raw
-        outside = self.memory.percentile(self.memory.distance(raw.columns))
-        reasons = self._unlike(graphs, outside)
+        distance = self.memory.percentile(self.memory.distance(raw.columns))
+        reasons = self._unlike(graphs, distance)
         raw = self.widened(raw, graphs, unknown)
         metal = self._metal(raw)
         columns = {
-            name: self._values(name, raw.mean[:, j], raw.spread[:, j], outside)
+            name: self._values(name, raw.mean[:, j], raw.spread[:, j], distance)
             for j, name in enumerate(self.properties)
         }
         return [
             Estimate(
                 {name: values[i] for name, values in columns.items()},
-                outside=float(outside[i]),
-                is_outside=bool(reasons[i]),
+                distance=float(distance[i]),
+                out_of_distribution=bool(reasons[i]),
                 metal_probability=float(metal[i]),
-                outside_because=reasons[i],
+                ood_reason=reasons[i],
             )
-            for i in range(len(outside))
+            for i in range(len(distance))
         ]
 
     def widened(self, raw: Raw, graphs: Graphs, unknown: NDArray[np.bool_] | None = None) -> Raw:
@@ -214,14 +214,14 @@ class Model:
             factors = factors * np.where(unknown[:, None], self.new_phase, 1.0)
         return replace(raw, spread=factors * raw.spread)
 
-    def _unlike(self, graphs: Graphs, outside: FloatArray) -> list[str]:
+    def _unlike(self, graphs: Graphs, distance: FloatArray) -> list[str]:
         """What training did not have of each crystal, in words."""
         marks = {
             RARE_ELEMENT: self._unseen(graphs),
             NEW_PROTOTYPE: self.memory.is_new(prototypes(graphs)),
-            FAR: outside > OUTSIDE_PERCENTILE,
+            FAR: distance > OOD_PERCENTILE,
         }
-        found = [[reason for reason, rows in marks.items() if rows[i]] for i in range(len(outside))]
+        found = [[reason for reason, rows in marks.items() if rows[i]] for i in range(len(distance))]
         return ["; ".join(reasons) for reasons in found]
 
     def _unseen(self, graphs: Graphs) -> Any:
@@ -237,13 +237,13 @@ class Model:
         j = self.properties.index(GAP)
         return self.masses[GAP].zero_probability(raw.mean[:, j], raw.spread[:, j])
 
-    def _values(self, name: str, mean: FloatArray, spread: FloatArray, outside: FloatArray) -> list[Value]:
+    def _values(self, name: str, mean: FloatArray, spread: FloatArray, distance: FloatArray) -> list[Value]:
         """Calibrated values of one property."""
         calibration = self.calibrations[name]
-        ends = self.masses.get(name, calibration).interval(mean, spread, outside)
+        ends = self.masses.get(name, calibration).interval(mean, spread, distance)
         low, high = (from_scale(name, end) for end in ends)
         centre = np.clip(from_scale(name, mean), low, high)
-        std = calibration.std(mean, spread, outside) * slope(name, mean)
+        std = calibration.std(mean, spread, distance) * slope(name, mean)
         source = f"surrogate:{self.stage}"
         return [
             Value(float(c), float(s), float(a), float(b), source)
@@ -389,8 +389,8 @@ def save_model(model: Model, path: Path) -> None:
         "properties": json.dumps(model.properties),
         "shape": json.dumps(asdict(model.shape)),
         "members": str(len(model.members)),
-        "inputs": inputs_fingerprint(),
-        "base": model.base.fingerprint if model.base is not None else "",
+        "inputs": inputs_checksum(),
+        "base": model.base.checksum if model.base is not None else "",
         "notes": json.dumps(model.notes),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -418,13 +418,13 @@ def load_model(path: Path, base: Model | None = None) -> Model:
         tensors = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
     except (OSError, SafetensorError) as error:
         raise ReferenceMissingError(f"surrogate weights {path} cannot be read: {error}") from None
-    if header["inputs"] != inputs_fingerprint():
+    if header["inputs"] != inputs_checksum():
         raise ReferenceMissingError(
             f"surrogate weights {path} were trained on other features; train them again with "
             "scripts/train_surrogates.py"
         )
     wanted = header.get("base", "")
-    if wanted and (base is None or base.fingerprint != wanted):
+    if wanted and (base is None or base.checksum != wanted):
         raise ReferenceMissingError(
             f"surrogate weights {path} belong to another gate; train them again with scripts/train_surrogates.py"
         )
@@ -474,7 +474,7 @@ def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     return {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def inputs_fingerprint() -> str:
+def inputs_checksum() -> str:
     """Changes when the element table, the site symmetries or the list of features change."""
     digest = hashlib.sha256(np.round(element_features().values, 6).tobytes())
     digest.update("\n".join(feature_names()).encode())

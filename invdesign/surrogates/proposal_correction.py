@@ -75,11 +75,11 @@ class Correction:
 
 
 @dataclass(frozen=True, eq=False)
-class Experience:
+class ProposalCorrection:
     """Corrections of one gate.
 
     Attributes:
-        gate: fingerprint of the gate that it corrects.
+        gate: checksum of the gate that it corrects.
         corrections: by property.
         notes: data, split, seed, metrics.
     """
@@ -97,7 +97,7 @@ class Experience:
         save_file(arrays, str(path), metadata={"gate": self.gate, "notes": json.dumps(dict(self.notes))})
 
     @classmethod
-    def load(cls, path: Path) -> Experience:
+    def load(cls, path: Path) -> ProposalCorrection:
         """Read what `save` wrote.
 
         Raises:
@@ -116,7 +116,7 @@ class Experience:
             corrections = {name: Correction(**each) for name, each in parts.items()}
             return cls(header["gate"], corrections, json.loads(header["notes"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ReferenceMissingError(f"experience {path} cannot be read: {error}") from None
+            raise ReferenceMissingError(f"correction {path} cannot be read: {error}") from None
 
 
 def views(raw: Raw, memory: Memory) -> FloatArray:
@@ -132,7 +132,7 @@ def learned(
     basis: int = 400,
     seed: int = 0,
     notes: Mapping[str, Any] = {},
-) -> Experience:
+) -> ProposalCorrection:
     """Learn from relaxed proposals.
 
     Args:
@@ -151,7 +151,7 @@ def learned(
     for name, residual in residuals.items():
         known = np.isfinite(residual)
         corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
-    return Experience(gate.fingerprint, corrections, dict(notes))
+    return ProposalCorrection(gate.checksum, corrections, dict(notes))
 
 
 def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
@@ -207,29 +207,29 @@ def _kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class ExperiencedGate:
-    """The gate for proposals of generators: its formation energy and moduli corrected by experience.
+class CorrectedGate:
+    """The gate for proposals of generators: its formation energy and moduli corrected by correction.
 
     Its own energy above hull, which believes that everything lies near the hull, is left out: what is left is the
     corrected formation energy, and the hull.
 
     Attributes:
         model: the trained ensemble of the gate.
-        experience: what was learned from relaxed proposals.
+        correction: what was learned from relaxed proposals.
     """
 
     model: Model
-    experience: Experience
+    correction: ProposalCorrection
 
     def __post_init__(self) -> None:
         """Check that they belong together.
 
         Raises:
-            ReferenceMissingError: if the experience is that of another gate.
+            ReferenceMissingError: if the correction is that of another gate.
         """
-        if self.experience.gate != self.model.fingerprint:
+        if self.correction.gate != self.model.checksum:
             raise ReferenceMissingError(
-                "the experience belongs to another gate; make it again with scripts/train_experience.py"
+                "the correction belongs to another gate; make it again with scripts/train_proposal_correction.py"
             )
 
     def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
@@ -245,7 +245,7 @@ class ExperiencedGate:
             return [failed(reason) for reason in failures]
         raw = self.model.raw(graphs)
         seen = views(raw, self.model.memory)
-        by = {name: c.residual(seen) for name, c in self.experience.corrections.items()}
+        by = {name: c.residual(seen) for name, c in self.correction.corrections.items()}
         plain = self.model.estimates(graphs, raw=raw)
         made = iter(
             _corrected(e, {name: (float(mean[i]), float(std[i])) for name, (mean, std) in by.items()})
@@ -263,7 +263,7 @@ def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Est
 
 def _moved(name: str, value: Value, by: float, std: float) -> Value:
     """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
-    source = f"{value.source} and experience"
+    source = f"{value.source} and correction"
     if not get_property(name).log:
         return Value(value.mean + by, std, source=source)
     mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)

@@ -12,7 +12,7 @@ from invdesign.settings import settings_of
 
 if TYPE_CHECKING:
     from invdesign.crystal import Crystal, FloatArray
-    from invdesign.generators.reward import Merit
+    from invdesign.generators.reward import Reward
     from invdesign.records import Value
     from invdesign.surrogates.fitting.train import TrainingData
 
@@ -47,7 +47,7 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
         data: crystals with labels, in any form that can be read.
         settings: fields of `invdesign.generators.train_gan.AdversarialConfig`; `start` is the file of an
             autoencoder's weights to start from, `pretraining` holds the settings of one trained first otherwise;
-            with `reward: false` nothing is rewarded but the critic's opinion (`design_merit`).
+            with `reward: false` nothing is rewarded but the critic's opinion (`design_reward`).
         out: file of the weights; a data sheet and the checkpoints lie beside it.
         progress: is told how far it has come.
 
@@ -64,15 +64,15 @@ def train_gan(data: Path, settings: Mapping[str, Any], out: Path, progress: Prog
     config, first = configs_from(values)
     if start is not None and not (isinstance(start, str) and Path(start).is_file()):
         raise InputError("training setting start", start, "the file of an autoencoder's weights")
-    begin, merit = Path(start) if start else None, design_merit() if reward else None
-    return train_from_file(data, out, config, first, progress=progress, start=begin, merit=merit)
+    begin, taught = Path(start) if start else None, design_reward() if reward else None
+    return train_from_file(data, out, config, first, progress=progress, start=begin, reward=taught)
 
 
-def design_merit(limit: float = 0.1) -> Merit:
+def design_reward(limit: float = 0.1) -> Reward:
     """What generators are rewarded for: stability, balance, and the properties that were asked for.
 
-    It is the log probability of lying near the hull, by the gate with its experience, less `UNBALANCED` for what
-    SMACT calls invalid, less `misfit` for each property whose predicted value is not the one asked for.
+    It is the log probability of lying near the hull, by the gate with its proposal correction, less `UNBALANCED`
+    for what SMACT calls invalid, less `misfit` for each property whose predicted value is not the one asked for.
 
     Args:
         limit: largest energy above hull, eV/atom.
@@ -87,14 +87,14 @@ def design_merit(limit: float = 0.1) -> Merit:
 
     gate, reference = build.surrogate("proposals"), build.reference()
 
-    def merit(crystals: Sequence[Crystal], asked: FloatArray) -> FloatArray:
+    def reward(crystals: Sequence[Crystal], asked: FloatArray) -> FloatArray:
         rows = predict([Evaluation(Candidate("", c, "", "")) for c in crystals], gate, reference)
         values = [row.gate.values if row.gate else {} for row in rows]
         chance = np.log([max(1e-9, below(limit, found.get("energy_above_hull"))) for found in values])
         unbalanced = np.array([not smact_valid(c.numbers) for c in crystals])
         return np.asarray(chance - UNBALANCED * unbalanced - misfit(values, asked))
 
-    return merit
+    return reward
 
 
 def misfit(values: Sequence[Mapping[str, Value]], asked: FloatArray) -> FloatArray:

@@ -55,7 +55,7 @@ VAE: Space = {
     "batch": (64, 128, 256, 512),
     "weight_decay": (0.001, 0.1),
     "network.width": (64, 96, 128, 160),
-    "network.skeleton_layers": (2, 3, 4),
+    "network.sequence_layers": (2, 3, 4),
     "network.geometry_layers": (2, 3, 4),
     "network.dropout": (0.0, 0.2),
 }

@@ -1,4 +1,4 @@
-"""A property of one's own from a table, and how well it was learned: `invdesign train surrogate --property`."""
+"""A custom property from a table, and how well it was learned: `invdesign train surrogate --property`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.crystallography.genes import canonical_skeleton
+from invdesign.crystallography.genes import protostructure
 from invdesign.data.read import read_columns
 from invdesign.errors import InputError, TrainingError
 from invdesign.progress import Progress, quiet
@@ -25,26 +25,26 @@ from invdesign.surrogates.model import Model
 SCALES = ("auto", "log", "linear")
 LOG_RANGE = 10.0
 """`auto` takes the logarithm of positive labels whose 99 % quantile is this many times their 1 % quantile."""
-FIDELITIES = {"low": False, "cheap": False, "high": True, "dear": True}
+FIDELITIES = {"low": False, "low_fidelity": False, "high": True, "high_fidelity": True}
 """What the column `fidelity` may say, and whether it is the label that is to be predicted."""
 
 
 @dataclass(frozen=True)
-class OwnSettings:
+class CustomSettings:
     """What is to be learned.
 
     Attributes:
         property: its name, which is a column of the table (or the column `value` holds it).
         unit: as printed.
         scale: `log`, `linear`, or `auto`: chosen from the labels.
-        cheap: column of a cheap label of the same property, in the same unit (empty: none).
+        low_fidelity: column of a low-fidelity label of the same property, in the same unit (empty: none).
         seed: of folds and choices.
     """
 
     property: str = "my_property"
     unit: str = ""
     scale: str = "auto"
-    cheap: str = ""
+    low_fidelity: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class OwnSettings:
         own(self.property, self.unit, 0.0, 1.0, False)
         if self.scale not in SCALES:
             raise InputError("scale", self.scale, SCALES)
-        for name in ("unit", "cheap"):
+        for name in ("unit", "low_fidelity"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(name, getattr(self, name), "text")
 
@@ -67,15 +67,15 @@ class Table:
 
     crystals: Sequence[Crystal]
     values: FloatArray
-    cheap: FloatArray | None
+    low_fidelity: FloatArray | None
     unread: Sequence[Failure]
 
 
-def read_own(path: Path, settings: OwnSettings) -> Table:
+def read_custom(path: Path, settings: CustomSettings) -> Table:
     """Read a table of crystals with a column of labels.
 
-    Rows of a column `fidelity` (`low` or `cheap`, `high` or `dear`) are labels of different kinds; the rows of one
-    crystal are joined.
+    Rows of a column `fidelity` (`low` or `low_fidelity`, `high` or `high_fidelity`) are labels of different
+    kinds; the rows of one crystal are joined.
 
     Raises:
         InputError: if a column is missing or a label is not a number.
@@ -96,12 +96,14 @@ def read_own(path: Path, settings: OwnSettings) -> Table:
         shown = ", ".join(sorted(present)) or "none beside the crystal"
         raise InputError("columns of the data", shown, f"also {settings.property}, or value, with the labels")
     values = _numbers(rows, column)
-    if settings.cheap and settings.cheap.lower() not in present:
-        raise InputError("cheap", settings.cheap, f"a column of the data ({', '.join(sorted(present))})")
-    cheap = _numbers(rows, settings.cheap.lower()) if settings.cheap else None
-    if "fidelity" in present and not settings.cheap:
+    if settings.low_fidelity and settings.low_fidelity.lower() not in present:
+        raise InputError(
+            "low_fidelity", settings.low_fidelity, f"a column of the data ({', '.join(sorted(present))})"
+        )
+    low_fidelity = _numbers(rows, settings.low_fidelity.lower()) if settings.low_fidelity else None
+    if "fidelity" in present and not settings.low_fidelity:
         return _joined(crystals, values, [_is_dear(row, k) for k, row in enumerate(rows)], unread)
-    return Table(crystals, values, cheap, unread)
+    return Table(crystals, values, low_fidelity, unread)
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], column: str) -> FloatArray:
@@ -120,8 +122,9 @@ def _numbers(rows: Sequence[Mapping[str, Any]], column: str) -> FloatArray:
     return found
 
 
-def cheap_labels(columns: Sequence[Mapping[str, Any]], name: str) -> FloatArray | None:
-    """(n,) cheap labels that stand beside crystals, NaN where there is none; None if no such column is meant."""
+def low_fidelity_labels(columns: Sequence[Mapping[str, Any]], name: str) -> FloatArray | None:
+    """(n,) low-fidelity labels that stand beside crystals, NaN where there is none; None if no such column is
+    meant."""
     if not name or not columns:
         return None
     return _numbers([{str(k).strip().lower(): v for k, v in row.items()} for row in columns], name.lower())
@@ -135,7 +138,7 @@ def _is_dear(row: Mapping[str, Any], k: int) -> bool:
 
 
 def _joined(
-    crystals: Sequence[Crystal], values: FloatArray, dear: Sequence[bool], unread: Sequence[Failure]
+    crystals: Sequence[Crystal], values: FloatArray, high_fidelity: Sequence[bool], unread: Sequence[Failure]
 ) -> Table:
     """One row per crystal from rows of two kinds of labels; the same are those of one symmetry and formula."""
     cells, reasons = read_cells(crystals)
@@ -144,7 +147,7 @@ def _joined(
     place = {key: n for n, key in enumerate(dict.fromkeys(keys))}
     first = {key: k for k, key in reversed(list(enumerate(keys)))}
     both = np.full((2, len(place)), np.nan)
-    for key, value, kind in zip(keys, values, dear, strict=True):
+    for key, value, kind in zip(keys, values, high_fidelity, strict=True):
         if math.isfinite(value):
             both[int(kind), place[key]] = value
     return Table([crystals[first[key]] for key in place], both[1], both[0], unread)
@@ -152,11 +155,11 @@ def _joined(
 
 def _key(cell: Crystal) -> str:
     assert cell.gene is not None
-    return f"{canonical_skeleton(cell.gene)} {sorted(cell.gene.numbers)} {cell.volume / cell.n_sites:.0f}"
+    return f"{protostructure(cell.gene)} {sorted(cell.gene.numbers)} {cell.volume / cell.n_sites:.0f}"
 
 
-def train_own(gate: Model, path: Path, settings: OwnSettings, progress: Progress = quiet) -> Transfer:
-    """Train a property of one's own.
+def train_custom(gate: Model, path: Path, settings: CustomSettings, progress: Progress = quiet) -> Transfer:
+    """Train a custom property.
 
     Args:
         gate: the model whose views are learned from.
@@ -169,27 +172,27 @@ def train_own(gate: Model, path: Path, settings: OwnSettings, progress: Progress
         TrainingError: if there is too little to train on.
     """
     progress("read", 0, None)
-    table = read_own(path, settings)
+    table = read_custom(path, settings)
     columns, readable = _views(gate, table.crystals, progress)
     values = table.values[readable]
     known = values[np.isfinite(values)]
     if not len(known):
         raise TrainingError(f"{path} has no crystal with a label of {settings.property} that can be read")
-    cheap = None if table.cheap is None else table.cheap[readable]
-    every = known if cheap is None else np.concatenate([known, cheap[np.isfinite(cheap)]])
+    low_fidelity = None if table.low_fidelity is None else table.low_fidelity[readable]
+    every = known if low_fidelity is None else np.concatenate([known, low_fidelity[np.isfinite(low_fidelity)]])
     log = _is_log(every, settings)
     prop = own(settings.property, settings.unit, float(known.min()), float(known.max()), log)
     systems = np.array([chemical_system(c.numbers) for c, r in zip(table.crystals, readable, strict=True) if r])
     labels = Labels(
         columns,
         to_scale(prop, values),
-        None if cheap is None else to_scale(prop, cheap),
+        None if low_fidelity is None else to_scale(prop, low_fidelity),
         systems,
         blocks_of(gate),
     )
     unread = len(table.unread) + int((~readable).sum())
-    name = settings.cheap or ("fidelity" if cheap is not None else "")
-    return train(prop, labels, gate.fingerprint, name, settings.seed, progress, unread)
+    name = settings.low_fidelity or ("fidelity" if low_fidelity is not None else "")
+    return train(prop, labels, gate.checksum, name, settings.seed, progress, unread)
 
 
 def _views(gate: Model, crystals: Sequence[Crystal], progress: Progress) -> tuple[FloatArray, Any]:
@@ -204,7 +207,7 @@ def _views(gate: Model, crystals: Sequence[Crystal], progress: Progress) -> tupl
     return np.concatenate(parts) if parts else np.zeros((0, 1)), np.array(readable, dtype=bool)
 
 
-def _is_log(labels: FloatArray, settings: OwnSettings) -> bool:
+def _is_log(labels: FloatArray, settings: CustomSettings) -> bool:
     """Whether to model the logarithm.
 
     Raises:
@@ -224,22 +227,22 @@ def report(transfer: Transfer) -> str:
     where = "log10" if prop.log else (prop.unit or "its own unit")
     lines = [
         f"{prop.name}: {notes['labels']} labels of {notes['systems']} chemical systems"
-        + (f", {notes['cheap labels']} cheap labels" if transfer.cheap else "")
+        + (f", {notes['low-fidelity labels']} low-fidelity labels" if transfer.low_fidelity else "")
         + (f"; {notes['unread']} rows could not be read" if notes["unread"] else ""),
         f"mean absolute error ({where}) on chemical systems left out of training, 5 folds:",
-        *_curve(notes["curve"], bool(transfer.cheap)),
+        *_curve(notes["curve"], bool(transfer.low_fidelity)),
         f"90 % intervals hold {notes['curve'][-1]['coverage']:.0%} of labels left out",
         _verdict(prop, notes),
     ]
     return "\n".join(line for line in lines if line)
 
 
-def _curve(curve: Sequence[Mapping[str, float]], cheap: bool) -> list[str]:
+def _curve(curve: Sequence[Mapping[str, float]], low_fidelity: bool) -> list[str]:
     heads = ["labels", "this model", "the median"]
     keys = ["labels", "error", "constant"]
-    if cheap:
-        heads += ["cheap label given", "no cheap labels at all"]
-        keys += ["error with the cheap label", "error without cheap labels"]
+    if low_fidelity:
+        heads += ["low-fidelity label given", "no low-fidelity labels at all"]
+        keys += ["error with the low-fidelity label", "error without low-fidelity labels"]
     rows = [heads]
     for point in curve:
         rows.append([f"{point[k]:.0f}" if k == "labels" else f"{point[k]:.4g}" for k in keys])

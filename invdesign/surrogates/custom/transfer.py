@@ -1,11 +1,12 @@
-"""A property of one's own, from some tens to some thousands of labels, on top of the gate.
+"""A custom property, from some tens to some thousands of labels, on top of the gate.
 
 The gate has learned from 10⁵ crystals what elements, sites and surroundings do. Its embeddings, its five answers
 and its features are the columns of a Gaussian process (`invdesign.surrogates.custom.process`) that learns the new
-property. Two labels of the same property, a cheap one and a dear one, are joined by co-kriging in its recursive
-form (Kennedy and O'Hagan, Biometrika 87, 1 (2000); Le Gratiet and Garnier, Int. J. Uncertain. Quantif. 4, 365
-(2014)): the dear one is a multiple of the cheap one and a process of its own; where a crystal has no cheap label
-it is predicted.
+property. Two labels of the same property, a low-fidelity one and a high-fidelity one, are joined by co-kriging in
+its recursive form (Kennedy and O'Hagan, Biometrika 87, 1 (2000); Le Gratiet and Garnier, Int. J. Uncertain.
+Quantif. 4, 365
+(2014)): the high-fidelity one is a multiple of the low-fidelity one and a process of its own; where a crystal has
+no low-fidelity label it is predicted.
 
 Intervals are conformal on chemical systems that were left out (`invdesign.surrogates.calibrate`).
 """
@@ -82,14 +83,14 @@ class Labels:
     Attributes:
         columns: (n, d) of the process.
         values: (n,) the labels that are to be predicted, NaN where a crystal has none.
-        cheap: (n,) cheap labels of the same property, NaN where a crystal has none; or None.
+        low_fidelity: (n,) low-fidelity labels of the same property, NaN where a crystal has none; or None.
         systems: (n,) chemical systems.
         blocks: number of columns in each block.
     """
 
     columns: FloatArray
     values: FloatArray
-    cheap: FloatArray | None
+    low_fidelity: FloatArray | None
     systems: np.ndarray[Any, Any]
     blocks: tuple[int, ...]
 
@@ -101,25 +102,28 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """A process of a property, joined with a cheap label of it if there is one.
+    """A process of a property, joined with a low-fidelity label of it if there is one.
 
     Attributes:
-        process: of the labels, less `ratio` times the cheap ones.
-        ratio: what a unit of the cheap label is worth.
-        cheap: process of the cheap labels, or None.
+        process: of the labels, less `ratio` times the low-fidelity ones.
+        ratio: what a unit of the low-fidelity label is worth.
+        low_fidelity: process of the low-fidelity labels, or None.
     """
 
     process: Process
     ratio: float = 0.0
-    cheap: Process | None = None
+    low_fidelity: Process | None = None
 
-    def predict(self, columns: FloatArray, cheap: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, (n,) each; `cheap` (n,) labels, NaN or None where they are not known."""
+    def predict(
+        self, columns: FloatArray, low_fidelity: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation, (n,) each; `low_fidelity` (n,) labels, NaN or None where they are not
+        known."""
         mean, std = self.process.predict(columns)
-        if self.cheap is None:
+        if self.low_fidelity is None:
             return mean, std
-        guess, unsure = self.cheap.predict(columns)
-        given = np.full(len(mean), np.nan) if cheap is None else cheap
+        guess, unsure = self.low_fidelity.predict(columns)
+        given = np.full(len(mean), np.nan) if low_fidelity is None else low_fidelity
         known = np.isfinite(given)
         unsure = np.where(known, 0.0, unsure)
         return mean + self.ratio * np.where(known, given, guess), np.hypot(std, self.ratio * unsure)
@@ -131,19 +135,19 @@ def fit_regression(labels: Labels, rows: IntArray, others: IntArray, seed: int =
     Args:
         labels: of all crystals.
         rows: whose labels are learned.
-        others: whose cheap labels may be learned, `rows` among them.
+        others: whose low-fidelity labels may be learned, `rows` among them.
         seed: of the choice of rows where there are more than `MOST`.
     """
     rows = _some(rows, seed)
     values, columns = labels.values[rows], labels.columns[rows]
-    if labels.cheap is None:
+    if labels.low_fidelity is None:
         return Regression(fit_process(columns, values, labels.blocks, seed))
-    known = _some(others[np.isfinite(labels.cheap[others])], seed)
-    cheap = fit_process(labels.columns[known], labels.cheap[known], labels.blocks, seed)
-    given = labels.cheap[rows]
-    given = np.where(np.isfinite(given), given, cheap.predict(columns)[0])
+    known = _some(others[np.isfinite(labels.low_fidelity[others])], seed)
+    low_fidelity = fit_process(labels.columns[known], labels.low_fidelity[known], labels.blocks, seed)
+    given = labels.low_fidelity[rows]
+    given = np.where(np.isfinite(given), given, low_fidelity.predict(columns)[0])
     ratio = float(np.cov(given, values)[0, 1] / max(np.var(given, ddof=1), 1e-12))
-    return Regression(fit_process(columns, values - ratio * given, labels.blocks, seed), ratio, cheap)
+    return Regression(fit_process(columns, values - ratio * given, labels.blocks, seed), ratio, low_fidelity)
 
 
 def _some(rows: IntArray, seed: int) -> IntArray:
@@ -167,7 +171,7 @@ class LeftOut:
     Attributes:
         rows: (m,) rows of the labels.
         fold: (m,) of each.
-        given: (2, m) mean and standard deviation with the cheap label of the row itself, where it has one.
+        given: (2, m) mean and standard deviation with the low-fidelity label of the row itself, where it has one.
         guessed: (2, m) the same without it.
         constant: (m,) median of the training labels.
     """
@@ -193,7 +197,9 @@ def leave_out(labels: Labels, size: int | None = None, seed: int = 0) -> LeftOut
         guessed[:, mine] = model.predict(columns)
         constant[mine] = np.median(labels.values[rows])
         given[:, mine] = (
-            guessed[:, mine] if labels.cheap is None else model.predict(columns, labels.cheap[known[mine]])
+            guessed[:, mine]
+            if labels.low_fidelity is None
+            else model.predict(columns, labels.low_fidelity[known[mine]])
         )
     return LeftOut(known, fold, given, guessed, constant)
 
@@ -207,15 +213,15 @@ def _shuffled(systems: np.ndarray[Any, Any], rows: IntArray, seed: int) -> IntAr
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """A trained property of one's own.
+    """A trained custom property.
 
     Attributes:
         prop: name, unit, range and scale.
-        gate: fingerprint of the gate whose views it reads.
+        gate: checksum of the gate whose views it reads.
         regression: what predicts it.
-        calibration: of its intervals, where the cheap label is predicted or there is none.
-        given: the same where the cheap label is given.
-        cheap: name of the column of the cheap label, empty if there is none.
+        calibration: of its intervals, where the low-fidelity label is predicted or there is none.
+        given: the same where the low-fidelity label is given.
+        low_fidelity: name of the column of the low-fidelity label, empty if there is none.
         notes: data, learning curve, figures.
     """
 
@@ -224,13 +230,14 @@ class Transfer:
     regression: Regression
     calibration: Calibration
     given: Calibration
-    cheap: str
+    low_fidelity: str
     notes: Mapping[str, Any]
 
-    def values(self, columns: FloatArray, cheap: FloatArray | None = None) -> list[Value]:
-        """Calibrated values at (n, d) `columns`, given cheap labels in the property's unit (NaN: unknown)."""
+    def values(self, columns: FloatArray, low_fidelity: FloatArray | None = None) -> list[Value]:
+        """Calibrated values at (n, d) `columns`, given low-fidelity labels in the property's unit (NaN:
+        unknown)."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            known = None if cheap is None else to_scale(self.prop, cheap)
+            known = None if low_fidelity is None else to_scale(self.prop, low_fidelity)
         mean, std = self.regression.predict(columns, known)
         told = np.zeros(len(mean), dtype=bool) if known is None else np.isfinite(known)
         zeros = np.zeros(len(mean))
@@ -251,8 +258,8 @@ class Transfer:
         from safetensors.numpy import save_file
 
         arrays = self.regression.process.arrays("process")
-        if self.regression.cheap is not None:
-            arrays |= self.regression.cheap.arrays("cheap")
+        if self.regression.low_fidelity is not None:
+            arrays |= self.regression.low_fidelity.arrays("low_fidelity")
         for name, calibration in (("calibration", self.calibration), ("given", self.given)):
             arrays |= {f"{name}.{k}": np.asarray(v, dtype=np.float64) for k, v in vars(calibration).items()}
         header = {
@@ -260,7 +267,7 @@ class Transfer:
             "property": json.dumps(asdict(self.prop)),
             "gate": self.gate,
             "ratio": json.dumps(self.regression.ratio),
-            "cheap": self.cheap,
+            "low_fidelity": self.low_fidelity,
             "notes": json.dumps(dict(self.notes)),
         }
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(path), metadata=header)
@@ -281,15 +288,15 @@ def load_transfer(path: Path | str) -> Transfer:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if header.get("stage") != STAGE:
             raise KeyError("it is no file of `invdesign train surrogate --property`")
-        cheap = process_of("cheap", arrays) if "cheap.points" in arrays else None
-        regression = Regression(process_of("process", arrays), json.loads(header["ratio"]), cheap)
+        low_fidelity = process_of("low_fidelity", arrays) if "low_fidelity.points" in arrays else None
+        regression = Regression(process_of("process", arrays), json.loads(header["ratio"]), low_fidelity)
         return Transfer(
             prop=Property(**json.loads(header["property"])),
             gate=header["gate"],
             regression=regression,
             calibration=Calibration(**named("calibration", arrays)),
             given=Calibration(**named("given", arrays)),
-            cheap=header["cheap"],
+            low_fidelity=header["low_fidelity"],
             notes=json.loads(header["notes"]),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -309,7 +316,7 @@ def from_scale(prop: Property, values: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class TransferSurrogate:
-    """Predicts a property of one's own.
+    """Predicts a custom property.
 
     Attributes:
         transfer: what was trained.
@@ -325,20 +332,23 @@ class TransferSurrogate:
         Raises:
             ReferenceMissingError: if it was trained with another gate.
         """
-        if self.transfer.gate != self.gate.fingerprint:
+        if self.transfer.gate != self.gate.checksum:
             raise ReferenceMissingError(
                 f"the surrogate of {self.transfer.prop.name} belongs to another gate; train it again with: "
                 f"invdesign train surrogate --property {self.transfer.prop.name} --data FILE"
             )
 
-    def predict(self, crystals: Sequence[Crystal], cheap: ArrayLike | None = None) -> list[Estimate]:
+    def predict(self, crystals: Sequence[Crystal], low_fidelity: ArrayLike | None = None) -> list[Estimate]:
         """One estimate per crystal, in the same order; see `invdesign.protocols.Surrogate`.
 
         Args:
             crystals: what to predict.
-            cheap: cheap labels of the crystals, in the property's unit, NaN where unknown (None: all unknown).
+            low_fidelity: low-fidelity labels of the crystals, in the property's unit, NaN where unknown (None:
+                all unknown).
         """
-        given = np.full(len(crystals), np.nan) if cheap is None else np.asarray(cheap, dtype=np.float64)
+        given = (
+            np.full(len(crystals), np.nan) if low_fidelity is None else np.asarray(low_fidelity, dtype=np.float64)
+        )
         found: list[Estimate] = []
         for start in range(0, len(crystals), CHUNK):
             part = slice(start, start + CHUNK)
@@ -353,8 +363,8 @@ class TransferSurrogate:
 
 
 @dataclass(frozen=True, eq=False)
-class WithOwn:
-    """A surrogate whose estimates also hold properties of one's own.
+class WithCustom:
+    """A surrogate whose estimates also hold custom properties.
 
     Attributes:
         base: the surrogate.
@@ -380,7 +390,7 @@ def train(
     prop: Property,
     labels: Labels,
     gate: str,
-    cheap: str = "",
+    low_fidelity: str = "",
     seed: int = 0,
     progress: Progress = quiet,
     unread: int = 0,
@@ -390,14 +400,14 @@ def train(
     Args:
         prop: what it is.
         labels: to learn from.
-        gate: fingerprint of the gate whose views the columns are.
-        cheap: name of the column of the cheap labels.
+        gate: checksum of the gate whose views the columns are.
+        low_fidelity: name of the column of the low-fidelity labels.
         seed: of folds and choices.
         progress: is told how far it has come.
         unread: rows of the table that could not be read, for the notes.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` labels, or cheap ones, or fewer systems than folds.
+        TrainingError: if there are fewer than `LEAST` labels, or low-fidelity ones, or fewer systems than folds.
     """
     known = labels.known
     systems = len(np.unique(labels.systems[known]))
@@ -408,9 +418,10 @@ def train(
         )
     if not labels.values[known].std() > 0.0:
         raise TrainingError(f"all labels of {prop.name} are the same: there is nothing to learn")
-    if labels.cheap is not None and np.isfinite(labels.cheap).sum() < LEAST:
+    if labels.low_fidelity is not None and np.isfinite(labels.low_fidelity).sum() < LEAST:
         raise TrainingError(
-            f"{np.isfinite(labels.cheap).sum()} cheap labels are too few to learn from; at least {LEAST}, or none"
+            f"{np.isfinite(labels.low_fidelity).sum()} low-fidelity labels are too few to learn from; at least "
+            f"{LEAST}, or none"
         )
     whole = int(len(known) * (FOLDS - 1) / FOLDS)
     curve = []
@@ -426,7 +437,7 @@ def train(
     zeros = np.zeros(len(truth))
     notes = {
         "labels": len(known),
-        "cheap labels": 0 if labels.cheap is None else int(np.isfinite(labels.cheap).sum()),
+        "low-fidelity labels": 0 if labels.low_fidelity is None else int(np.isfinite(labels.low_fidelity).sum()),
         "systems": systems,
         "unread": unread,
         "curve": curve,
@@ -438,7 +449,7 @@ def train(
         fit_regression(labels, known, np.arange(len(labels.values)), seed),
         fit_calibration(out.guessed[0], out.guessed[1], zeros, truth),
         fit_calibration(out.given[0], out.given[1], zeros, truth),
-        cheap,
+        low_fidelity,
         notes,
     )
 
@@ -454,16 +465,16 @@ def _point(labels: Labels, out: LeftOut, size: int, seed: int) -> dict[str, floa
         "constant": float(constant.mean()),
         "gain in standard errors": float(gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain)) + 1e-12)),
     }
-    if labels.cheap is not None:
-        both = np.isfinite(labels.cheap[out.rows])
-        point["error with the cheap label"] = float(np.abs(out.given[0] - truth)[both].mean())
-        point["error without cheap labels"] = _single(labels, size, seed)
+    if labels.low_fidelity is not None:
+        both = np.isfinite(labels.low_fidelity[out.rows])
+        point["error with the low-fidelity label"] = float(np.abs(out.given[0] - truth)[both].mean())
+        point["error without low-fidelity labels"] = _single(labels, size, seed)
     return point
 
 
 def _single(labels: Labels, size: int, seed: int) -> float:
-    """Mean absolute error without the cheap labels."""
-    alone = replace(labels, cheap=None)
+    """Mean absolute error without the low-fidelity labels."""
+    alone = replace(labels, low_fidelity=None)
     out = leave_out(alone, size, seed)
     return float(np.abs(out.given[0] - labels.values[out.rows]).mean())
 

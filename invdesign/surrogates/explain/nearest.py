@@ -53,7 +53,7 @@ class LabelledCrystals:
         experimental: (n,) 1, 0, or -1 where unknown.
         labels: (n, 5) values of `PREDICTED` by density functional theory, NaN where unknown.
         positions: (n, q) where they lie in the space of the gate `gate`.
-        gate: fingerprint of that gate.
+        gate: checksum of that gate.
     """
 
     ids: np.ndarray[Any, Any]
@@ -100,10 +100,10 @@ def load_labelled() -> LabelledCrystals:
 def labelled_for(model: Model) -> LabelledCrystals:
     """The shipped crystals in the space of a gate; another gate than the shipped one reads them anew."""
     table = load_labelled()
-    if table.gate == model.fingerprint:
+    if table.gate == model.checksum:
         return table
     return LabelledCrystals(
-        **(vars(table) | {"positions": _positions_of(model, table.ids), "gate": model.fingerprint})
+        **(vars(table) | {"positions": _positions_of(model, table.ids), "gate": model.checksum})
     )
 
 

@@ -35,7 +35,7 @@ def judge(
     """Figures of each property with ten labels or more (NaN where unknown)."""
     raw = model.raw(graphs, extra)
     estimates = model.estimates(graphs, extra, raw)
-    raw, outside = model.widened(raw, graphs), np.array([e.outside for e in estimates])
+    raw, distance = model.widened(raw, graphs), np.array([e.distance for e in estimates])
     found: dict[str, Figures] = {}
     for j, name in enumerate(model.properties):
         if np.isfinite(labels[name]).sum() < 10:
@@ -44,7 +44,7 @@ def judge(
         if name in STIFF:
             found[name] |= near_hull(name, estimates, labels[name], labels["energy_above_hull"])
         if name in model.masses and 0 < (labels[name] == 0.0).sum() < np.isfinite(labels[name]).sum():
-            answers = raw.mean[:, j], raw.spread[:, j], outside
+            answers = raw.mean[:, j], raw.spread[:, j], distance
             found[name] |= zeros(name, model.masses[name], estimates, answers, labels[name])
     return found
 
@@ -84,14 +84,14 @@ def zeros(
     known = np.isfinite(truth)
     values = [e.values[name] for e, k in zip(estimates, known, strict=True) if k]
     low, high = (np.array([getattr(v, end) for v in values]) for end in ("low", "high"))
-    truth, (mean, spread, outside) = truth[known], (column[known] for column in answers)
+    truth, (mean, spread, distance) = truth[known], (column[known] for column in answers)
     zero, chance = truth == 0.0, mass.zero_probability(mean, spread)
     return {
         "coverage_90_zero": coverage(low[zero], high[zero], truth[zero]),
         "coverage_90_not_zero": coverage(low[~zero], high[~zero], truth[~zero]),
         "zero_auc": float(roc_auc_score(zero, chance)),
         "zero_brier": float(((chance - zero) ** 2).mean()),
-        "miscalibration_area": pit_area(mass.pit(mean, spread, outside, to_scale(name, truth))),
+        "miscalibration_area": pit_area(mass.pit(mean, spread, distance, to_scale(name, truth))),
     }
 
 
@@ -117,7 +117,7 @@ def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figu
     failed = np.array([name not in e.values for e in estimates])
     known = np.isfinite(truth) & ~failed
     truth = truth[known]
-    outside = np.array([e.outside for e in estimates])[known]
+    distance = np.array([e.distance for e in estimates])[known]
     values = [e.values[name] for e, k in zip(estimates, known, strict=True) if k]
     mean = np.array([v.mean for v in values])
     std = np.array([v.std for v in values])
@@ -136,7 +136,7 @@ def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figu
         "coverage_90_least_quintile": min(
             coverage(low[fifth == q], high[fifth == q], truth[fifth == q]) for q in np.unique(fifth)
         ),
-        "coverage_90_farthest_tenth": _far_coverage(low, high, truth, outside),
+        "coverage_90_farthest_tenth": _far_coverage(low, high, truth, distance),
         "mean_interval_width": float((_scaled(name, high) - _scaled(name, np.maximum(low, 1e-9))).mean())
         if is_log
         else float((high - low).mean()),
@@ -153,9 +153,9 @@ def _scaled(name: str, values: FloatArray) -> FloatArray:
     return to_scale(name, values) if name in STIFF else values
 
 
-def _far_coverage(low: FloatArray, high: FloatArray, truth: FloatArray, outside: FloatArray) -> float:
+def _far_coverage(low: FloatArray, high: FloatArray, truth: FloatArray, distance: FloatArray) -> float:
     """Coverage among the tenth of the crystals that is farthest from the training data."""
-    far = outside >= np.quantile(outside, 0.9)
+    far = distance >= np.quantile(distance, 0.9)
     return coverage(low[far], high[far], truth[far])
 
 

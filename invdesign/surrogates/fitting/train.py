@@ -238,8 +238,8 @@ def with_intervals(model: Model, graphs: Graphs, raw: Raw, targets: FloatArray) 
     scores = np.abs(raw.mean - targets) / raw.spread
     factors = widening(scores, model.memory.is_new(prototypes(graphs)))
     model = replace(model, new_prototype=factors.astype(np.float32))
-    raw, outside = model.widened(raw, graphs), model.memory.percentile(model.memory.distance(raw.columns))
-    calibrations, masses = calibrated(model.properties, raw, outside, targets)
+    raw, distance = model.widened(raw, graphs), model.memory.percentile(model.memory.distance(raw.columns))
+    calibrations, masses = calibrated(model.properties, raw, distance, targets)
     return replace(model, calibrations=calibrations, masses=masses)
 
 
@@ -255,7 +255,7 @@ def with_new_phases(model: Model, new: TrainingData) -> Model:
     rows = new.rows("valid")
     graphs, extra = select(new.copies[-1], rows), None if new.extra is None else new.extra[rows]
     raw = model.widened(model.raw(graphs, extra), graphs)
-    outside = model.memory.percentile(model.memory.distance(raw.columns))
+    distance = model.memory.percentile(model.memory.distance(raw.columns))
     factors = np.ones(len(model.properties), dtype=np.float32)
     for j, name in enumerate(model.properties):
         truth, ends = (
@@ -265,7 +265,7 @@ def with_new_phases(model: Model, new: TrainingData) -> Model:
         if np.count_nonzero(np.isfinite(truth)) >= LEAST_LABELS:
             mean, spread = raw.mean[:, j], raw.spread[:, j]
             tried = np.arange(1.0, MOST_WIDENED + 0.05, 0.05)
-            held = [coverage(*ends.interval(mean, factor * spread, outside), truth) for factor in tried]
+            held = [coverage(*ends.interval(mean, factor * spread, distance), truth) for factor in tried]
             factors[j] = tried[int(np.argmax(np.array([*held[:-1], 1.0]) >= LEVEL))]
     return replace(model, new_phase=factors)
 
@@ -276,17 +276,17 @@ def _moduli(data: TrainingData) -> FloatArray:
 
 
 def calibrated(
-    names: Sequence[str], raw: Raw, outside: FloatArray, targets: FloatArray
+    names: Sequence[str], raw: Raw, distance: FloatArray, targets: FloatArray
 ) -> tuple[dict[str, Calibration], dict[str, PointMass]]:
     """Calibrations of all properties, and of those that are often zero that probability, on held-out crystals.
 
     Args:
         names: the properties.
         raw: uncalibrated answers.
-        outside: (n,) distance percentiles.
+        distance: (n,) distance percentiles.
         targets: (n, p) in the modelled scale, NaN where unknown.
     """
-    columns = {name: (raw.mean[:, j], raw.spread[:, j], outside, targets[:, j]) for j, name in enumerate(names)}
+    columns = {name: (raw.mean[:, j], raw.spread[:, j], distance, targets[:, j]) for j, name in enumerate(names)}
     masses = {name: fit_point_mass(*column) for name, column in columns.items() if name in OFTEN_ZERO}
     return (
         {name: fit_calibration(*column) for name, column in columns.items()},

@@ -1,12 +1,13 @@
-"""Make the experience of the gate: relax proposals of many queries, learn where the gate was wrong.
+"""Make the correction of the gate: relax proposals of many queries, learn where the gate was wrong.
 
-Run: python scripts/train_experience.py [--queries 60] [--seed 11] [--experienced] [--work DIR] [--out FILE]
+Run: python scripts/train_proposal_correction.py [--queries 60] [--seed 11] [--corrected] [--work DIR] [--out
+    FILE]
 
 For every random query a searcher asks, the autoencoder proposes, the gate chooses 22 proposals and chance adds 10;
 all are relaxed (given up early at 0.3 eV/atom above the hull), and the second stage judges the moduli of those
 that end near it. Results are lines of `DIR/relaxed_SEED.jsonl`, so that an interrupted run goes on; all such files
-are learned from. With `--experienced` and another seed a second pass chooses with the experience of the first. The
-figures beside the weights are of a split by chemical system.
+are learned from. With `--corrected` and another seed a second pass chooses with the correction of the first.
+The figures beside the weights are of a split by chemical system.
 """
 
 from __future__ import annotations
@@ -145,23 +146,23 @@ def figures(
     }
 
 
-SHEET = """# Data sheet: `experience.safetensors`
+SHEET = """# Data sheet: `proposal_correction.safetensors`
 
 What relaxations of generated crystals say about the gate: Gaussian processes of the differences between the
 formation energy after relaxation and the gate's before, and between the moduli by the second stage on the relaxed
-crystal and the gate's before (`invdesign/surrogates/experience.py`).
+crystal and the gate's before (`invdesign/surrogates/correction.py`).
 
 | | |
 | --- | --- |
 | data | {proposals} proposals of the autoencoder for {queries} queries drawn at random: {chosen_by_gate} chosen \
-by the gate (seeds 12 and 13 with the experience of the seeds before), the rest by chance; seeds 11 and 12 are \
+by the gate (seeds 12 and 13 with the correction of the seeds before), the rest by chance; seeds 11 and 12 are \
 of the autoencoder before its present weights |
 | moduli | of {judged} that ended within {near} eV/atom of the hull |
 | relaxed with | {potential}, given up early above {give_up} eV/atom |
 | split of the figures below | five folds by chemical system |
-| script | `scripts/train_experience.py`, seeds {seeds} |
+| script | `scripts/train_proposal_correction.py`, seeds {seeds} |
 
-| on unseen chemical systems; stable: within {limit} eV/atom of the hull | gate alone | with experience |
+| on unseen chemical systems; stable: within {limit} eV/atom of the hull | gate alone | with correction |
 | --- | --- | --- |
 {rows}
 """
@@ -169,7 +170,7 @@ of the autoencoder before its present weights |
 
 def sheet(notes: dict[str, Any]) -> str:
     """The data sheet."""
-    before, after = notes["gate_alone"], notes["with_experience"]
+    before, after = notes["gate_alone"], notes["with_correction"]
     rows = [f"| {name.replace('_', ' ')} | {before[name]:.3f} | {after[name]:.3f} |" for name in before]
     return SHEET.format(rows="\n".join(rows), give_up=GIVE_UP, limit=LIMIT, near=JUDGED, **notes)
 
@@ -178,14 +179,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=60, help="0: learn from what is there")
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--work", type=Path, default=Path("experience"))
-    parser.add_argument("--experienced", action="store_true", help="choose with the shipped experience")
+    parser.add_argument("--work", type=Path, default=Path("correction"))
+    parser.add_argument("--corrected", action="store_true", help="choose with the shipped correction")
     parser.add_argument("--workers", type=int, default=None)
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/experience.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/proposal_correction.safetensors"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     if args.queries:
-        gate = load_proposal_gate() if args.experienced else load_gate()
+        gate = load_proposal_gate() if args.corrected else load_gate()
         collect(args.queries, args.seed, args.work / f"relaxed_{args.seed}.jsonl", gate, args.workers)
     files = sorted(args.work.glob("relaxed_*.jsonl"))
     learn([line for file in files for line in lines(file)], args.seed, args.out)
@@ -216,9 +217,9 @@ def learn(found: list[dict[str, Any]], seed: int, out: Path) -> None:
         "seeds": ", ".join(sorted({str(line["seed"]) for line in found})),
         "potential": build.relaxer().potential,
         "split": "five folds by chemical system",
-        "script": "scripts/train_experience.py",
+        "script": "scripts/train_proposal_correction.py",
         "gate_alone": figures(before[ENERGY], truth[ENERGY], hull, chosen) | errors(before, truth),
-        "with_experience": figures(after[ENERGY], truth[ENERGY], hull, chosen) | errors(after, truth),
+        "with_correction": figures(after[ENERGY], truth[ENERGY], hull, chosen) | errors(after, truth),
     }
     learned(seen, residuals, gate.model, seed=seed, notes=notes).save(out)
     out.with_suffix(".md").write_text(sheet(notes))
@@ -247,9 +248,9 @@ def unseen(
     """Corrected answers, each by what was learned without its chemical system."""
     after = {name: (np.zeros(len(seen)), np.zeros(len(seen))) for name in CUTS}
     for train, test in GroupKFold(5).split(seen, groups=systems):
-        experience = learned(seen[train], {n: r[train] for n, r in residuals.items()}, gate, seed=seed)
-        for name, correction in experience.corrections.items():
-            mean, after[name][1][test] = correction.residual(seen[test])
+        correction = learned(seen[train], {n: r[train] for n, r in residuals.items()}, gate, seed=seed)
+        for name, part in correction.corrections.items():
+            mean, after[name][1][test] = part.residual(seen[test])
             after[name][0][test] = before[name][0][test] + mean
     return after
 

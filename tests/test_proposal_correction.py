@@ -1,4 +1,4 @@
-"""The gate's experience: what it learns, what it says far from it, and that it belongs to one gate."""
+"""The gate's correction: what it learns, what it says far from it, and that it belongs to one gate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from invdesign.surrogates.model import Raw
 from invdesign.surrogates.proposal_correction import (
     CUTS,
     ENERGY,
+    CorrectedGate,
     Correction,
-    Experience,
-    ExperiencedGate,
+    ProposalCorrection,
     learned,
     views,
 )
@@ -46,7 +46,7 @@ def seen_by(gate: GateSurrogate, crystals: list[Crystal]) -> tuple[Raw, np.ndarr
 
 
 @pytest.fixture(scope="module")
-def experience(gate: GateSurrogate, salts: list[Crystal]) -> Experience:
+def correction(gate: GateSurrogate, salts: list[Crystal]) -> ProposalCorrection:
     """Caesium chlorides disappoint: 0.5 eV/atom above what the gate says, and softer by a factor of two."""
     _, seen = seen_by(gate, salts)
     disappoints = np.array([c.gene is not None and c.gene.space_group == 221 for c in salts])
@@ -56,19 +56,19 @@ def experience(gate: GateSurrogate, salts: list[Crystal]) -> Experience:
 
 
 @pytest.fixture(scope="module")
-def energy(experience: Experience) -> Correction:
-    return experience.corrections[ENERGY]
+def energy(correction: ProposalCorrection) -> Correction:
+    return correction.corrections[ENERGY]
 
 
 def test_it_learns_which_kind_disappoints(
-    gate: GateSurrogate, salts: list[Crystal], experience: Experience
+    gate: GateSurrogate, salts: list[Crystal], correction: ProposalCorrection
 ) -> None:
     others = decode([Gene(g, (0, 1), (z, 8), (), (4.3,)) for g in (225, 221) for z in (21, 25, 30, 38, 56)])
     _, seen = seen_by(gate, others)
-    mean, std = experience.corrections[ENERGY].residual(seen)
+    mean, std = correction.corrections[ENERGY].residual(seen)
     assert (mean[:5] < 0.15).all() and (mean[5:] > 0.35).all()
     assert (std > 0).all()
-    softer, _ = experience.corrections["bulk_modulus"].residual(seen)
+    softer, _ = correction.corrections["bulk_modulus"].residual(seen)
     assert (softer[:5] > -0.1).all() and (softer[5:] < -0.2).all()
 
 
@@ -88,16 +88,16 @@ def test_residuals_are_cut(gate: GateSurrogate, salts: list[Crystal]) -> None:
 
 
 def test_estimates_move_by_the_residual(
-    gate: GateSurrogate, salts: list[Crystal], experience: Experience, tmp_path: Path
+    gate: GateSurrogate, salts: list[Crystal], correction: ProposalCorrection, tmp_path: Path
 ) -> None:
-    experience.save(tmp_path / "e.safetensors")
+    correction.save(tmp_path / "e.safetensors")
     broken = Crystal(np.eye(3) * 30, [11], [[0, 0, 0]])
     crystals = [salts[0], broken, salts[-1]]
-    found = ExperiencedGate(gate.model, Experience.load(tmp_path / "e.safetensors")).predict(crystals)
+    found = CorrectedGate(gate.model, ProposalCorrection.load(tmp_path / "e.safetensors")).predict(crystals)
     plain = gate.predict(crystals)
     seen = seen_by(gate, [salts[0], salts[-1]])[1]
-    mean, std = experience.corrections[ENERGY].residual(seen)
-    stiffer, _ = experience.corrections["bulk_modulus"].residual(seen)
+    mean, std = correction.corrections[ENERGY].residual(seen)
+    stiffer, _ = correction.corrections["bulk_modulus"].residual(seen)
     assert found[1].failure == plain[1].failure != ""
     for k, row in enumerate((0, 2)):
         moved = found[row].values["formation_energy"]
@@ -111,13 +111,13 @@ def test_estimates_move_by_the_residual(
 
 
 def test_another_gate_and_broken_files_are_refused(
-    gate: GateSurrogate, experience: Experience, tmp_path: Path
+    gate: GateSurrogate, correction: ProposalCorrection, tmp_path: Path
 ) -> None:
-    other = Experience(**{**vars(experience), "gate": "0" * 16})
+    other = ProposalCorrection(**{**vars(correction), "gate": "0" * 16})
     with pytest.raises(ReferenceMissingError, match="another gate"):
-        ExperiencedGate(gate.model, other)
+        CorrectedGate(gate.model, other)
     (tmp_path / "bad.safetensors").write_bytes(b"not weights")
     with pytest.raises(ReferenceMissingError, match="cannot be read"):
-        Experience.load(tmp_path / "bad.safetensors")
+        ProposalCorrection.load(tmp_path / "bad.safetensors")
     with pytest.raises(TrainingError, match="too few"):
         learned(np.zeros((5, 34)), {ENERGY: np.zeros(5)}, gate.model)

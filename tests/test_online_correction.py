@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import cubic
 
-from invdesign.engine.online_correction import LEAST, learn
+from invdesign.engine.online_correction import LEAST, fit_correction
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Value
 
 FLUORINE, OXYGEN = 9, 8
@@ -42,7 +42,7 @@ def rows(n: int = 40) -> list[Evaluation]:
 
 
 def corrected(trained: list[Evaluation], anion: int) -> Estimate:
-    correct = learn(trained)
+    correct = fit_correction(trained)
     assert correct is not None
     probe = relaxed(99, anion, 0.0)
     assert probe.gate is not None
@@ -72,16 +72,16 @@ def test_scatter_widens_what_the_gate_is_sure_of() -> None:
 
 
 def test_few_rows_and_failed_rows_teach_nothing() -> None:
-    assert learn([]) is None
-    assert learn(rows(LEAST - 1)) is None
+    assert fit_correction([]) is None
+    assert fit_correction(rows(LEAST - 1)) is None
     failed = [
         replace(row, energy_above_hull=None, estimate=None, failure=Failure("relax", "x")) for row in rows(40)
     ]
-    assert learn(failed) is None
+    assert fit_correction(failed) is None
 
 
 def test_what_the_gate_does_not_say_is_not_made_up() -> None:
-    correct = learn(rows())
+    correct = fit_correction(rows())
     assert correct is not None
     found = correct(Estimate({"band_gap": Value(1.0, 0.1)}), cubic(225, 22, 7, 4.0))
     assert dict(found.values) == {"band_gap": Value(1.0, 0.1)}
