@@ -28,7 +28,7 @@ from invdesign import Query, build
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.engine.campaign import Campaign
 from invdesign.engine.funnel import meets_targets, target_probability
-from invdesign.engine.pipeline import Parts
+from invdesign.engine.parts import Parts
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 ARMS = ("optuna", "none")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from invdesign.app.design import design, explain, resume
+    from invdesign.app.crystals import explain
+    from invdesign.app.design import design, resume
     from invdesign.crystal import Crystal, Gene
     from invdesign.engine.campaign import Campaign
     from invdesign.query import Query, Target
@@ -25,7 +26,7 @@ _HOMES = {
     "Query": "invdesign.query",
     "Target": "invdesign.query",
     "design": "invdesign.app.design",
-    "explain": "invdesign.app.design",
+    "explain": "invdesign.app.crystals",
     "resume": "invdesign.app.design",
 }
 

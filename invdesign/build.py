@@ -16,7 +16,7 @@ from invdesign.progress import Progress
 from invdesign.query import Query
 
 if TYPE_CHECKING:
-    from invdesign.engine.pipeline import Parts
+    from invdesign.engine.parts import Parts
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference.local import LocalReference
     from invdesign.relaxation.elastic import ElasticTensors
@@ -72,7 +72,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         InputError: if there is no such generator.
         ReferenceMissingError: if weights or tables are missing.
     """
-    from invdesign.engine.pipeline import Parts
+    from invdesign.engine.parts import Parts
     from invdesign.surrogates.hardness import derive
 
     known = reference()

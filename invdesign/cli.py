@@ -144,11 +144,11 @@ def design(query_file: str | None, **flags: Any) -> None:
     settings |= {key: value for key, value in flags.items() if value not in (None, ())}
     run = _run_settings({key: settings.pop(key) for key in RUN_KEYS if key in settings})
     query = _query(settings)
-    from invdesign.app import design as app
+    from invdesign.app import design
 
     with _progress() as progress:
-        folder = Path(run.get("out") or app.new_run_folder())
-        result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=progress)
+        folder = Path(run.get("out") or design.new_run_folder())
+        result = design.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=progress)
     _print_result(result)
 
 
@@ -157,10 +157,10 @@ def design(query_file: str | None, **flags: Any) -> None:
 @WORKERS
 def resume(folder: str, workers: int | None) -> None:
     """Go on with a run that was stopped."""
-    from invdesign.app import design as app
+    from invdesign.app import design
 
     with _progress() as progress:
-        result = app.resume(Path(folder), workers=workers, progress=progress)
+        result = design.resume(Path(folder), workers=workers, progress=progress)
     _print_result(result)
 
 
@@ -170,10 +170,10 @@ def resume(folder: str, workers: int | None) -> None:
 @WORKERS
 def feedback(folder: str, results: str, workers: int | None) -> None:
     """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
-    from invdesign.app import design as app
+    from invdesign.app import design
 
     with _progress() as progress:
-        result = app.feedback(Path(folder), Path(results), workers=workers, progress=progress)
+        result = design.feedback(Path(folder), Path(results), workers=workers, progress=progress)
     _print_result(result)
 
 
@@ -200,10 +200,10 @@ def generate(
     query = _query(
         {key: value for key, value in flags.items() if value not in (None, ())} | {"generator": generator}
     )
-    from invdesign.app import design as app
+    from invdesign.app import crystals
 
     with _progress() as progress:
-        table = app.generate(
+        table = crystals.generate(
             query,
             n,
             seed or 0,
@@ -255,10 +255,10 @@ def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str 
 @POTENTIAL
 def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
-    from invdesign.app import design as app
+    from invdesign.app import crystals
 
     with _progress() as progress:
-        table = app.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
+        table = crystals.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
     _summary(table, Path(out) / "relaxed.csv", "relaxed")
 
 
@@ -274,10 +274,10 @@ def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | 
 def rank(paths: Sequence[str], out: str, n: int | None, **flags: Any) -> None:
     """Rank crystals for a component."""
     query = _query({key: value for key, value in flags.items() if value is not None})
-    from invdesign.app import design as app
+    from invdesign.app import crystals
 
     with _progress() as progress:
-        table = app.rank(paths, query, Path(out), n=n, progress=progress)
+        table = crystals.rank(paths, query, Path(out), n=n, progress=progress)
     _summary(table, Path(out) / "candidates.csv", "ranked", "not listed (see the column failure)")
 
 
@@ -303,12 +303,12 @@ def train(
     With --property a surrogate of a property that invdesign does not know, from some tens to some thousands of
     labels: `predict --surrogate FILE` and `design --surrogate FILE --target "NAME>=x"` make use of it.
     """
-    from invdesign.app import design as app
+    from invdesign.app import models
 
     given = {key: value for key, value in own.items() if value is not None}
     if name is not None and model == "surrogate":
         with _progress() as progress:
-            path, text = app.train_property(
+            path, text = models.train_property(
                 Path(data), Path(config) if config else None, Path(out) if out else None, progress,
                 property=name, seed=seed, **given,
             )  # fmt: skip
@@ -317,8 +317,8 @@ def train(
     for flag, value in ({"property": name} if name else given).items():
         raise InputError(f"--{flag}", value, "used with: train surrogate --property NAME")
     with _progress() as progress:
-        path = app.train(model, Path(data), Path(config) if config else None, Path(out or f"{model}.safetensors"),
-                         seed=seed, progress=progress)  # fmt: skip
+        target = Path(out or f"{model}.safetensors")
+        path = models.train(model, Path(data), Path(config) if config else None, target, seed, progress)
     click.echo(f"wrote {path}")
 
 
@@ -334,10 +334,10 @@ def train(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def tune(model: str, data: str, trials: int, config: str | None, pruner: str, out: str, seed: int) -> None:
     """Search for better training settings; a search that was stopped goes on with the same command."""
-    from invdesign.app import design as app
+    from invdesign.app import models
 
     with _progress() as progress:
-        found = app.tune(
+        found = models.tune(
             model, Path(data), Path(out), trials, Path(config) if config else None, pruner, seed, progress
         )
     click.echo("\n".join([*found.lines(), f"wrote {out}"]))
@@ -360,10 +360,10 @@ def benchmark() -> None:
 @WORKERS
 def benchmark_generation(out: str, **flags: Any) -> None:
     """Validity, symmetry, novelty, distributions, stability and speed of generators; goes on where it stopped."""
-    from invdesign.app import design as app
+    from invdesign.app import models
 
     with _progress() as progress:
-        table = app.benchmark_generation(Path(out), progress=progress, **flags)
+        table = models.benchmark_generation(Path(out), progress=progress, **flags)
     click.echo(table, nl=False)
 
 
@@ -386,10 +386,10 @@ def benchmark_generation(out: str, **flags: Any) -> None:
 @WORKERS
 def benchmark_targets(out: str, **flags: Any) -> None:
     """How many crystals meet a target, raw and per relaxation after the screen; goes on where it stopped."""
-    from invdesign.app import design as app
+    from invdesign.app import models
 
     with _progress() as progress:
-        table = app.benchmark_targets(Path(out), progress=progress, **flags)
+        table = models.benchmark_targets(Path(out), progress=progress, **flags)
     click.echo(table, nl=False)
 
 
@@ -404,11 +404,11 @@ def benchmark_targets(out: str, **flags: Any) -> None:
 @WORKERS
 def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
     """Errors, calibration and speed of the surrogates, and what a split does; goes on where it stopped."""
-    from invdesign.app import design as app
+    from invdesign.app import models
 
     with _progress() as progress:
         path = Path(data) if data else None
-        table = app.benchmark_surrogates(Path(out), data=path, progress=progress, **flags)
+        table = models.benchmark_surrogates(Path(out), data=path, progress=progress, **flags)
     click.echo(table, nl=False)
 
 
@@ -416,9 +416,9 @@ def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
 @click.argument("folder", metavar="DIR")
 def report(folder: str) -> None:
     """Write report.html of a run folder again."""
-    from invdesign.app import design as app
+    from invdesign.app import design
 
-    click.echo(f"wrote {app.report(Path(folder))}")
+    click.echo(f"wrote {design.report(Path(folder))}")
 
 
 @commands.command()
@@ -426,9 +426,9 @@ def report(folder: str) -> None:
 @click.option("--family", type=click.Choice(["generator", "validator", "surrogate"]), help="Found by itself.")
 def check(name: str, family: str | None) -> int:
     """Run the contract tests on a generator, validator or surrogate: a name, or module:Class."""
-    from invdesign.app import design as app
+    from invdesign.app import models
 
-    outcomes = app.check(name, family)
+    outcomes = models.check(name, family)
     for outcome in outcomes:
         click.echo(str(outcome))
     broken = sum(bool(outcome.problem) for outcome in outcomes)
@@ -437,7 +437,7 @@ def check(name: str, family: str | None) -> int:
 
 
 def _yaml(path: str) -> dict[str, Any]:
-    from invdesign.app.design import read_yaml
+    from invdesign.settings import read_yaml
 
     return read_yaml(Path(path), "query file")
 
@@ -464,10 +464,10 @@ def _progress() -> Any:
 
 
 def _table_command(name: str, paths: Sequence[str], out: str, **settings: Any) -> pd.DataFrame:
-    from invdesign.app import design as app
+    from invdesign.app import crystals
 
     with _progress() as progress:
-        table: pd.DataFrame = getattr(app, name)(paths, Path(out), progress=progress, **settings)
+        table: pd.DataFrame = getattr(crystals, name)(paths, Path(out), progress=progress, **settings)
     _summary(table, Path(out), "crystals")
     return table
 

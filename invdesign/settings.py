@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from invdesign.errors import InputError
@@ -64,3 +65,22 @@ def _setting(name: str, value: Any, default: object) -> Any:
     elif isinstance(default, Mapping) and not isinstance(value, Mapping):
         raise InputError(what, value, "a mapping")
     return value
+
+
+def read_yaml(path: Path, what: str = "settings") -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        InputError: if it cannot be read or holds something else.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(what, str(path), f"a readable YAML file ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(what, str(path), f"valid YAML ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError(what, str(path), "a mapping such as {n: 20}")
+    return {str(key): value for key, value in data.items()}

@@ -27,7 +27,8 @@ from invdesign import build
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.engine.funnel import below
-from invdesign.engine.pipeline import acquire, predict, propose, screen, select
+from invdesign.engine.pipeline import predict, propose, screen
+from invdesign.engine.screening import acquire, select
 from invdesign.engine.search import make_searcher
 from invdesign.mechanics.formulas import log_spread
 from invdesign.protocols import Reference, Surrogate

@@ -12,7 +12,7 @@ import numpy as np
 
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal, Gene
-from invdesign.engine.pipeline import Parts
+from invdesign.engine.parts import Parts
 from invdesign.records import (
     Conditions,
     Estimate,

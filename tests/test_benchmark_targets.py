@@ -17,7 +17,7 @@ from invdesign.benchmarking.metrics import KNOWN, Rate
 from invdesign.benchmarking.targets import QUICK_TARGETS, TARGETS, TargetBench, TargetPlan, markdown, targets
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
-from invdesign.engine.pipeline import Parts
+from invdesign.engine.parts import Parts
 from invdesign.errors import ConflictError, InputError, OutputError
 from invdesign.records import Conditions, Estimate, Failure, Relaxation, Value
 from invdesign.reference.known import KnownCrystal

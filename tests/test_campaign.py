@@ -22,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import FakeGenerator, FakeRelaxer, fake_parts
 
 from invdesign.crystal import Crystal
-from invdesign.engine.campaign import Campaign, Sizes, Step, as_searched
+from invdesign.engine.campaign import Campaign, Sizes, Step
 from invdesign.engine.ledger import Ledger
-from invdesign.engine.pipeline import LENIENT, Parts
+from invdesign.engine.parts import Parts
+from invdesign.engine.pipeline import LENIENT
+from invdesign.engine.wishes import completed
 from invdesign.errors import ConflictError, InputError, LedgerError, OutputError, PartError
 from invdesign.query import Query
 from invdesign.records import Conditions, Evaluation, Failure
@@ -341,11 +343,11 @@ def test_unknown_generator_is_refused() -> None:
 
 
 def test_a_component_guides_the_search() -> None:
-    wanted = as_searched(Query(targets=["bulk_modulus>=250"], component="cutting_tool"))
+    wanted = completed(Query(targets=["bulk_modulus>=250"], component="cutting_tool"))
     assert [str(t) for t in wanted.targets] == ["bulk_modulus>=250", "vickers_hardness>=12"]
     assert "Pb" in wanted.exclude and "U" in wanted.exclude and "Ti" not in wanted.exclude
     with pytest.raises(ConflictError, match="Pb"):
-        as_searched(Query(required=["Pb"], component="cutting_tool"))
+        completed(Query(required=["Pb"], component="cutting_tool"))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,7 @@ def test_a_component_guides_the_search() -> None:
     ],
 )
 def test_radioactive_elements_and_noble_gases_must_be_named(query: Query, out: set[str], left: set[str]) -> None:
-    excluded = set(as_searched(query).exclude)
+    excluded = set(completed(query).exclude)
     assert out <= excluded
     assert not left & excluded
 

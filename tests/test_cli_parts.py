@@ -107,7 +107,7 @@ def test_a_part_is_known_by_its_verb() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["generator", "surrogate"])
 def test_shipped_models_keep_every_promise(family: str) -> None:
-    from invdesign.app.design import check
+    from invdesign.app.models import check
 
     names = build.generator_names() if family == "generator" else tuple(build.SURROGATES)
     for name in names:

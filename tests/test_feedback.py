@@ -16,7 +16,7 @@ from invdesign import build
 from invdesign.cli import run
 from invdesign.engine.feedback import LEAST, Told, check, read, revise
 from invdesign.engine.ledger import Header, Ledger
-from invdesign.engine.pipeline import Parts
+from invdesign.engine.parts import Parts
 from invdesign.errors import InputError
 from invdesign.mechanics import formulas as mechanics
 from invdesign.query import Query

@@ -294,9 +294,9 @@ def test_the_same_statements_compile_for_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
-    from invdesign.engine.ledger import _tables
+    from invdesign.engine.database import tables
 
-    for table in _tables().metadata.sorted_tables:
+    for table in tables().metadata.sorted_tables:
         text = str(CreateTable(table).compile(dialect=postgresql.dialect()))
         assert "CREATE TABLE" in text and "AUTOINCREMENT" not in text
         assert "INSERT" in str(table.insert().compile(dialect=postgresql.dialect()))

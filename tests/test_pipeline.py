@@ -29,12 +29,9 @@ from invdesign.engine.funnel import (
     target_probability,
     target_yield,
 )
+from invdesign.engine.parts import EachRelaxer
 from invdesign.engine.pipeline import (
     LENIENT,
-    EachRelaxer,
-    GatePolicy,
-    MatchesQuery,
-    acquire,
     check,
     count,
     estimate,
@@ -45,9 +42,10 @@ from invdesign.engine.pipeline import (
     relaxed,
     score,
     screen,
-    select,
     unique,
 )
+from invdesign.engine.screening import GatePolicy, acquire, select
+from invdesign.engine.wishes import MatchesQuery
 from invdesign.query import Query, Target
 from invdesign.records import (
     Candidate,
@@ -377,7 +375,7 @@ def test_funnels_add_up_stage_by_stage() -> None:
 
 
 def test_genes_that_differ_in_origin_only_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from invdesign.engine.pipeline import _protostructure
+    from invdesign.engine.screening import _protostructure
 
     shifted = Gene(225, (0, 1), (7, 22), (), (4.0,))
     assert _protostructure(row(cubic(225, 22, 7, 4.0))) == _protostructure(

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from invdesign import build, properties
-from invdesign.app import design as app
+from invdesign.app import models
 from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode
@@ -73,7 +73,7 @@ def table(crystals: list[Crystal], values: list[float], path: Path, **more: obje
 def trained(crystals: list[Crystal], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("own")
     data = table(crystals, [truth(c) for c in crystals], folder / "data.csv")
-    return app.train_property(data, None, folder / "own.safetensors", property=NAME, unit="1/Å³")
+    return models.train_property(data, None, folder / "own.safetensors", property=NAME, unit="1/Å³")
 
 
 # the process
@@ -260,7 +260,7 @@ def test_wrong_input_is_one_line(
     (tmp_path / "a.cif").write_text(plain_cif(crystals[0])[0])
     path.write_text(f"file,{column}\na.cif,{cell}\n")
     with pytest.raises(InputError) as error:
-        app.train_property(path, None, tmp_path / "out", **settings)
+        models.train_property(path, None, tmp_path / "out", **settings)
     assert [w for w in words if w not in str(error.value)] == []
 
 

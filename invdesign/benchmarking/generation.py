@@ -31,7 +31,7 @@ from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.genes import decode, primitive_sites, protostructure
 from invdesign.crystallography.symmetry import space_group
 from invdesign.data.split import by_chemical_system
-from invdesign.engine.pipeline import EachRelaxer
+from invdesign.engine.parts import EachRelaxer
 from invdesign.errors import InputError, OutputError
 from invdesign.progress import Progress, quiet
 from invdesign.protocols import Generator, KnowsPhases, Reference, Validator

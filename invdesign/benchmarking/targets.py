@@ -25,29 +25,25 @@ from invdesign.benchmarking.metrics import KNOWN, Rate, rate
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import space_group
-from invdesign.engine.campaign import SIZES, as_searched
+from invdesign.engine.campaign import SIZES
 from invdesign.engine.funnel import Funnel, StageCount, accepted, meets_targets
+from invdesign.engine.parts import Derive, Parts
 from invdesign.engine.pipeline import (
     LENIENT,
-    POLICY,
-    Derive,
-    MatchesQuery,
-    Parts,
-    acquire,
     check,
     count,
     estimate,
     place,
     predict,
-    promising,
     rejection,
     relax,
     relaxed,
     screen,
-    select,
     unique,
 )
+from invdesign.engine.screening import POLICY, acquire, promising, select
 from invdesign.engine.search import conditions_of, seed_of
+from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.errors import InputError
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property
@@ -295,7 +291,7 @@ def _sample(cell: Cell, plan: TargetPlan, bench: TargetBench, journal: Journal) 
     """Record the samples of a generator for a target, what the gate says of them, and the screen's choice."""
     if journal.get(Sampling, cell.name) is None:
         seed, generator = seed_of(plan.seed, cell.name), bench.parts.generators[cell.generator]
-        rows, took = benchmark.draw(lambda: generator, plan.n, seed, conditions_of(as_searched(cell.query)))
+        rows, took = benchmark.draw(lambda: generator, plan.n, seed, conditions_of(completed(cell.query)))
         journal.put(cell.name, *enumerate(rows), (0, took))
     if journal.get(Screened, cell.name) is None:
         parts = bench.parts

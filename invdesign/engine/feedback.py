@@ -16,7 +16,7 @@ from typing import Any
 
 from invdesign.data.labels import labels_of, property_of
 from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
-from invdesign.engine.pipeline import Derive, Parts
+from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
 from invdesign.mechanics.formulas import log_spread
 from invdesign.properties import DERIVED, PROPERTIES, get_property

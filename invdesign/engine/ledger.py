@@ -8,10 +8,8 @@ by one. A run that was killed at any moment takes up what is recorded and comput
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invdesign.crystal import Crystal
-from invdesign.errors import LedgerError, OutputError
+from invdesign.engine.database import Lock, check_file, connect, path_of, remove, tables, translated, writing
+from invdesign.errors import LedgerError
 from invdesign.query import Query
 from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request, Value
 from invdesign.serialize import from_plain, read_field, to_plain
@@ -31,9 +30,6 @@ T = TypeVar("T")
 
 FORMAT = 1
 """Version of the tables below."""
-
-_DISK = ("disk is full", "disk i/o error", "readonly database", "unable to open", "read-only", "no space left")
-_BUSY = ("database is locked", "database table is locked")
 
 
 @dataclass(frozen=True)
@@ -72,9 +68,9 @@ class Shard:
 class Ledger:
     """A run's record; open it with `create`, `open` or `read`, close it or use it as a context."""
 
-    def __init__(self, engine: sa.Engine, where: str, lock: _Lock | None) -> None:
+    def __init__(self, engine: sa.Engine, where: str, lock: Lock | None) -> None:
         self._engine, self.where, self._lock = engine, where, lock
-        self._tables = _tables()
+        self._tables = tables()
 
     @classmethod
     def create(cls, where: str | Path, header: Header) -> Ledger:
@@ -84,34 +80,34 @@ class Ledger:
             LedgerError: if there is one already, or another process holds it.
             OutputError: if it cannot be written.
         """
-        path = _path(where)
+        path = path_of(where)
         if path is not None and path.exists():
             raise LedgerError(f"{path}: there is a ledger already; resume it, or choose another folder")
         if path is None:
             ledger = cls._connect(str(where), writing=True)
             ledger._write_header(header)
             return ledger
-        with _writing(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _Lock.on_file(path)
+        lock = Lock.on_file(path)
         try:
             cls._write_new(path, header)
         except BaseException:
             lock.release()
             raise
-        return cls(_engine(str(path), path), str(path), lock)
+        return cls(connect(str(path), path), str(path), lock)
 
     @classmethod
     def _write_new(cls, path: Path, header: Header) -> None:
         """Write a ledger beside its place and move it there: a file that is there has a whole header."""
         draft = path.with_name(path.name + ".new")
-        with _writing(path):
-            _remove(draft)
-        with cls(_engine(str(draft), draft), str(path), None) as ledger:
+        with writing(path):
+            remove(draft)
+        with cls(connect(str(draft), draft), str(path), None) as ledger:
             ledger._write_header(header)
-        with _writing(path):
+        with writing(path):
             for leftover in (path, draft):
-                _remove(leftover, only_companions=True)
+                remove(leftover, only_companions=True)
             draft.rename(path)
 
     @classmethod
@@ -146,7 +142,7 @@ class Ledger:
     @classmethod
     def exists(cls, where: str | Path) -> bool:
         """Whether there is something at that path, or a run at that URL."""
-        path = _path(where)
+        path = path_of(where)
         if path is not None:
             return path.exists()
         with cls._connect(str(where), writing=False) as ledger:
@@ -323,7 +319,7 @@ class Ledger:
     def add_feedback(self, values: Mapping[str, Mapping[str, Value]]) -> None:
         """Record values that came back for some candidates, by id and property, after all earlier ones."""
         table = self._tables.feedback
-        with _translated(self.where):
+        with translated(self.where):
             table.create(self._engine, checkfirst=True)
         number = 1 + max((row.number for row in self._all(table.select())), default=0)
         rows = [{"number": number, "candidate": key, "data": _dumps(to_plain(v))} for key, v in values.items()]
@@ -356,9 +352,9 @@ class Ledger:
 
     @classmethod
     def _existing(cls, where: str | Path, writing: bool) -> Ledger:
-        path = _path(where)
+        path = path_of(where)
         if path is not None:
-            _check_file(path)
+            check_file(path)
         ledger = cls._connect(str(where), writing)
         try:
             ledger._check_health()
@@ -370,11 +366,11 @@ class Ledger:
 
     @classmethod
     def _connect(cls, where: str, writing: bool) -> Ledger:
-        path = _path(where)
-        lock = _Lock.on_file(path) if writing and path is not None else None
-        ledger = cls(_engine(where, path), where, lock)
+        path = path_of(where)
+        lock = Lock.on_file(path) if writing and path is not None else None
+        ledger = cls(connect(where, path), where, lock)
         if writing and path is None:
-            ledger._lock = _Lock.on_server(ledger._engine, where)
+            ledger._lock = Lock.on_server(ledger._engine, where)
         return ledger
 
     def _check_health(self) -> None:
@@ -391,7 +387,7 @@ class Ledger:
     def _names(self) -> list[str]:
         import sqlalchemy as sa
 
-        with _translated(self.where):
+        with translated(self.where):
             return sa.inspect(self._engine).get_table_names()
 
     def _write_header(self, header: Header) -> None:
@@ -405,20 +401,20 @@ class Ledger:
             "settings": _dumps(header.settings, sort=True),
         }
         t = self._tables
-        with _translated(self.where), self._engine.begin() as connection:
+        with translated(self.where), self._engine.begin() as connection:
             if set(t.metadata.tables) & set(self._names()):
                 raise LedgerError(f"{self.where}: there is a ledger already; resume it, or choose another place")
             t.metadata.create_all(connection)
             connection.execute(t.run.insert(), [{"key": k, "value": v} for k, v in stored.items()])
 
     def _insert(self, batches: Iterable[tuple[sa.Table, list[dict[str, Any]]]]) -> None:
-        with _translated(self.where), self._engine.begin() as connection:
+        with translated(self.where), self._engine.begin() as connection:
             for table, rows in batches:
                 if rows:
                     connection.execute(table.insert(), rows)
 
     def _all(self, statement: sa.Executable) -> Sequence[Any]:
-        with _translated(self.where), self._engine.connect() as connection:
+        with translated(self.where), self._engine.connect() as connection:
             return connection.execute(statement).fetchall()
 
     def _parse(self, text: str) -> Any:
@@ -435,83 +431,6 @@ class Ledger:
             yield
         except (AttributeError, KeyError, TypeError, ValueError):
             raise LedgerError(f"{self.where}: the ledger is damaged: a record cannot be read") from None
-
-
-@dataclass(frozen=True)
-class _Tables:
-    metadata: sa.MetaData
-    run: sa.Table
-    requests: sa.Table
-    candidates: sa.Table
-    failures: sa.Table
-    results: sa.Table
-    relaxations: sa.Table
-    shards: sa.Table
-    feedback: sa.Table
-
-
-def _tables() -> _Tables:
-    import sqlalchemy as sa
-    from sqlalchemy import Column, Float, Integer, String, Table, Text
-
-    meta = sa.MetaData()
-
-    def key(name: str, index: bool = False) -> Column[str]:
-        return Column(name, String(64), primary_key=not index, index=index)
-
-    def text(name: str) -> Column[str]:
-        return Column(name, Text, nullable=False)
-
-    return _Tables(
-        meta,
-        Table("run", meta, key("key"), text("value")),
-        Table(
-            "requests",
-            meta,
-            key("id"),
-            Column("round", Integer, index=True),
-            Column("position", Integer),
-            text("data"),
-        ),
-        Table(
-            "candidates",
-            meta,
-            key("id"),
-            key("request", index=True),
-            text("generator"),
-            text("parents"),
-            text("crystal"),
-        ),
-        Table("failures", meta, key("id"), key("request", index=True), text("stage"), text("reason")),
-        Table(
-            "results",
-            meta,
-            key("candidate"),
-            key("stage"),
-            Column("round", Integer, index=True),
-            Column("request", String(64)),
-            text("data"),
-        ),
-        Table(
-            "relaxations", meta, key("candidate"), Column("round", Integer, index=True), text("kind"), text("data")
-        ),
-        Table(
-            "shards",
-            meta,
-            Column("round", Integer, primary_key=True, autoincrement=False),
-            key("stage"),
-            key("request"),
-            text("counts"),
-            Column("seconds", Float, nullable=False),
-        ),
-        Table(
-            "feedback",
-            meta,
-            Column("number", Integer, primary_key=True, autoincrement=False),
-            key("candidate"),
-            text("data"),
-        ),
-    )
 
 
 def _mark(shard: Shard, counts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -536,119 +455,3 @@ def _dumps(data: Any, sort: bool = False) -> str:
 
 def _plain(data: Any) -> Any:
     return json.loads(json.dumps(data, sort_keys=True))
-
-
-def _path(where: str | Path) -> Path | None:
-    """The file that is meant, or None for a server's URL."""
-    text = str(where)
-    if text.startswith("sqlite:///"):
-        return Path(text.removeprefix("sqlite:///"))
-    return None if "://" in text else Path(text)
-
-
-def _remove(path: Path, only_companions: bool = False) -> None:
-    for suffix in ("-wal", "-shm") if only_companions else ("-wal", "-shm", ""):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).unlink()
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise LedgerError(f"{path}: there is no ledger")
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise LedgerError(f"{path}: the ledger cannot be read ({error.strerror})") from None
-    if start != b"SQLite format 3\x00":
-        raise LedgerError(f"{path}: not a ledger of invdesign, or truncated")
-
-
-def _engine(where: str, path: Path | None) -> sa.Engine:
-    import sqlalchemy as sa
-    from sqlalchemy import event
-
-    if path is None:
-        with _translated(where):
-            return sa.create_engine(where)
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-
-    @event.listens_for(engine, "connect")
-    def _settle(connection: sqlite3.Connection, _: object) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
-
-
-class _Lock:
-    """Held as long as a run is alive; the operating system (or the server) drops it with the process."""
-
-    def __init__(self, held: Any) -> None:
-        self._held = held
-
-    @classmethod
-    def on_file(cls, path: Path) -> _Lock:
-        """Lock `.<name>.lock` beside a file: a database of SQLite's own, whose locks work on every system and
-        filesystem that SQLite works on and are not inherited by worker processes.
-        """
-        connection = None
-        try:
-            beside = path.with_name(f".{path.name}.lock")
-            connection = sqlite3.connect(beside, timeout=0.0, isolation_level=None)
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-            raise _error(str(path), error) from None
-        return cls(connection)
-
-    @classmethod
-    def on_server(cls, engine: sa.Engine, name: str) -> _Lock | None:
-        """Take PostgreSQL's advisory lock; other servers have none."""
-        if engine.dialect.name != "postgresql":
-            return None
-        import sqlalchemy as sa
-
-        with _translated(name):
-            connection = engine.connect()
-            taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtext(current_schema()))")).scalar()
-        if not taken:
-            connection.close()
-            raise LedgerError(f"{name}: another process is running on this ledger")
-        return cls(connection)
-
-    def release(self) -> None:
-        """Let go."""
-        self._held.close()
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    from sqlalchemy import exc
-
-    try:
-        yield
-    except exc.NoSuchModuleError as error:
-        raise LedgerError(f"{where}: no such kind of database ({error})") from None
-    except exc.DBAPIError as error:
-        raise _error(where, error.orig or error) from None
-    except sqlite3.Error as error:
-        raise _error(where, error) from None
-
-
-def _error(where: str, error: BaseException) -> LedgerError | OutputError:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if any(word in text.lower() for word in _DISK):
-        return OutputError(f"{where}: cannot write the ledger: {text}; what was recorded is kept")
-    if any(word in text.lower() for word in _BUSY):
-        return LedgerError(f"{where}: another process is running on this ledger")
-    return LedgerError(f"{where}: the ledger is damaged or truncated ({text})")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,242 @@
+"""One round of a campaign: each stage either read from the ledger or computed and recorded."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invdesign.engine.funnel import Funnel, StageCount
+from invdesign.engine.ledger import Shard
+from invdesign.engine.pipeline import (
+    check,
+    count,
+    estimate,
+    place,
+    predict,
+    propose,
+    relax,
+    relaxed,
+    score,
+    screen,
+    unique,
+)
+from invdesign.engine.screening import acquire, promising, select
+from invdesign.engine.search import seed_of
+from invdesign.errors import InvdesignError, PartError
+from invdesign.records import Evaluation, Failure, Request
+
+if TYPE_CHECKING:
+    from invdesign.engine.campaign import Campaign
+
+
+_JUDGED = ("verdicts", "failure")
+
+
+class Round:
+    """One round's work: each stage either read from the ledger or computed and recorded."""
+
+    def __init__(self, campaign: Campaign, number: int, relaxations: int) -> None:
+        self.campaign, self.number, self.relaxations = campaign, number, relaxations
+        self.parts, self.ledger = campaign.parts, campaign.ledger
+        self.failures: list[Failure] = []
+        self.funnel = Funnel()
+        self.seconds = 0.0
+        self.resumed = self.ledger is not None
+        self._marks = {} if self.ledger is None else self.ledger.shards(number)
+
+    def run(self) -> list[Evaluation]:
+        """Every row of the round, as far as it came."""
+        targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
+        rows = self._proposals(self._requests())
+        rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.desirability)
+        rows = self._relax(self._gate(rows, self._inspect(rows)))
+        rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
+        rows = self._stage(
+            "check", rows, _JUDGED, lambda r: check(r, (self.campaign.screens[0], *self.parts.checks))
+        )
+        rows = self._unique(rows)
+        rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
+        return self._stage(
+            "score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.desirability)
+        )
+
+    def _requests(self) -> list[Request]:
+        searcher = self.campaign.searcher
+        recorded = [] if self.ledger is None else self.ledger.requests(self.number)
+        if recorded:
+            searcher.recall(recorded)
+            return recorded
+        requests = searcher.ask(self.relaxations * self.campaign.sizes.proposals)
+        if self.ledger is not None:
+            self.ledger.start_round(self.number, requests)
+        return requests
+
+    def _proposals(self, requests: Sequence[Request]) -> list[Evaluation]:
+        total = sum(r.n for r in requests)
+        done, out = 0, list[Evaluation]()
+        self._tell("generate and screen", done, total)
+        for request in requests:
+            rows = self._propose(request)
+            rows = self._stage("screen", rows, _JUDGED, self._screen, request.id)
+            out += self._stage("predict", rows, ("gate", "failure"), self._predict, request.id)
+            done += request.n
+            self._tell("generate and screen", done, total)
+        return out
+
+    def _propose(self, request: Request) -> list[Evaluation]:
+        shard = Shard(self.number, "propose", request.id)
+        if self.ledger is not None and shard in self._marks:
+            rows, failures = self.ledger.candidates(request.id)
+            self._count(shard)
+        else:
+            start = time.perf_counter()
+            with _named(f"generator {request.generator}"):
+                rows, failures = propose(request, self.parts.generators[request.generator])
+            counts = _proposed(request, rows, failures, time.perf_counter() - start)
+            if self.ledger is not None:
+                self.ledger.propose(shard, rows, failures, asdict(counts), counts.seconds)
+            self._count(shard, counts)
+        self.failures += failures
+        return rows
+
+    def _screen(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        return screen(rows, self.campaign.screens)
+
+    def _predict(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        derive = self.parts.derive if self.campaign.derives else None
+        return predict(rows, self.parts.gate, self.parts.reference, derive)
+
+    def _estimate(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        return estimate(rows, self.parts.surrogate, self.parts.derive)
+
+    def _inspect(self, rows: list[Evaluation]) -> list[Evaluation]:
+        """The most promising rows, judged by the dearer checks."""
+        c, resumed = self.campaign, self.resumed
+        most = self.relaxations * c.sizes.inspections if self.parts.inspections else len(rows)
+        top, reasons = promising(rows, most, c.selected)
+        self._count(Shard(self.number, "rank"), StageCount(len(top) + sum(reasons.values()), len(top), reasons))
+        self.resumed = resumed
+        if not self.parts.inspections:
+            return top
+        self._tell("inspect", 0, len(top))
+        top = self._stage("inspect", top, _JUDGED, lambda r: screen(r, self.parts.inspections))
+        self._tell("inspect", len(top), len(top))
+        return top
+
+    def _gate(self, rows: list[Evaluation], top: list[Evaluation]) -> list[Evaluation]:
+        """All rows, with what was found of the inspected ones, those chosen for relaxation marked."""
+        c, shard = self.campaign, Shard(self.number, "gate")
+        judged = {row.candidate.id: row for row in top}
+        rows = [judged.get(row.candidate.id, row) for row in rows]
+        if self.ledger is not None and shard in self._marks:
+            self._count(shard)
+            return self.ledger.load(shard, rows)
+        start = time.perf_counter()
+        rng = np.random.default_rng(seed_of(c.seed, "gate", self.number))
+        marked, reasons = select(top, self.relaxations, c.selected, rng, c.policy)
+        chosen = {row.candidate.id: row for row in marked if row.selected}
+        counts = StageCount(len(chosen) + sum(reasons.values()), len(chosen), reasons, time.perf_counter() - start)
+        if self.ledger is not None:
+            fields = ("selected", "acquisition")
+            self.ledger.save(shard, list(chosen.values()), fields, asdict(counts), counts.seconds)
+        self._count(shard, counts)
+        return [chosen.get(row.candidate.id, row) for row in rows]
+
+    def _relax(self, rows: list[Evaluation]) -> list[Evaluation]:
+        shard = Shard(self.number, "relax")
+        chosen = [row for row in rows if row.selected]
+        recorded = {} if self.ledger is None else self.ledger.relaxations(self.number)
+        missing = sorted(
+            (row for row in chosen if row.candidate.id not in recorded),
+            key=lambda r: (-r.acquisition, r.candidate.id),
+        )
+        start = time.perf_counter()
+        self._tell("relax", len(chosen) - len(missing), len(chosen))
+        with _named("relaxer"):
+            for index, result in relax([row.candidate.crystal for row in missing], self.parts.relaxer):
+                name = missing[index].candidate.id
+                recorded[name] = result
+                if self.ledger is not None:
+                    self.ledger.add_relaxation(self.number, name, result)
+                self._tell("relax", len(recorded), len(chosen))
+        after = [relaxed(r, recorded[r.candidate.id]) if r.selected else r for r in rows]
+        if self.ledger is not None and shard in self._marks:
+            self._count(shard)
+            return after
+        spent = time.perf_counter() - start
+        counts = count(chosen, [row for row in after if row.selected], spent)
+        if self.ledger is not None:
+            self.ledger.save(shard, (), (), asdict(counts), spent)
+        self._count(shard, counts)
+        return after
+
+    def _unique(self, rows: list[Evaluation]) -> list[Evaluation]:
+        """Judge uniqueness; where that is read from the ledger, let the validator see the rows again."""
+        validator = self.parts.unique
+        recorded = Shard(self.number, "unique") in self._marks
+        after = self._stage("unique", rows, _JUDGED, lambda r: unique(r, validator))
+        if recorded:
+            for row in after:
+                if validator.name in row.verdicts:
+                    validator.check(row)
+        return after
+
+    def _stage(
+        self,
+        name: str,
+        rows: list[Evaluation],
+        fields: Sequence[str],
+        work: Callable[[Sequence[Evaluation]], list[Evaluation]],
+        request: str = "",
+    ) -> list[Evaluation]:
+        shard = Shard(self.number, name, request)
+        if self.ledger is not None and shard in self._marks:
+            self._count(shard)
+            return self.ledger.load(shard, rows)
+        start = time.perf_counter()
+        with _named(name):
+            after = work(rows)
+        concerned = [(a, b) for a, b in zip(rows, after, strict=True) if b is not a]
+        spent = time.perf_counter() - start
+        counts = count([a for a, _ in concerned], [b for _, b in concerned], spent)
+        if self.ledger is not None:
+            self.ledger.save(shard, [b for _, b in concerned], fields, asdict(counts), spent)
+        self._count(shard, counts)
+        return after
+
+    def _count(self, shard: Shard, counts: StageCount | None = None) -> None:
+        """Add the counts of a stage: those given, or those recorded."""
+        if counts is None:
+            counts = StageCount(**self._marks[shard][0])
+        else:
+            self.resumed = False
+        self.seconds += counts.seconds
+        self.funnel = self.funnel + Funnel({shard.stage: counts})
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        self.campaign.progress(f"round {self.number + 1}: {what}", done, total)
+
+
+def _proposed(
+    request: Request, rows: Sequence[Evaluation], failures: Sequence[Failure], seconds: float
+) -> StageCount:
+    reasons = Counter(f.reason.split(":")[0] for f in failures)
+    reasons["not delivered"] = request.n - len(rows) - len(failures)
+    return StageCount(request.n, len(rows), dict(+reasons), seconds)
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Say which part ended the run; what is recorded stays recorded."""
+    try:
+        yield
+    except InvdesignError:
+        raise
+    except Exception as error:
+        raise PartError(f"{part} failed: {type(error).__name__}: {error}") from error
