@@ -23,7 +23,8 @@ from potentials import choose, started
 from invdesign.crystal import Crystal
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure
-from invdesign.relaxation.relaxer import RelaxSettings, relax_one
+from invdesign.relaxation.minimise import RelaxSettings
+from invdesign.relaxation.relaxer import relax_one
 
 ASE = {"ASE FIRE": FIRE, "ASE BFGS": BFGS, "ASE LBFGS": LBFGS}
 

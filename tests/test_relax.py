@@ -14,7 +14,8 @@ from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.protocols import Relaxer
 from invdesign.records import Failure, Relaxation
-from invdesign.relaxation.relaxer import PotentialRelaxer, RelaxSettings, relax_one
+from invdesign.relaxation.minimise import RelaxSettings
+from invdesign.relaxation.relaxer import PotentialRelaxer, relax_one
 
 EMT = "ase.calculators.emt:EMT"
 METALS = ["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]
