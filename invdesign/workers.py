@@ -46,6 +46,17 @@ def cpu_count() -> int:
     return os.cpu_count() or 1
 
 
+def import_folders() -> list[str]:
+    """The folders that this process imports from, the current one last, if it is among them.
+
+    In that place a file of the current folder that is named like a library (`ase.py`) is never taken for it, while
+    a module of the user's own there, such as a potential, is found where `PYTHONPATH=.` asks for that.
+    """
+    here = os.path.realpath(os.curdir)
+    others = [folder for folder in sys.path if folder and os.path.realpath(folder) != here]
+    return others if len(others) == len(sys.path) else [*others, here]
+
+
 class Workers:
     """A fixed number of processes that each hold what `target` made and answer one item at a time.
 
@@ -174,10 +185,10 @@ class _Process:
             WorkerError: if it cannot be set up.
         """
         self._popen = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _COMMAND],
+            [sys.executable, "-P", "-W", "ignore", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(import_folders())},
         )
         try:
             self._stdin.write(start)
