@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invdesign.mechanics import formulas as mechanics
+from invdesign.mechanics import bonding, formulas
 
 FORMULAS = {
-    "Chen": lambda K, G: np.maximum(mechanics.chen_hardness(K, G), 0.3),
-    "Tian": mechanics.tian_hardness,
-    "Teter": lambda K, G: mechanics.teter_hardness(G),
-    "Mazhnik-Oganov": mechanics.mazhnik_oganov_hardness,
+    "Chen": lambda K, G: np.maximum(formulas.chen_hardness(K, G), 0.3),
+    "Tian": formulas.tian_hardness,
+    "Teter": lambda K, G: formulas.teter_hardness(G),
+    "Mazhnik-Oganov": formulas.mazhnik_oganov_hardness,
 }
 HANDBOOK_IONIC = (("MgO", 163, 131, 6.0), ("SrTiO3", 174, 117, 6.5), ("CaF2", 86, 42, 1.8), ("NaCl", 25, 15, 0.25))
 """Formula, measured K and G (GPa), Vickers hardness (GPa)."""
@@ -76,7 +76,7 @@ def joined(folder: Path) -> pd.DataFrame:
     rows = measured.drop_duplicates("formula", keep="last").merge(crystals, on="formula")
     table = pd.concat([rows[[*columns, "hardness"]], elements(crystals), ionic()], ignore_index=True)
     gaps = [None if np.isnan(gap) else float(gap) for gap in table.band_gap]
-    kinds = [mechanics.bonding_class(z, gap).name for z, gap in zip(table.atomic_numbers, gaps, strict=True)]
+    kinds = [bonding.bonding_class(z, gap).name for z, gap in zip(table.atomic_numbers, gaps, strict=True)]
     return table.assign(kind=kinds, K=table.bulk_modulus_vrh, G=table.shear_modulus_vrh)
 
 
@@ -117,7 +117,7 @@ def ionic() -> pd.DataFrame:
 def by_class(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Per class and formula: bias (geometric mean of formula over measured) and mean absolute error, GPa."""
     out = []
-    for kind in mechanics.BONDING_CLASSES:
+    for kind in bonding.BONDING_CLASSES:
         part = table[table.kind == kind]
         for name, formula in FORMULAS.items():
             got = formula(part.K.to_numpy(), part.G.to_numpy())
@@ -137,14 +137,14 @@ def by_class(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def reported(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The hardness that `mechanics.derive` reports: error, and how often the 90 % band holds the measured value.
+    """The hardness that `derive.derive` reports: error, and how often the 90 % band holds the measured value.
 
     The class shift is refitted without the row itself, so that no row judges a shift that it helped to set.
     """
     out = []
-    raw = mechanics.mazhnik_oganov_hardness(table.K.to_numpy(), table.G.to_numpy())
+    raw = formulas.mazhnik_oganov_hardness(table.K.to_numpy(), table.G.to_numpy())
     log = np.log10(table.hardness.to_numpy() / raw)
-    for kind, constants in mechanics.BONDING_CLASSES.items():
+    for kind, constants in bonding.BONDING_CLASSES.items():
         mine = np.flatnonzero(table.kind == kind)
         shifts = np.array([np.median(log[mine[mine != i]]) for i in mine])
         inside = np.abs(log[mine] - shifts) < 1.645 * constants.hardness_scatter
@@ -169,15 +169,15 @@ def toughness() -> dict[str, float]:
     """log10 of estimated over measured fracture toughness of ceramics: bias and scatter."""
     logs = []
     for _, K, G, volume, measured in GOLDEN_TOUGHNESS:
-        niu = mechanics.niu_toughness(K, G, volume)
-        oganov = mechanics.mazhnik_oganov_toughness(K, G, volume)
+        niu = formulas.niu_toughness(K, G, volume)
+        oganov = formulas.mazhnik_oganov_toughness(K, G, volume)
         logs.append(float(np.log10(np.sqrt(niu * oganov) / measured)))
     return {"n": len(logs), "bias": float(np.mean(logs)), "scatter": float(np.std(logs, ddof=1))}
 
 
 def markdown(figures: dict[str, Any]) -> str:
     lines = ["| class | n | " + " | ".join(FORMULAS) + " |", "| --- | --- |" + " --- |" * len(FORMULAS)]
-    for kind in mechanics.BONDING_CLASSES:
+    for kind in bonding.BONDING_CLASSES:
         rows = [row for row in figures["hardness"] if row["class"] == kind]
         cells = [f"{r['ratio']:.2f} × / {r['mae']:.1f} / {r['scatter']:.2f}" for r in rows]
         lines.append(f"| {kind} | {rows[0]['n']} | " + " | ".join(cells) + " |")

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from hardness import FORMULAS, elements, ionic, reduced
 
-from invdesign.mechanics.formulas import bonding_class
+from invdesign.mechanics.bonding import bonding_class
 from invdesign.surrogates import hardness, load_gate
 from invdesign.surrogates.calibrate import fit_calibration
 from invdesign.surrogates.custom.process import fit_process

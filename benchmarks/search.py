@@ -27,8 +27,8 @@ import numpy as np
 from invdesign import Query, build
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.engine.campaign import Campaign
-from invdesign.engine.funnel import meets_targets, target_probability
 from invdesign.engine.parts import Parts
+from invdesign.selection.targets import meets_targets, target_probability
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 ARMS = ("optuna", "none")

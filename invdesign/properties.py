@@ -26,7 +26,7 @@ class Property:
         log: whether models work on log10 of it.
         label: the words for a report.
         symbol: the usual symbol.
-        derived: whether it is computed from other properties (by `invdesign.mechanics.formulas`) or the crystal
+        derived: whether it is computed from other properties (by `invdesign.mechanics.derive`) or the crystal
         itself.
     """
 

@@ -17,7 +17,8 @@ import pandas as pd
 
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import lattices_from_parameters
-from invdesign.mechanics.formulas import density, youngs_modulus
+from invdesign.mechanics.derive import density
+from invdesign.mechanics.formulas import youngs_modulus
 
 COLUMNS = ["atomic_numbers", "lattice_parameters", "bulk_modulus_vrh", "shear_modulus_vrh", "energy_above_hull"]
 CLOUD = Path(__file__).parent.parent / "invdesign" / "tables" / "ashby_cloud.json"

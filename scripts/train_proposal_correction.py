@@ -26,14 +26,14 @@ from sklearn.model_selection import GroupKFold
 from invdesign import build
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.engine.funnel import below
 from invdesign.engine.pipeline import predict, propose, screen
 from invdesign.engine.screening import acquire, select
 from invdesign.engine.search import make_searcher
-from invdesign.mechanics.formulas import log_spread
+from invdesign.mechanics.derive import log_spread
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
+from invdesign.selection.targets import below
 from invdesign.serialize import from_plain, to_plain
 from invdesign.surrogates import load_gate, load_proposal_gate
 from invdesign.surrogates.gate import read_graphs

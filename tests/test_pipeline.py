@@ -17,18 +17,7 @@ from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, FakeSurrog
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
-from invdesign.engine.funnel import (
-    Funnel,
-    StageCount,
-    accepted,
-    below,
-    log_spread,
-    meets_targets,
-    novelty_yield,
-    stability_yield,
-    target_probability,
-    target_yield,
-)
+from invdesign.engine.funnel import Funnel, StageCount, accepted, novelty_yield, stability_yield, target_yield
 from invdesign.engine.parts import EachRelaxer
 from invdesign.engine.pipeline import (
     LENIENT,
@@ -59,6 +48,7 @@ from invdesign.records import (
     Value,
     Verdict,
 )
+from invdesign.selection.targets import below, log_spread, meets_targets, target_probability
 
 K250 = (Target.parse("bulk_modulus>=250"),)
 

@@ -7,7 +7,7 @@ import pytest
 from test_surrogates import textbook
 
 from invdesign.crystal import Gene
-from invdesign.mechanics.formulas import summarise
+from invdesign.mechanics.tensors import summarise
 from invdesign.potentials import calculators as potentials
 from invdesign.properties import PREDICTED
 from invdesign.relaxation.elastic import elastic_tensor

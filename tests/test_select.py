@@ -21,6 +21,7 @@ from invdesign.records import (
 )
 from invdesign.selection import ranking as select
 from invdesign.selection.components import Component, Index, component_names, load_component
+from invdesign.selection.diversity import Diversity
 
 ROCKSALT = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -129,7 +130,7 @@ def test_no_rows_give_an_empty_list_that_says_so():
 
 def test_ties_go_by_id():
     rows = [row("b"), row("a"), row("c")]
-    free = select.Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
+    free = Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
     assert [r.row.candidate.id for r in select.rank(rows, HARD, diversity=free).ranked] == ["a", "b", "c"]
 
 
@@ -164,7 +165,7 @@ def test_the_list_is_diverse_unless_that_leaves_places_free():
     listed = [r.row.candidate.id for r in select.rank(many + others, query).ranked]
     assert {"v", "w"} <= set(listed) and len(listed) == 4
     assert len(select.rank(many, query).ranked) == 4
-    greedy = select.Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
+    greedy = Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
     plain = [r.row.candidate.id for r in select.rank(many + others, query, diversity=greedy).ranked]
     assert plain == ["t5", "t4", "t3", "t2"]
 
@@ -174,7 +175,7 @@ def test_one_prototype_does_not_fill_the_list():
     alike = [row(f"a{i}", f"{metal} C", 400 + i, 300) for i, metal in enumerate(metals)]
     others = [row(f"b{i}", f"{metal} C C", 260, 160) for i, metal in enumerate(metals[:4])]
     query = Query(targets=HARD.targets, n=8)
-    even = select.Diversity(penalty=0.0)
+    even = Diversity(penalty=0.0)
     listed = [r.row.candidate.id for r in select.rank(alike + others, query, diversity=even).ranked]
     assert sum(name.startswith("a") for name in listed) == 4  # two of each, then four of each
     assert len(select.rank(alike, query, diversity=even).ranked) == 8

@@ -102,7 +102,7 @@ def _write_samples(crystals: Sequence[Crystal], folder: Path, form: str) -> list
 
 def _sample_columns(crystal: Crystal, file: str) -> export.Row:
     from invdesign.chemistry.composition import reduced_formula
-    from invdesign.mechanics.formulas import density
+    from invdesign.mechanics.derive import density
 
     gene = crystal.gene
     return {
@@ -372,7 +372,7 @@ def _tensors(
 
 
 def _elastic_columns(answer: Elasticity) -> export.Row:
-    from invdesign.mechanics.formulas import summarise
+    from invdesign.mechanics.tensors import summarise
 
     about = summarise(answer.tensor)
     pairs = [(i, j) for i in range(6) for j in range(i, 6)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def drift_of_rows(rows: Sequence[Evaluation], told: Told) -> Drift | None:
     """Drift of the relaxed crystals of a run, errors being those of its estimates before anything came back."""
-    from invdesign.selection.ranking import with_hull
+    from invdesign.selection.desirability import with_hull
 
     chosen = [row for row in rows if row.relaxation is not None and row.estimate is not None]
     known = [{n: v.mean for n, v in told.get(row.candidate.id, {}).items()} for row in chosen]

@@ -106,7 +106,7 @@ def ranked_table(selection: Selection, targets: Sequence[Target], files: Sequenc
 
 def ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence[str]) -> list[export.Row]:
     """The ranked list as rows, with what each candidate competes with, and why the best are predicted so."""
-    from invdesign.engine.funnel import meets_targets
+    from invdesign.selection.targets import meets_targets
 
     known = build.reference()
     best = [item.row for item in selection.ranked[:EXPLAINED]]

@@ -704,7 +704,7 @@ def _formation_energies(crystals: Sequence[Crystal]) -> list[float]:
 
 
 def _densities(crystals: Sequence[Crystal]) -> list[float]:
-    from invdesign.mechanics.formulas import density
+    from invdesign.mechanics.derive import density
 
     return [density(c) for c in crystals]
 

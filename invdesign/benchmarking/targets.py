@@ -26,7 +26,7 @@ from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import space_group
 from invdesign.engine.campaign import SIZES
-from invdesign.engine.funnel import Funnel, StageCount, accepted, meets_targets
+from invdesign.engine.funnel import Funnel, StageCount, accepted
 from invdesign.engine.parts import Derive, Parts
 from invdesign.engine.pipeline import (
     LENIENT,
@@ -52,6 +52,7 @@ from invdesign.query import Query, Target
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Relaxation, Status
 from invdesign.reference.known import KnownCrystal
 from invdesign.report import export
+from invdesign.selection.targets import meets_targets
 from invdesign.serialize import to_plain
 
 EASY, HARD, EXTREME, CHOSEN = "easy", "hard", "extreme", "chosen"

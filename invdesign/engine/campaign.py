@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from invdesign import __version__
-from invdesign.engine.funnel import Funnel, accepted, meets_targets
+from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
 from invdesign.engine.online_correction import fit_correction
 from invdesign.engine.parts import Derive, Desirability, Parts
@@ -30,6 +30,7 @@ from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Failure
 from invdesign.selection.ranking import suitability
+from invdesign.selection.targets import meets_targets
 
 DEFAULT_PARTS = ("invdesign.build", "default_parts")
 """Where a campaign that is handed no parts finds a function of the query that makes them: the one name of an

@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import symbol
-from invdesign.engine.funnel import log_spread
 from invdesign.properties import PROPERTIES, get_property
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
+from invdesign.selection.targets import log_spread
 
 LEAST = 20
 """Crystals below which distances are not judged."""

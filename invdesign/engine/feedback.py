@@ -18,7 +18,7 @@ from invdesign.data.labels import labels_of, property_of
 from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
 from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
-from invdesign.mechanics.formulas import log_spread
+from invdesign.mechanics.derive import log_spread
 from invdesign.properties import DERIVED, PROPERTIES, get_property
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.engine.funnel import log_spread
 from invdesign.properties import PROPERTIES, get_property
 from invdesign.records import Estimate, Evaluation, Value
+from invdesign.selection.targets import log_spread
 
 LEAST = 8
 """Relaxed rows below which nothing is learned."""

@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 
 from invdesign.crystal import Crystal
-from invdesign.engine.funnel import StageCount, below, target_probability
+from invdesign.engine.funnel import StageCount
 from invdesign.engine.parts import Derive, Desirability, EachRelaxer
 from invdesign.errors import ReferenceMissingError
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
@@ -32,6 +32,7 @@ from invdesign.records import (
     Status,
     Value,
 )
+from invdesign.selection.targets import below, target_probability
 
 HULL_CORRELATION = 0.8
 """Correlation of the errors of a gate's two ways to the energy above hull."""

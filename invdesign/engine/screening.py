@@ -10,10 +10,10 @@ import numpy as np
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystallography.genes import protostructure
-from invdesign.engine.funnel import below, target_probability
 from invdesign.engine.parts import Derive, Desirability
 from invdesign.query import Target
 from invdesign.records import Evaluation, Status
+from invdesign.selection.targets import below, target_probability
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Relaxed-ion constants: the cell is strained, the ions follow, the stress answers. The point group says how many
 constants are independent and therefore which strains are enough: one instead of six for a cubic crystal.
-Averages and anisotropies of the tensor are in `invdesign.mechanics.formulas.summarise`.
+Averages and anisotropies of the tensor are in `invdesign.mechanics.tensors.summarise`.
 
 Universal potentials trained near equilibrium are too soft: mean shear moduli come out 25 to 45 % too low. Use the
 tensor for stability and anisotropy, and the surrogate for the size of K and G.

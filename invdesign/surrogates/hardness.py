@@ -1,6 +1,6 @@
 """Vickers hardness at a load: formulas in the moduli, corrected by what was measured.
 
-Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.formulas`) is the mean of
+Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.bonding`) is the mean of
 a Gaussian
 process over composition, moduli and load, which was taught by a thousand measured hardnesses; far from all of them
 the formula stands. `benchmarks/hardness_load.py` trains and judges it.
@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError
-from invdesign.mechanics import formulas as mechanics
-from invdesign.mechanics.formulas import BondingClass, bonding_class, has_moduli, mazhnik_oganov_hardness
+from invdesign.mechanics import derive as mechanics
+from invdesign.mechanics.bonding import BondingClass, bonding_class
+from invdesign.mechanics.derive import has_moduli
+from invdesign.mechanics.formulas import mazhnik_oganov_hardness
 from invdesign.properties import LOAD
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration

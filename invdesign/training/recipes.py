@@ -81,9 +81,9 @@ def design_reward(limit: float = 0.1) -> Reward:
 
     from invdesign import build
     from invdesign.benchmarking.metrics import smact_valid
-    from invdesign.engine.funnel import below
     from invdesign.engine.pipeline import predict
     from invdesign.records import Candidate, Evaluation
+    from invdesign.selection.targets import below
 
     gate, reference = build.surrogate("proposals"), build.reference()
 
