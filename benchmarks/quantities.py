@@ -32,7 +32,8 @@ def main() -> None:
     record = {"elements": judged(list(elements())), "compounds": judged(list(compounds()))}
     for kind, found in record.items():
         for name, numbers in found.items():
-            print(f"{kind:10} {name:22} n {numbers['n']:3} bias {numbers['bias']:+.2f} scatter {numbers['scatter']:.2f}")
+            found_text = f"bias {numbers['bias']:+.2f} scatter {numbers['scatter']:.2f}"
+            print(f"{kind:10} {name:22} n {numbers['n']:3} {found_text}")
     if args.out:
         args.out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -84,9 +85,8 @@ def judged(cases: list[Case]) -> dict[str, dict[str, float]]:
         for name, value in found.items():
             if math.isfinite(measured.get(name, math.nan)):
                 logs[name].append(math.log10(measured[name] / float(value)))
-    return {
-        name: {"n": len(x), "bias": float(np.median(x)), "scatter": float(np.std(x))} for name, x in logs.items() if x
-    }
+    found = {name: values for name, values in logs.items() if values}
+    return {n: {"n": len(x), "bias": float(np.median(x)), "scatter": float(np.std(x))} for n, x in found.items()}
 
 
 def _number(value: object) -> float:

@@ -49,7 +49,7 @@ PROPERTIES: dict[str, Property] = {
         Property("poisson_ratio", "", -1.0, 0.5, False, "Poisson's ratio", "ν", True),
         Property("pugh_ratio", "", 0.0, 50.0, False, "Pugh's ratio K/G", "K/G", True),
         Property("vickers_hardness", "GPa", 0.0, 150.0, True, "Vickers hardness", "H_V", True),
-        Property("fracture_toughness", "MPa m^0.5", 0.0, 50.0, True, "fracture toughness", "K_IC", True),
+        Property("fracture_toughness", "MPa m^0.5", 0.0, 300.0, True, "fracture toughness", "K_IC", True),
         Property("density", "g/cm³", 0.05, 30.0, True, "density", "ρ", True),
         Property("band_gap", "eV", 0.0, 20.0, False, "band gap (PBE)", "E_g", False),
         Property("formation_energy", "eV/atom", -6.0, 5.0, False, "formation energy", "E_f", False),

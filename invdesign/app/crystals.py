@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import custom_properties, drift_of, write_run
+from invdesign.app.record import custom_properties, decision_record, drift_of, write_run
 from invdesign.app.result import explained, ranked_rows
 from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, written
 from invdesign.data.labels import labels_of
@@ -435,6 +435,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
         "found": len(selection.ranked),
         "component": selection.component,
         "weights": dict(selection.weights),
+        **decision_record(selection),
         "versions": build.versions(),
         "parts": build.checksums(),
         "warnings": ["The crystals were not relaxed; every property comes from statistical models."],

@@ -105,7 +105,7 @@ def embodied_energy(numbers: ArrayLike) -> float:
 
 
 def concentration(numbers: ArrayLike, reserves: bool = False) -> float:
-    """Herfindahl-Hirschman index of production or reserves, averaged by mass as by Gaultois (2013); NaN if unknown."""
+    """Herfindahl-Hirschman index of production or reserves, averaged by mass; NaN if unknown (Gaultois 2013)."""
     column = table().hhi_reserve if reserves else table().hhi_production
     return float(sum(share * column[z] for z, share in mass_fractions(numbers).items()))
 
