@@ -151,12 +151,12 @@ def fracture_strength(toughness: ArrayLike, flaw: float = FLAW) -> Array:
 
     Toughness in MPa m^0.5, length `flaw` of the crack in m. Linear elastic: for brittle solids.
     """
-    return np.asarray(toughness, dtype=np.float64) / (1.12 * np.sqrt(np.pi * flaw))
+    return np.asarray(np.asarray(toughness, dtype=np.float64) / (1.12 * np.sqrt(np.pi * flaw)))
 
 
 def usable_strength(hardness: ArrayLike, toughness: ArrayLike, flaw: float = FLAW) -> Array:
     """The smaller of yield and fracture strength, MPa: what an untested crystal can be trusted with."""
-    return np.minimum(hardness_strength(hardness), fracture_strength(toughness, flaw))
+    return np.asarray(np.minimum(hardness_strength(hardness), fracture_strength(toughness, flaw)))
 
 
 def ideal_tensile_strength(E: ArrayLike) -> Array:

@@ -322,7 +322,7 @@ def evaluation_columns(row: Evaluation) -> Row:
 
 def ranked_columns(item: Ranked, on_target: bool) -> Row:
     """One place of a ranked list as a row."""
-    place = {
+    place: Row = {
         "rank": item.rank,
         "score": item.score,
         "meets_targets": on_target,

@@ -152,7 +152,7 @@ def spread(kinds: Sequence[Families], scores: Array, n: int, diversity: Diversit
             full = ~(free & below).any(axis=1)
             caps = np.where(full if full.any() else True, 2 * caps, caps)
             continue
-        best = _next(scores, likeness, free, below.all(axis=0), diversity)
+        best = _next(scores, likeness, free, np.asarray(below.all(axis=0)), diversity)
         chosen.append(best)
         free[best] = False
         same = [code == code[best] for code in codes]

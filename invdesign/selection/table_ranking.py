@@ -1,9 +1,9 @@
-"""Ranking of a table: materials known by their properties alone, without a structure, as an engineer has them in a CSV.
+"""Ranking of a table: materials known by their properties alone, without a structure, as in an engineer's CSV.
 
-A column is a property or quantity by its name, as `youngs_modulus`, with or without its unit in brackets; its standard
-deviation is `<name>_std`, its range `<name>_low` and `<name>_high`. The first of the columns `name`, `material`,
-`formula`, `id` names a row. `yield_strength`, `flexural_strength` and `tensile_strength` stand for `strength`, in this
-order. Other columns are left aside and named.
+A column is a property or quantity by its name, as `youngs_modulus`, with or without its unit in brackets; its
+standard deviation is `<name>_std`, its range `<name>_low` and `<name>_high`. The first of the columns `name`,
+`material`, `formula`, `id` names a row. `yield_strength`, `flexural_strength` and `tensile_strength` stand for
+`strength`, in this order. Other columns are left aside and named.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def rank_table(
     by_name = {m.name: m for m in listed}
     decision = _decided(fit[:MOST], by_name, query, part)
     rows = [
-        _row(i, mark, by_name[mark.name], mark.name not in names, decision, best, part)
-        for i, mark in enumerate(fit)
+        _row(place, by_name[mark.name], mark.name not in names, mark, decision, best, part)
+        for place, mark in enumerate(fit)
     ]
     used = set(columns) | {f"{name}_{end}" for name in columns for end in ("std", "low", "high")}
     bare = {str(column): _bare(str(column)) for column in table.columns}
@@ -158,9 +158,9 @@ def _decided(
 
 def _row(
     place: int,
-    mark: Landmark,
     material: Material,
     known: bool,
+    mark: Landmark,
     decision: Decision,
     best: Landmark | None,
     part: Component,
