@@ -21,6 +21,8 @@ import numpy as np
 from invdesign.elements import SYMBOLS
 from invdesign.mechanics import formulas
 
+CELLS = {"Al2O3": 10, "Si3N4": 14, "AlN": 4, "Si": 2, "B4C": 15}
+"""Atoms in the primitive cell of compounds whose moduli are in the table."""
 Case = tuple[str, float, float, float, float, int, dict[str, float]]
 """Name, K, G (GPa), density (g/cm³), mean atomic mass (g/mol), atoms per primitive cell, measured values."""
 
@@ -56,19 +58,17 @@ def elements() -> Iterator[Case]:
 
 
 def compounds() -> Iterator[Case]:
-    from invdesign.chemistry.composition import parse_formula
-    from invdesign.chemistry.element_data import atomic_masses
+    from pymatgen.core import Composition
+
     from invdesign.selection.known_materials import known_materials
 
     for material in known_materials():
         values = material.values
-        if not material.formula or not {"bulk_modulus", "shear_modulus", "density"} <= set(values):
-            continue
-        numbers = parse_formula(material.formula)
-        if len(set(numbers)) > 1 or material.formula == "C":
-            mass = float(np.mean(atomic_masses(numbers)))
+        if material.formula in CELLS and {"bulk_modulus", "shear_modulus", "density"} <= set(values):
+            composition = Composition(material.formula)
+            mass = float(composition.weight) / composition.num_atoms
             k, g, rho = (values[n].mean for n in ("bulk_modulus", "shear_modulus", "density"))
-            yield material.name, k, g, rho, mass, len(numbers), {n: v.mean for n, v in values.items()}
+            yield material.name, k, g, rho, mass, CELLS[material.formula], {n: v.mean for n, v in values.items()}
 
 
 def judged(cases: list[Case]) -> dict[str, dict[str, float]]:

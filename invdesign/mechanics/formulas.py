@@ -219,7 +219,7 @@ def slack_conductivity(
     atoms_per_cell: ArrayLike,
     temperature: float = 300.0,
 ) -> Array:
-    """Lattice thermal conductivity A M theta_a³ delta / (gamma² n^(2/3) T), W/(m K).
+    """Lattice thermal conductivity A M theta_a³ delta n^(1/3) / (gamma² T), W/(m K).
 
     Slack, Solid State Phys. 34, 1 (1979), with A = 2.43e-6 / (1 - 0.514/gamma + 0.228/gamma²) (Julian, Phys. Rev.
     137, A128 (1965)); theta_a = theta n^(-1/3) with n atoms in the primitive cell, delta³ the volume per atom. For
@@ -231,7 +231,7 @@ def slack_conductivity(
     scale = 2.43e-6 / (1.0 - 0.514 / g + 0.228 / g**2)
     size = np.asarray(volume_per_atom, dtype=np.float64) ** (1.0 / 3.0)
     mass = np.asarray(mean_atomic_mass, dtype=np.float64)
-    return np.asarray(scale * mass * acoustic**3 * size / (g**2 * n ** (2.0 / 3.0) * temperature))
+    return np.asarray(scale * mass * acoustic**3 * size * n ** (1.0 / 3.0) / (g**2 * temperature))
 
 
 def melting_point(K: ArrayLike, G: ArrayLike) -> Array:

@@ -25,7 +25,7 @@ from invdesign.records import Estimate, Value
 
 Array = NDArray[np.float64]
 
-SCATTER = {"thermal_expansion": 0.2, "melting_point": 0.2, "thermal_conductivity": 0.4}
+SCATTER = {"thermal_expansion": 0.2, "melting_point": 0.2, "thermal_conductivity": 0.3}
 """Standard deviation of log10 of measured over estimated values, by quantity."""
 INSULATING = 0.1
 """Band gap (eV) from which on heat is carried by the lattice alone."""
