@@ -269,3 +269,20 @@ def test_decision_is_deterministic():
     assert (a.first_by_weights == b.first_by_weights).all()
     order = np.argsort(-geometric_mean(table, np.array([2.0, 1.0, 0.0, 1.0])))
     assert a.ranks["desirability"][order[0]] == 1
+
+
+def test_the_command_ranks_a_csv_of_properties(tmp_path, capsys):
+    import json
+
+    from invdesign.cli import run
+
+    table, out = tmp_path / "store.csv", tmp_path / "out"
+    table.write_text("name,youngs_modulus,density,price\nplate,380,3.9,20\nblock,70,2.5,1\nbad,soft,2,1\n")
+    assert run(["rank", str(table), "--component", "light_stiff_beam", "--out", str(out)]) == 0
+    ranked = pd.read_csv(out / "candidates.csv")
+    assert {"plate", "block", "A36 structural steel"} <= set(ranked["name"])
+    assert ranked.set_index("name").loc["bad", "failure"].count("\n") == 0
+    record = json.loads((out / "run.json").read_text())
+    assert "plate" in record["verdicts"] and record["agreement"]
+    assert run(["rank", str(table), "--out", str(tmp_path / "none")]) == 2
+    assert "cutting_tool" in capsys.readouterr().err

@@ -397,7 +397,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     """Rank crystals as they are for a component and targets, into a folder like that of a design run.
 
     Args:
-        paths: as in `predict`.
+        paths: as in `predict`; or one CSV of properties alone, ranked beside known materials.
         query: its component, targets and elements.
         out: the folder.
         n: length of the list (None: all that may be listed).
@@ -406,9 +406,12 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
+    from invdesign.app.ranking import property_table, rank_properties
     from invdesign.engine.wishes import completed
     from invdesign.selection.ranking import rank_known
 
+    if (properties := property_table(paths)) is not None:
+        return rank_properties(properties, query, Path(out), n)
     targets = completed(query).targets
     folder = export.new_folder(Path(out))
     items = read(paths, None, progress)
