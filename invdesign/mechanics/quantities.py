@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.chemistry import element_data
 from invdesign.crystal import Crystal
+from invdesign.crystallography.genes import primitive_sites
 from invdesign.crystallography.symmetry import primitive
 from invdesign.mechanics import formulas
 from invdesign.mechanics.derive import draw, has_moduli
@@ -67,16 +69,6 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
-class _Solid:
-    """Of each crystal one row: mean atomic mass (g/mol), volume per atom (Å³), atoms in the primitive cell."""
-
-    mass: Array
-    volume: Array
-    atoms: Array
-    insulating: NDArray[np.bool_]
-
-
 def quantities(
     names: Sequence[str],
     drawn: Mapping[str, Array],
@@ -98,25 +90,12 @@ def quantities(
     """
     width = drawn["bulk_modulus"].shape[1]
     out = {name: np.repeat(_of_elements(name, crystals), width, axis=1) for name in names if name in OF_ELEMENTS}
-    wanted = [name for name in names if name in OF_MODULI]
-    if wanted:
-        solid = _solid(estimates, crystals, {"thermal_conductivity", "thermal_shock_power"} & set(wanted) != set())
-        found = _of_moduli(drawn, solid, seeds, width)
-        out |= {name: found[name] for name in wanted}
-    return out
+    work = _Solids(drawn, estimates, crystals, seeds)
+    return out | {name: getattr(work, name) for name in names if name in OF_MODULI}
 
 
 def _of_elements(name: str, crystals: Sequence[Crystal]) -> Array:
     return np.array([[OF_ELEMENTS[name](crystal.numbers)] for crystal in crystals])
-
-
-def _solid(estimates: Sequence[Estimate], crystals: Sequence[Crystal], cells: bool) -> _Solid:
-    return _Solid(
-        mass=np.array([[element_data.atomic_masses(c.numbers).mean()] for c in crystals]),
-        volume=np.array([[c.volume / c.n_sites] for c in crystals]),
-        atoms=np.array([[primitive(c).n_sites if cells else c.n_sites] for c in crystals], dtype=np.float64),
-        insulating=np.array([[_insulating(e)] for e in estimates]),
-    )
 
 
 def _insulating(estimate: Estimate) -> bool:
@@ -126,26 +105,65 @@ def _insulating(estimate: Estimate) -> bool:
     return gap is not None and gap.mean >= INSULATING
 
 
-def _of_moduli(drawn: Mapping[str, Array], solid: _Solid, seeds: Sequence[int], width: int) -> dict[str, Array]:
-    k, g, rho, nu = (drawn[n] for n in ("bulk_modulus", "shear_modulus", "density", "poisson_ratio"))
-    error = {name: 10.0 ** (spread * _deviates(name, seeds, width)) for name, spread in SCATTER.items()}
-    debye = formulas.debye_temperature(k, g, rho, solid.volume)
-    gamma = formulas.gruneisen_parameter(nu)
-    alpha = formulas.thermal_expansion(k, g, rho, solid.volume) * error["thermal_expansion"]
-    slack = formulas.slack_conductivity(debye, gamma, solid.mass, solid.volume, solid.atoms)
-    conductivity = np.where(solid.insulating, slack * error["thermal_conductivity"], np.nan)
-    strength = formulas.usable_strength(drawn["vickers_hardness"], drawn["fracture_toughness"])
-    shock = formulas.thermal_shock_resistance(strength, drawn["youngs_modulus"], nu, alpha)
-    return {
-        "strength": strength,
-        "thermal_expansion": alpha,
-        "heat_capacity": formulas.heat_capacity(debye, solid.mass),
-        "melting_point": formulas.melting_point(k, g) * error["melting_point"],
-        "debye_temperature": debye,
-        "thermal_conductivity": conductivity,
-        "thermal_shock_resistance": shock,
-        "thermal_shock_power": formulas.thermal_shock_power(shock, conductivity),
-    }
+class _Solids:
+    """Quantities of some crystals, each (n_crystals, 1 + n_samples) and computed when first asked for."""
+
+    def __init__(
+        self,
+        drawn: Mapping[str, Array],
+        estimates: Sequence[Estimate],
+        crystals: Sequence[Crystal],
+        seeds: Sequence[int],
+    ) -> None:
+        self._drawn, self._estimates, self._crystals, self._seeds = drawn, estimates, crystals, seeds
+        self._k, self._g, self._rho = (drawn[n] for n in ("bulk_modulus", "shear_modulus", "density"))
+        self._mass = np.array([[element_data.atomic_masses(c.numbers).mean()] for c in crystals])
+        self._volume = np.array([[c.volume / c.n_sites] for c in crystals])
+
+    def _error(self, name: str) -> Array:
+        return np.asarray(10.0 ** (SCATTER[name] * _deviates(name, self._seeds, self._k.shape[1])))
+
+    @cached_property
+    def debye_temperature(self) -> Array:
+        return formulas.debye_temperature(self._k, self._g, self._rho, self._volume)
+
+    @cached_property
+    def heat_capacity(self) -> Array:
+        return formulas.heat_capacity(self.debye_temperature, self._mass)
+
+    @cached_property
+    def thermal_expansion(self) -> Array:
+        plain = formulas.thermal_expansion(self._k, self._g, self._rho, self._volume)
+        return plain * self._error("thermal_expansion")
+
+    @cached_property
+    def melting_point(self) -> Array:
+        return formulas.melting_point(self._k, self._g) * self._error("melting_point")
+
+    @cached_property
+    def thermal_conductivity(self) -> Array:
+        insulating = np.array([[_insulating(e)] for e in self._estimates])
+        atoms = np.array([[_primitive_sites(c)] for c in self._crystals], dtype=np.float64)
+        gamma = formulas.gruneisen_parameter(self._drawn["poisson_ratio"])
+        slack = formulas.slack_conductivity(self.debye_temperature, gamma, self._mass, self._volume, atoms)
+        return np.where(insulating, slack * self._error("thermal_conductivity"), np.nan)
+
+    @cached_property
+    def strength(self) -> Array:
+        return formulas.usable_strength(self._drawn["vickers_hardness"], self._drawn["fracture_toughness"])
+
+    @cached_property
+    def thermal_shock_resistance(self) -> Array:
+        stiffness, nu = self._drawn["youngs_modulus"], self._drawn["poisson_ratio"]
+        return formulas.thermal_shock_resistance(self.strength, stiffness, nu, self.thermal_expansion)
+
+    @cached_property
+    def thermal_shock_power(self) -> Array:
+        return formulas.thermal_shock_power(self.thermal_shock_resistance, self.thermal_conductivity)
+
+
+def _primitive_sites(crystal: Crystal) -> int:
+    return primitive_sites(crystal.gene) if crystal.gene is not None else primitive(crystal).n_sites
 
 
 def _deviates(name: str, seeds: Sequence[int], width: int) -> Array:
