@@ -202,6 +202,16 @@ class Model:
             for i in range(len(distance))
         ]
 
+    def spreads(self, raw: Raw, graphs: Graphs) -> FloatArray:
+        """(n, p) calibrated standard deviations of `raw.mean`, in the modelled scale; see `Answers`."""
+        distance = self.memory.percentile(self.memory.distance(raw.columns))
+        wide = self.widened(raw, graphs)
+        columns = [
+            self.calibrations[name].std(wide.mean[:, j], wide.spread[:, j], distance)
+            for j, name in enumerate(self.properties)
+        ]
+        return np.stack(columns, axis=1)
+
     def widened(self, raw: Raw, graphs: Graphs, unknown: NDArray[np.bool_] | None = None) -> Raw:
         """The answers with wider spreads for what training hardly, or never, had.
 
