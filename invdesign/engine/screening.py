@@ -10,10 +10,11 @@ import numpy as np
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystallography.genes import protostructure
-from invdesign.engine.parts import Derive, Desirability
-from invdesign.query import Target
-from invdesign.records import Evaluation, Status
-from invdesign.selection.targets import below, target_probability
+from invdesign.engine.parts import Desirability
+from invdesign.evolution.judge import Judge, Judged
+from invdesign.properties import get_property
+from invdesign.records import Estimate, Evaluation, Status, Value
+from invdesign.selection.targets import below
 
 
 @dataclass(frozen=True)
@@ -38,40 +39,64 @@ POLICY = GatePolicy()
 
 def acquire(
     rows: Sequence[Evaluation],
-    targets: Sequence[Target],
+    judge: Judge,
     limit: float,
-    correct: Derive | None = None,
     desirability: Desirability | None = None,
 ) -> list[Evaluation]:
     """Fill `acquisition` of every row that has not failed.
 
-    It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`, both from the gate's estimate, times the desirability.
+    It is the chance that the targets hold times the chance that the energy above hull is at most `limit`, times the
+    desirability. Properties are those of the gate as the judge corrects them; the energy is that of the first look
+    where there was one.
 
     Args:
         rows: gated rows.
-        targets: what is wished for.
+        judge: the gate with the targets.
         limit: eV/atom.
-        correct: takes the gate's estimate of a crystal to what earlier rounds make of it.
         desirability: multiplies the chances.
     """
     wanted = [i for i, row in enumerate(rows) if not row.failed and row.gate is not None]
-    judged = [_believed(rows[i], correct) for i in wanted]
-    desirabilities = [1.0] * len(wanted) if desirability is None else desirability(judged)
+    crystals = [rows[i].candidate.crystal for i in wanted]
+    judged = judge.judge(crystals)
+    stable = np.exp(judged.log_stable)
+    looked = [k for k, i in enumerate(wanted) if rows[i].probe is not None]
+    if looked:
+        hull = judge.hull_energies([crystals[k] for k in looked])
+        for k, base in zip(looked, hull, strict=True):
+            probe = rows[wanted[k]].probe
+            assert probe is not None
+            value = replace(probe.formation_energy, mean=probe.formation_energy.mean - float(base))
+            stable[k] = below(limit, value)
+    chances = np.exp(judged.log_target) * np.nan_to_num(stable)
+    if desirability is not None:
+        believed = [replace(rows[i], estimate=e) for i, e in zip(wanted, estimates_of(judged), strict=True)]
+        chances = chances * np.asarray(desirability(believed), dtype=np.float64)
     out = list(rows)
-    for i, row, worth in zip(wanted, judged, desirabilities, strict=True):
-        assert row.estimate is not None
-        stable = below(limit, row.estimate.values.get("energy_above_hull"))
-        chance = target_probability(targets, row.estimate) * stable
-        out[i] = replace(rows[i], acquisition=chance * float(worth))
+    for i, chance in zip(wanted, chances.tolist(), strict=True):
+        out[i] = replace(rows[i], acquisition=chance if chance == chance else 0.0)
     return out
 
 
-def _believed(row: Evaluation, correct: Derive | None) -> Evaluation:
-    """The row with what is believed of it before relaxation in place of its estimate."""
-    assert row.gate is not None
-    found = row.gate if correct is None else correct(row.gate, row.candidate.crystal)
-    return replace(row, estimate=found)
+def estimates_of(judged: Judged) -> list[Estimate]:
+    """What is believed of crystals as estimates, for what asks crystal by crystal."""
+    answers = judged.answers
+    out = []
+    for i in range(len(answers)):
+        values = {}
+        for j, name in enumerate(answers.names):
+            mean, std = float(answers.mean[i, j]), float(answers.std[i, j])
+            if np.isfinite(mean) and np.isfinite(std):
+                values[name] = (
+                    log10_value(mean, std) if get_property(name).log else Value(mean, std, source="gate")
+                )
+        out.append(Estimate(values))
+    return out
+
+
+def log10_value(mean: float, std: float) -> Value:
+    """A value whose log10 is normally distributed."""
+    centre, arm = 10.0**mean, 10.0 ** (1.6448536269514722 * std)
+    return Value(centre, centre * float(np.sinh(std * np.log(10.0))), centre / arm, centre * arm, "gate")
 
 
 def select(

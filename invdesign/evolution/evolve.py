@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ Fits = Callable[[Crystal], bool]
 """Whether a crystal may be proposed: elements, size and symmetry as asked, balanced charges."""
 
 
+@runtime_checkable
 class GeometryModel(Protocol):
     """A model that draws lattice and free coordinates for genes, such as the autoencoder."""
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from invdesign.answers import Answers
 from invdesign.crystal import Crystal
 from invdesign.mechanics import formulas
+from invdesign.mechanics.bonding import bonding_class
+from invdesign.mechanics.derive import DENSITY_ERROR, MODULUS_CORRELATION, density
 from invdesign.properties import get_property
 from invdesign.query import Target
 
@@ -29,9 +31,7 @@ HardnessModel = Callable[[Sequence[NDArray[np.int64]], Array, Array, Array], tup
 
 def formula_hardness(numbers: Sequence[NDArray[np.int64]], k: Array, g: Array, gap: Array) -> tuple[Array, Array]:
     """A `HardnessModel`: Mazhnik and Oganov's formula with the shift and the scatter of the bonding class."""
-    kinds = [
-        formulas.bonding_class(z, None if np.isnan(e) else float(e)) for z, e in zip(numbers, gap, strict=True)
-    ]
+    kinds = [bonding_class(z, None if np.isnan(e) else float(e)) for z, e in zip(numbers, gap, strict=True)]
     plain = np.log10(np.maximum(formulas.mazhnik_oganov_hardness(k, g), SOFTEST))
     shift = np.array([kind.hardness_shift for kind in kinds])
     return plain + shift, np.array([kind.hardness_scatter for kind in kinds])
@@ -109,8 +109,7 @@ def _toughness(answers: Answers, crystals: Sequence[Crystal], k: Array, g: Array
     gap, _ = answers.column("band_gap")
     volume = np.array([[c.volume / c.n_sites] for c in crystals])
     kinds = [
-        formulas.bonding_class(c.numbers, None if np.isnan(e) else float(e))
-        for c, e in zip(crystals, gap, strict=True)
+        bonding_class(c.numbers, None if np.isnan(e) else float(e)) for c, e in zip(crystals, gap, strict=True)
     ]
     scatter = np.array([[kind.toughness_scatter] for kind in kinds])
     mean = np.sqrt(formulas.niu_toughness(k, g, volume) * formulas.mazhnik_oganov_toughness(k, g, volume))
@@ -118,8 +117,8 @@ def _toughness(answers: Answers, crystals: Sequence[Crystal], k: Array, g: Array
 
 
 def _density(crystals: Sequence[Crystal], normal: Array) -> Array:
-    rho = np.array([[formulas.density(c)] for c in crystals])
-    return np.asarray(rho * np.exp(np.sqrt(1.0 - SMOOTH**2) * formulas.DENSITY_ERROR * normal[2]))
+    rho = np.array([[density(c)] for c in crystals])
+    return np.asarray(rho * np.exp(np.sqrt(1.0 - SMOOTH**2) * DENSITY_ERROR * normal[2]))
 
 
 def _together(targets: Sequence[Target], samples: dict[str, Array]) -> Array:
@@ -180,6 +179,6 @@ def _deviates() -> Array:
     rng = np.random.default_rng(20_261_126)
     half = rng.standard_normal((5, SAMPLES // 2))
     half /= np.sqrt((half**2).mean(axis=1, keepdims=True))
-    rho = formulas.MODULUS_CORRELATION
+    rho = MODULUS_CORRELATION
     half[1] = rho * half[0] + np.sqrt(1.0 - rho**2) * half[1]
     return np.concatenate([np.zeros((5, 1)), half, -half], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from invdesign.answers import Answers
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
-from invdesign.evolution.joint import HardnessModel, log_target_chance
 from invdesign.evolution.archive import Member
+from invdesign.evolution.joint import HardnessModel, log_target_chance
 from invdesign.evolution.moves import Chemistry
 from invdesign.query import Target
 from invdesign.reference.known import KnownCrystals
-from invdesign.reference.properties import NAMES, KnownProperties
+from invdesign.reference.local import load_known
+from invdesign.reference.properties import NAMES, KnownProperties, load_properties
 
 Array = NDArray[np.float64]
 
@@ -119,3 +121,25 @@ def _log_stable(above: Array, limit: float) -> Array:
 
 def _no_hardness(*_: object) -> tuple[Array, Array]:
     raise AssertionError("hardness is not asked for here")
+
+
+@dataclass(frozen=True, eq=False)
+class KnownPool:
+    """The known crystals of the package as parents; tables are read when they are first needed."""
+
+    @property
+    def protostructures(self) -> NDArray[np.int64]:
+        """Ascending hashes of the protostructures of all known crystals."""
+        return load_properties().protostructures
+
+    def parents(
+        self,
+        targets: Sequence[Target],
+        limit: float,
+        chemistry: Chemistry,
+        groups: frozenset[int] | None,
+        hardness: HardnessModel,
+        n: int,
+    ) -> list[Member]:
+        """See `known_parents`."""
+        return known_parents(load_known(), load_properties(), targets, limit, chemistry, groups, hardness, n)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
-from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.errors import ReferenceMissingError
 
 if TYPE_CHECKING:
