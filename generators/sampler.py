@@ -129,7 +129,7 @@ class GeneSampler(Generic[Model]):
         return crystal.gene is not None and protostructure_hash(protostructure(crystal.gene)) in self.trained_on
 
     @torch.no_grad()
-    def redraw(self, genes: Sequence[Gene], rng: np.random.Generator, draws: int = 3) -> list[Gene | None]:
+    def redraw(self, genes: Sequence[Gene], rng: np.random.Generator, draws: int = 1) -> list[Gene | None]:
         """Genes with the same orbits, and lattice and free coordinates drawn from the geometry decoder.
 
         Args:

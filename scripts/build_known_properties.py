@@ -3,8 +3,8 @@
 Run: python scripts/build_known_properties.py --data DIR [--out invdesign/tables]
 
 `DIR` holds `crystals.parquet`. A property has the value computed by density functional theory where that is known,
-otherwise the estimate of the gate of `--out`; make the table again when the gate has been trained again. It tells a
-search which known crystals meet a query or nearly do. Three minutes on one idle core.
+otherwise the estimate of the gate of `--out`; make the table again when the gate has been trained again. It tells
+a search which known crystals meet a query or nearly do. Three minutes on one idle core.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _number(name: str) -> int:
 
 
 def _predicted(known: KnownCrystals, model) -> np.ndarray:  # type: ignore[no-untyped-def, type-arg]
-    """(n, p) the gate's estimates, NaN where it cannot read a crystal; energies above hull are those of the table."""
+    """(n, p) the gate's estimates, NaN where it cannot read a crystal; energies above hull are those of the
+    table."""
     values, start = np.full((len(known), len(NAMES)), np.nan), time.perf_counter()
     for first in range(0, len(known), CHUNK):
         rows = [

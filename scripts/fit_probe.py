@@ -2,21 +2,18 @@
 
 Run: python scripts/fit_probe.py [--per-query 40] [--seed 21] [--work FILE.jsonl] [--out invdesign/tables]
 
-For some queries an evolutionary search proposes crystals; as many come from the autoencoder. Each is looked at with
-one, two, three and four calls, and relaxed in full. By bins of the gain that the quadratic model still expects, the
-median and the spread of *relaxed energy less energy of the first look* become the model; the rank correlation of
-each stage with the energy above hull after relaxation is printed and goes into the data sheet. Lines of `--work` are
-kept, so that an interrupted run goes on.
+For some queries an evolutionary search proposes crystals; as many come from the autoencoder. Each is looked at
+with one, two, three and four calls, and relaxed in full. By bins of the gain that the quadratic model still
+expects, the median and the spread of *relaxed energy less energy of the first look* become the model; the rank
+correlation of each stage with the energy above hull after relaxation is printed and goes into the data sheet.
+Lines of `--work` are kept, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 CALLS = (1, 2, 3, 4)
 EDGES = (0.002, 0.006, 0.015, 0.03, 0.06, 0.12)

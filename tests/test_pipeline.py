@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from invdesign.engine.pipeline import (
 )
 from invdesign.engine.screening import GatePolicy, acquire, select
 from invdesign.engine.wishes import MatchesQuery
+from invdesign.evolution.judge import Judge
 from invdesign.query import Query, Target
 from invdesign.records import (
     Candidate,
@@ -42,6 +43,7 @@ from invdesign.records import (
     Estimate,
     Evaluation,
     Failure,
+    Probe,
     Relaxation,
     Request,
     Status,
@@ -214,15 +216,37 @@ def test_extremes_order_rows() -> None:
     assert chances[0] < chances[1] and chances[2] > chances[3] and all(0 < c < 1 for c in chances)
 
 
+class Fixed:
+    """A gate that says the same of every crystal: K = 250 GPa, formation energy -0.9 eV/atom."""
+
+    def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
+        values = {"bulk_modulus": Value(250.0, 25.0), "formation_energy": Value(-0.9, 0.05)}
+        return [Estimate(values) for _ in crystals]
+
+
 def test_acquisition_is_the_product_of_both_chances() -> None:
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1)
-    assert out.acquisition == pytest.approx(0.25)
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, desirability=lambda rows: [0.5])
-    assert out.acquisition == pytest.approx(0.125)
-    (out,) = acquire([gated("a", 250.0, 0.1)], K250, 0.1, correct=lambda found, crystal: Estimate({}))
-    assert out.acquisition == 0.0
+    judge = Judge(Fixed(), FakeReference(), K250, 0.1)
+    rows = [gated("a", 250.0, 0.1)]
+    (out,) = acquire(rows, judge, 0.1)
+    assert out.acquisition == pytest.approx(0.25, abs=0.01)
+    (out,) = acquire(rows, judge, 0.1, desirability=lambda rows: [0.5])
+    assert out.acquisition == pytest.approx(0.125, abs=0.005)
+    lost = replace(judge, correct=lambda answers, _: replace(answers, mean=answers.mean * np.nan))
+    assert acquire(rows, lost, 0.1)[0].acquisition == 0.0
     failed = row(failure=Failure("screen", "x"))
-    assert acquire([failed], K250, 0.1) == [failed]
+    assert acquire([failed], judge, 0.1) == [failed]
+
+
+def test_a_first_look_decides_the_energy() -> None:
+    judge = Judge(Fixed(), FakeReference(), K250, 0.1)
+    looked = [
+        replace(
+            gated("a", 250.0, 0.1), probe=Probe(cubic(225, 22, 7, 4.2), Value(energy, 0.02), 0.02, 0.0, 2, 0.1)
+        )
+        for energy in (-1.0, -0.9, -0.7)
+    ]
+    chances = [row.acquisition for row in acquire(looked, judge, 0.1)]
+    assert chances == pytest.approx([0.5, 0.25, 0.0], abs=0.01)
 
 
 def pool(n: int = 300) -> list[Evaluation]:

@@ -76,6 +76,8 @@ class Sizes:
 
 
 SIZES = Sizes()
+PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
+"""Sizes of a run without search among candidates: more proposals of the generators, and no first looks."""
 EVOLUTION = EvolutionSettings()
 
 
@@ -125,7 +127,7 @@ class Campaign:
         ledger: Ledger | str | Path | None = None,
         *,
         targets: Sequence[Target] | None = None,
-        sizes: Sizes = SIZES,
+        sizes: Sizes | None = None,
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
         evolution: EvolutionSettings = EVOLUTION,
@@ -139,7 +141,7 @@ class Campaign:
             parts: what to work with; None: the shipped ones.
             ledger: an open ledger, or the path or URL of one that is opened if it exists and made if not.
             targets: what to search for; None: the query's targets and its component's constraints.
-            sizes: of rounds.
+            sizes: of rounds (None: `SIZES`, or `PLAIN` without search among candidates).
             policy: of the gate.
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
@@ -149,6 +151,7 @@ class Campaign:
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
+        sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
         self.query, self.seed, self.sizes = query, seed, sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
@@ -161,9 +164,11 @@ class Campaign:
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
-        self.search = CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
-        if query.search == "none":
-            self.search = None
+        self.search = (
+            None
+            if query.search == "none"
+            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
+        )
         self.derives = any(get_property(t.name).derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger, evolution)

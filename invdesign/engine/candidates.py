@@ -13,6 +13,7 @@ from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.elements import atomic_numbers
 from invdesign.engine.parts import Parts
+from invdesign.errors import ReferenceMissingError
 from invdesign.evolution.archive import Member, spread
 from invdesign.evolution.evolve import EvolutionSettings, GeometryModel, World, evolve
 from invdesign.evolution.joint import log_target_chance
@@ -105,7 +106,8 @@ class CandidateSearch:
         return self._known
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
-        """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's word."""
+        """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's
+        word."""
         sound = [row for row in rows if not row.failed and row.crystal.gene is not None]
         relaxed = [row for row in sound if row.relaxation is not None and row.estimate is not None]
         rest = [row for row in sound if row.relaxation is None and row.gate is not None]
@@ -173,10 +175,15 @@ def _tried(rows: Sequence[Evaluation]) -> frozenset[int]:
 
 
 def _passes(validators: Sequence[Validator]) -> Callable[[Crystal], bool]:
-    """Whether no validator says FAIL of a crystal."""
+    """Whether no validator says FAIL of a crystal, or breaks down over it."""
 
     def passes(crystal: Crystal) -> bool:
         row = Evaluation(Candidate("", crystal, "", GENERATOR))
-        return not any(v.check(row).status is Status.FAIL for v in validators)
+        try:
+            return not any(v.check(row).status is Status.FAIL for v in validators)
+        except ReferenceMissingError:  # without it nothing can be judged
+            raise
+        except Exception:  # a validator that breaks down over a crystal would fail its row
+            return False
 
     return passes

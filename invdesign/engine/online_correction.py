@@ -202,7 +202,8 @@ def learned(rows: Sequence[Evaluation], gate: Surrogate) -> Correct | None:
 
 
 def _findings(row: Evaluation) -> dict[str, tuple[float, float]]:
-    """What was found of a row, log10 for positive properties, and how far a full relaxation may still change it."""
+    """What was found of a row, log10 for positive properties, and how far a full relaxation may still change
+    it."""
     found: dict[str, tuple[float, float]] = {}
     if row.probe is not None:
         found["formation_energy"] = row.probe.formation_energy.mean, row.probe.spread

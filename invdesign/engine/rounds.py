@@ -110,7 +110,8 @@ class Round:
         if not (c.sizes.probes and isinstance(self.parts.relaxer, Prober)):
             return rows
         most = math.ceil(self.relaxations * c.sizes.probes)
-        chosen = [row for row in top if not row.failed][:most]
+        sound = [row for row in top if not row.failed]
+        chosen = sound[:most]
         if self.ledger is not None and shard in self._marks:
             self._count(shard)
             chosen = self.ledger.load(shard, chosen)
@@ -118,8 +119,9 @@ class Round:
             start = time.perf_counter()
             chosen = self._looked(chosen, self.parts.relaxer)
             failed = sum(row.failure is not None for row in chosen)
-            reasons = {"failed: probe": failed} if failed else {}
-            counts = StageCount(len(chosen), len(chosen) - failed, reasons, time.perf_counter() - start)
+            reasons = {"lower priority": len(sound) - len(chosen), "failed: probe": failed}
+            passed = len(chosen) - failed
+            counts = StageCount(len(sound), passed, dict(+Counter(reasons)), time.perf_counter() - start)
             if self.ledger is not None:
                 self.ledger.save(shard, chosen, ("probe", "failure"), asdict(counts), counts.seconds)
             self._count(shard, counts)

@@ -35,6 +35,8 @@ class GatePolicy:
 
 
 POLICY = GatePolicy()
+LEAST = 1e-300
+"""The smallest acquisition of a crystal of which all is known: however far it is from a target, it keeps its place."""
 
 
 def acquire(
@@ -45,9 +47,9 @@ def acquire(
 ) -> list[Evaluation]:
     """Fill `acquisition` of every row that has not failed.
 
-    It is the chance that the targets hold times the chance that the energy above hull is at most `limit`, times the
-    desirability. Properties are those of the gate as the judge corrects them; the energy is that of the first look
-    where there was one.
+    It is the chance that the targets hold times the chance that the energy above hull is at most `limit`, times
+    the desirability. Properties are those of the gate as the judge corrects them; the energy is that of the first
+    look where there was one.
 
     Args:
         rows: gated rows.
@@ -67,7 +69,8 @@ def acquire(
             assert probe is not None
             value = replace(probe.formation_energy, mean=probe.formation_energy.mean - float(base))
             stable[k] = below(limit, value)
-    chances = np.exp(judged.log_target) * np.nan_to_num(stable)
+    known = np.isfinite(judged.log_target) & np.isfinite(stable)
+    chances = np.where(known, np.maximum(np.exp(judged.log_target) * np.nan_to_num(stable), LEAST), 0.0)
     if desirability is not None:
         believed = [replace(rows[i], estimate=e) for i, e in zip(wanted, estimates_of(judged), strict=True)]
         chances = chances * np.asarray(desirability(believed), dtype=np.float64)

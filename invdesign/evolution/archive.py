@@ -1,4 +1,5 @@
-"""The archive of a search: the fittest genes, kept in niches so that families of materials survive side by side."""
+"""The archive of a search: the fittest genes, kept in niches so that families of materials survive side by
+side."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ class Archive:
         return here[-1].fitness if len(here) >= self.per_niche else -np.inf
 
     def parents(self, rng: np.random.Generator, n: int, share: float = 0.5) -> list[Member]:
-        """`n` parents: a share of the fittest of all, the rest from niches drawn at random, the fitter likelier."""
+        """`n` parents: a share of the fittest of all, the rest from niches drawn at random, the fitter
+        likelier."""
         ranked = sorted(self.members.values(), key=lambda m: (-m.fitness, m.key))
         niches = [self._niches[key] for key in sorted(self._niches) if self._niches[key]]
         order = sorted(niches, key=lambda here: -here[0].fitness)

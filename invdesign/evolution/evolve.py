@@ -20,6 +20,8 @@ from invdesign.evolution.judge import Judge
 from invdesign.evolution.moves import MOVES, Chemistry, Child
 
 Array = NDArray[np.float64]
+MARGIN = 1.0
+"""By how much a rough fitness may fall short of what the archive asks, before the full ensemble is not asked."""
 Fits = Callable[[Crystal], bool]
 """Whether a crystal may be proposed: elements, size and symmetry as asked, balanced charges."""
 
@@ -57,14 +59,14 @@ class EvolutionSettings:
             "exchange_sublattice": 1.0,
             "exchange_orbit": 1.5,
             "swap_sites": 0.5,
-            "add_orbit": 0.5,
-            "remove_orbit": 0.5,
-            "split_orbit": 0.5,
-            "merge_orbits": 0.5,
+            "add_orbit": 0.3,
+            "remove_orbit": 0.3,
+            "split_orbit": 0.3,
+            "merge_orbits": 0.3,
             "crossover_chemistry": 3.0,
             "crossover_orbits": 0.3,
-            "jitter": 0.5,
-            "lower_symmetry": 0.5,
+            "jitter": 0.4,
+            "lower_symmetry": 0.4,
         }
     )
 
@@ -180,22 +182,51 @@ def _decoded(
         drawn = world.geometry.redraw([drafts[i][0].gene for i in open_], rng)
         for i, gene in zip(open_, drawn, strict=True):
             genes[i] = gene
-    kept = [i for i, gene in enumerate(genes) if gene is not None]
-    sound = [(i, crystal) for i in kept if (crystal := _crystal(genes[i])) is not None]
-    return [(drafts[i], crystal.gene, crystal) for i, crystal in sound if crystal.gene is not None]
+    found = _crystals(genes)
+    return [
+        (drafts[i], crystal.gene, crystal)
+        for i, crystal in enumerate(found)
+        if crystal is not None and crystal.gene is not None
+    ]
 
 
-def _crystal(gene: Gene | None) -> Crystal | None:
+def _crystals(genes: Sequence[Gene | None]) -> list[Crystal | None]:
+    """The primitive cell of every gene; None where there is no gene, or it spans no cell."""
+    sound = [i for i, gene in enumerate(genes) if gene is not None]
+    out: list[Crystal | None] = [None] * len(genes)
     try:
-        return None if gene is None else decode([gene])[0]
-    except (ValueError, IndexError):
+        made: list[Crystal | None] = list(decode([g for g in genes if g is not None]))
+    except ValueError:
+        made = [_crystal(g) for g in genes if g is not None]
+    for i, crystal in zip(sound, made, strict=True):
+        out[i] = crystal
+    return out
+
+
+def _crystal(gene: Gene) -> Crystal | None:
+    try:
+        return decode([gene])[0]
+    except ValueError:
         return None
+
+
+def _promising(
+    made: Sequence[tuple[Member, Crystal]], archive: Archive, world: World
+) -> list[tuple[Member, Crystal]]:
+    """Those that a rough judgement leaves a chance to enter the archive."""
+    fitness = world.judge.judge([crystal for _, crystal in made], rough=True).fitness
+    return [
+        item
+        for item, rough in zip(made, fitness, strict=True)
+        if np.isfinite(rough) and rough + MARGIN > archive.threshold(item[0].gene)
+    ]
 
 
 def _survivors(made: Sequence[tuple[Member, Crystal]], archive: Archive, world: World) -> list[Member]:
     """The judged members that would enter the archive and keep their atoms apart."""
     if not made:
         return []
+    made = _promising(made, archive, world)
     found = world.judge.judge([crystal for _, crystal in made])
     known = np.isin([member.key for member, _ in made], world.known)
     survivors = []

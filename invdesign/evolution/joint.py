@@ -69,14 +69,15 @@ def property_samples(
     """Joint samples of moduli and of what derives from them.
 
     Returns:
-        Property name to an array (n, 1 + `SAMPLES`) in the property's unit, whose first column is the central value.
+        Property name to an array (n, 1 + `SAMPLES`) in the property's unit, whose first column is the central
+        value.
     """
     normal = _deviates()
     k, g = (
         10.0 ** (mean[:, None] + np.sqrt(1.0 - SMOOTH**2) * std[:, None] * normal[row])
         for row, (mean, std) in enumerate(answers.column(name) for name in MODULI)
     )
-    makers = {
+    makers: dict[str, Callable[[], Array]] = {
         "bulk_modulus": lambda: k,
         "shear_modulus": lambda: g,
         "youngs_modulus": lambda: formulas.youngs_modulus(k, g),
@@ -92,12 +93,13 @@ def property_samples(
 def _hardness(
     answers: Answers, crystals: Sequence[Crystal], k: Array, g: Array, normal: Array, model: HardnessModel
 ) -> Array:
-    """Vickers hardness: the model at the central moduli, the formula's change about them, and the model's scatter."""
+    """Vickers hardness: the model at the central moduli, the formula's change about them, and the model's
+    scatter."""
     gap, _ = answers.column("band_gap")
     rows = np.flatnonzero(np.isfinite(k[:, 0] * g[:, 0]))
     centre, spread = np.full(len(k), np.nan), np.zeros(len(k))
     if len(rows):
-        numbers = [crystals[i].numbers for i in rows]
+        numbers = [crystals[int(i)].numbers for i in rows]
         centre[rows], spread[rows] = model(numbers, k[rows, 0], g[rows, 0], gap[rows])
     plain = np.log10(np.maximum(formulas.mazhnik_oganov_hardness(k, g), SOFTEST))
     rest = np.sqrt(np.maximum(spread**2 - plain[:, 1:].std(axis=1) ** 2, 0.0))
@@ -175,7 +177,8 @@ def _place(target: Target, value: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _deviates() -> Array:
-    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; the first column is zero."""
+    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; the first column is
+    zero."""
     rng = np.random.default_rng(20_261_126)
     half = rng.standard_normal((5, SAMPLES // 2))
     half /= np.sqrt((half**2).mean(axis=1, keepdims=True))

@@ -1,9 +1,9 @@
 """How good many crystals look before anything was relaxed: the chance to be on target, and to be stable.
 
-The chance that all targets hold is taken over joint samples of the properties: errors of bulk and shear modulus are
-correlated, and what derives from them (hardness, Young's modulus, Poisson's ratio, …) is computed for each sample.
-Each sample counts by how far it lies within the bounds, smoothed, so that the logarithm of the chance tells which of
-two crystals is nearer to a target that both miss.
+The chance that all targets hold is taken over joint samples of the properties: errors of bulk and shear modulus
+are correlated, and what derives from them (hardness, Young's modulus, Poisson's ratio, …) is computed for each
+sample. Each sample counts by how far it lies within the bounds, smoothed, so that the logarithm of the chance
+tells which of two crystals is nearer to a target that both miss.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class Judge:
     hardness: HardnessModel = formula_hardness
     correct: Correct | None = None
 
-    def judge(self, crystals: Sequence[Crystal]) -> Judged:
-        """Judge crystals by the screening surrogate."""
+    def judge(self, crystals: Sequence[Crystal], rough: bool = False) -> Judged:
+        """Judge crystals by the screening surrogate; roughly, by a part of it that takes less time, if it has
+        one."""
         ask = getattr(self.gate, "answers", None)
-        answers = ask(crystals) if ask is not None else answers_of(self.gate.predict(crystals))
+        answers = ask(crystals, rough) if ask is not None else answers_of(self.gate.predict(crystals))
         if self.correct is not None:
             answers = self.correct(answers, crystals)
         return self.weigh(answers, crystals)

@@ -1,10 +1,10 @@
 """What a run learns about its screening surrogate: a Gaussian process of its errors, on its own embedding.
 
 The error of each property, in units of the standard deviation that the surrogate gave, is taken as a process over
-the crystals: a part that is smooth in the surrogate's embedding, one that is linear in the composition, and one that
-all share (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and 5). The shares of
-these parts maximise the marginal likelihood under a prior, over a grid. Where a crystal is near some that were
-relaxed, means move and spreads shrink; elsewhere the surrogate's word stands.
+the crystals: a part that is smooth in the surrogate's embedding, one that is linear in the composition, and one
+that all share (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and 5). The
+shares of these parts maximise the marginal likelihood under a prior, over a grid. Where a crystal is near some
+that were relaxed, means move and spreads shrink; elsewhere the surrogate's word stands.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SMOOTH, COMPOSITION, COMMON = (0.3, 0.6, 1.0), (0.3, 0.8), (0.2, 0.6)
 NOISE = (0.15, 0.3, 0.6)
 """The same of what is left."""
 LENGTHS = (0.5, 1.0, 2.0)
-"""Lengths of the smooth part that are tried, in units of the median distance of the crystals that are learned from."""
+"""Lengths of the smooth part that are tried, in units of the median distance of the crystals that are learned
+from."""
 Correct = Callable[[Answers, Sequence[Crystal]], Answers]
 
 

@@ -9,7 +9,7 @@ new coordinates at random and is marked, so that a geometry model may draw them 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -304,33 +304,7 @@ MOVES: dict[str, Move] = {
     "jitter": jitter,
     "lower_symmetry": lower_symmetry,
 }
-"""Every move by name; `Shares` says how often each is tried."""
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How often each move is tried, relative to the others.
-
-    Attributes:
-        weights: by name of the move; a move that is not named is not tried.
-    """
-
-    weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "exchange": 5.0,
-            "exchange_sublattice": 1.0,
-            "exchange_orbit": 1.5,
-            "swap_sites": 0.5,
-            "add_orbit": 0.5,
-            "remove_orbit": 0.5,
-            "split_orbit": 0.5,
-            "merge_orbits": 0.5,
-            "crossover_chemistry": 3.0,
-            "crossover_orbits": 0.3,
-            "jitter": 0.5,
-            "lower_symmetry": 0.7,
-        }
-    )
+"""Every move by name."""
 
 
 def _other_element(rng: np.random.Generator, gene: Gene, old: int, chemistry: Chemistry) -> int | None:

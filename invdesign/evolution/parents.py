@@ -113,7 +113,8 @@ def _log_target(
 
 
 def _log_stable(above: Array, limit: float) -> Array:
-    """(n,) logarithm of a chance to be stable that falls off above the limit; that of the limit where not known."""
+    """(n,) logarithm of a chance to be stable that falls off above the limit; that of the limit where not
+    known."""
     from scipy.special import log_ndtr
 
     return np.asarray(log_ndtr((limit - np.where(np.isfinite(above), above, limit)) / 0.1), dtype=np.float64)

@@ -113,7 +113,8 @@ class PotentialRelaxer:
             yield index, self._finish(crystals[index], answer)
 
     def probe_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Probe | Failure]]:
-        """A first look at crystals with a few calls of the potential; yields (index, result) as they are completed.
+        """A first look at crystals with a few calls of the potential; yields (index, result) as they are
+        completed.
 
         Args:
             crystals: proposals.
@@ -209,7 +210,8 @@ class _Relaxed:
 
 
 def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float] | Look], _Relaxed | Looked | Failure]:
-    """Load the potentials and return the function that relaxes, or looks at, a crystal (set-up of a worker process)."""
+    """Load the potentials and return the function that relaxes, or looks at, a crystal (set-up of a worker
+    process)."""
     calculators = [potentials.load(name) for name in setup.potentials]
     second = potentials.load(setup.second) if setup.second else None
 

@@ -145,10 +145,10 @@ class Model:
     new_prototype: FloatTable | None = None
     new_phase: FloatTable | None = None
 
-    def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
-        """Run all members, and those of the base, on all crystals."""
+    def raw(self, graphs: Graphs, extra: FloatTable | None = None, members: int | None = None) -> Raw:
+        """Run all members, and those of the base, on all crystals; with `members`, only the first so many."""
         standard = standardise(graphs.features, extra, self.feature_scale)
-        found = run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        found = run_members(self.members[:members], graphs, standard, self.shape, self.target_scale)
         if extra is not None:
             found = replace(found, mean=found.mean + anchors(extra, self.properties))
         if self.base is not None and self.shares is not None:
