@@ -36,7 +36,8 @@ class GatePolicy:
 
 POLICY = GatePolicy()
 LEAST = 1e-300
-"""The smallest acquisition of a crystal of which all is known: however far it is from a target, it keeps its place."""
+"""The smallest acquisition of a crystal of which all is known: however far it is from a target, it keeps its
+place."""
 
 
 def acquire(
