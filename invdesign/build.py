@@ -16,7 +16,7 @@ from invdesign.progress import Progress
 from invdesign.query import Query
 
 if TYPE_CHECKING:
-    from invdesign.engine.parts import Parts
+    from invdesign.engine.parts import Derive, Parts
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference.local import LocalReference
     from invdesign.relaxation.elastic import ElasticTensors
@@ -88,11 +88,23 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         reference=known,
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
         unique=validator("uniqueness", known),
-        derive=partial(derive, load=query.hardness_load),
+        derive=with_asked(partial(derive, load=query.hardness_load), query),
         hardness=partial(log_hardness, load=query.hardness_load),
         known=KnownPool(),
         provenance={"potential": potential.potential, **checksums(), **_digests(query.surrogates)},
     )
+
+
+def with_asked(derive: Derive, query: Query) -> Derive:
+    """`derive` that also adds the quantities that the query's targets and its component's constraints name."""
+    from invdesign.engine.wishes import completed
+    from invdesign.mechanics.quantities import with_quantities
+    from invdesign.properties import QUANTITIES
+
+    names = [t.name for t in completed(query).targets if t.name in QUANTITIES]
+    if not names:
+        return derive
+    return lambda estimate, crystal: with_quantities([derive(estimate, crystal)], [crystal], names)[0]
 
 
 def generator_names() -> tuple[str, ...]:

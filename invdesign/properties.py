@@ -49,7 +49,7 @@ PROPERTIES: dict[str, Property] = {
         Property("poisson_ratio", "", -1.0, 0.5, False, "Poisson's ratio", "ν", True),
         Property("pugh_ratio", "", 0.0, 50.0, False, "Pugh's ratio K/G", "K/G", True),
         Property("vickers_hardness", "GPa", 0.0, 150.0, True, "Vickers hardness", "H_V", True),
-        Property("fracture_toughness", "MPa m^0.5", 0.0, 50.0, True, "fracture toughness", "K_IC", True),
+        Property("fracture_toughness", "MPa m^0.5", 0.0, 300.0, True, "fracture toughness", "K_IC", True),
         Property("density", "g/cm³", 0.05, 30.0, True, "density", "ρ", True),
         Property("band_gap", "eV", 0.0, 20.0, False, "band gap (PBE)", "E_g", False),
         Property("formation_energy", "eV/atom", -6.0, 5.0, False, "formation energy", "E_f", False),
@@ -57,22 +57,46 @@ PROPERTIES: dict[str, Property] = {
     )
 }
 
-SHIPPED: tuple[str, ...] = tuple(PROPERTIES)
+QUANTITIES: dict[str, Property] = {
+    p.name: p
+    for p in (
+        Property("strength", "MPa", 0.001, 1e6, True, "strength", "σ_f", True),
+        Property("thermal_conductivity", "W/(m K)", 1e-3, 1e4, True, "thermal conductivity", "λ", True),
+        Property("thermal_expansion", "1e-6/K", 1e-2, 1e3, True, "thermal expansion (linear)", "α", True),
+        Property("heat_capacity", "J/(kg K)", 10.0, 1e4, True, "heat capacity", "c_p", True),
+        Property("melting_point", "K", 100.0, 5000.0, True, "melting point", "T_m", True),
+        Property(
+            "max_service_temperature", "K", 200.0, 5000.0, True, "maximum service temperature", "T_max", True
+        ),
+        Property("debye_temperature", "K", 10.0, 3000.0, True, "Debye temperature", "θ_D", True),
+        Property("thermal_shock_resistance", "K", 1e-2, 1e6, True, "thermal shock resistance R", "R", True),
+        Property("thermal_shock_power", "W/m", 1e-3, 1e8, True, "thermal shock resistance R'", "R'", True),
+        Property("price", "USD/kg", 1e-3, 1e8, True, "price", "C", True),
+        Property("embodied_energy", "MJ/kg", 1e-2, 1e8, True, "embodied energy", "H_m", True),
+        Property("supply_risk", "", 1.0, 10.0, True, "relative supply risk", "SR", True),
+        Property("hhi_production", "", 1.0, 1e4, True, "concentration of production (HHI)", "HHI_p", True),
+        Property("hhi_reserve", "", 1.0, 1e4, True, "concentration of reserves (HHI)", "HHI_r", True),
+        Property("scarcity", "mg/kg", 1e-9, 1e6, True, "crustal abundance of the scarcest element", "w_min", True),
+    )
+}
+"""What components ask for beyond `PROPERTIES`: estimated on demand by `invdesign.mechanics.quantities`."""
+
+SHIPPED: tuple[str, ...] = (*PROPERTIES, *QUANTITIES)
 """Names of the properties that every invdesign knows; others are registered."""
 PREDICTED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if not p.derived)
 DERIVED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if p.derived)
 
 
 def get_property(name: str) -> Property:
-    """Look a property up by its key.
+    """Look a property or quantity up by its key.
 
     Raises:
         InputError: if there is no property of that name.
     """
-    try:
-        return PROPERTIES[name]
-    except KeyError:
-        raise InputError("property", name, PROPERTIES) from None
+    found = PROPERTIES.get(name) or QUANTITIES.get(name)
+    if found is None:
+        raise InputError("property", name, [*PROPERTIES, *QUANTITIES])
+    return found
 
 
 def own(name: str, unit: str, low: float, high: float, log: bool) -> Property:

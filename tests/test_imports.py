@@ -19,8 +19,8 @@ HOMES = {
     "configs": "invdesign.configs",
 }
 LAYERS = (
-    "invdesign answers errors elements properties crystal records query protocols progress serialize configs"
-    " tables",
+    "invdesign answers errors elements properties crystal records query protocols progress serialize numbers"
+    " configs tables",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",

@@ -258,31 +258,45 @@ def pool(n: int = 300) -> list[Evaluation]:
     return [replace(r, acquisition=1.0 - i / (n + 1)) for i, r in enumerate(rows)]
 
 
-def test_select_takes_the_best_under_the_caps_and_explores_a_little() -> None:
+def test_select_spreads_over_families_and_explores_a_little() -> None:
     rows = pool()
-    policy = GatePolicy(per_formula=1, per_system=0.1, per_prototype=0.6, explore=0.2)
-    out, reasons = select(rows, 20, [], np.random.default_rng(0), policy)
+    out, reasons = select(rows, 20, [], np.random.default_rng(0), policy=GatePolicy(explore=0.2))
     chosen = [r for r in out if r.selected]
     assert len(chosen) == 20 and len(out) == len(rows)
     assert reasons == {"lower priority": 280}
     formulas = Counter(reduced_formula(r.crystal.numbers) for r in chosen)
     groups = Counter(r.crystal.gene.space_group for r in chosen if r.crystal.gene)
     systems = Counter(chemical_system(r.crystal.numbers) for r in chosen)
-    assert max(formulas.values()) == 1 and max(groups.values()) <= 12 and max(systems.values()) <= 2
+    assert max(formulas.values()) == 1 and min(groups.values()) >= 5 and max(systems.values()) <= 2
     places = sorted(int(r.candidate.id[2:]) for r in chosen)
-    assert places[9] < 20
     assert places[-1] > 20  # the exploring share
-    greedy, _ = select(rows, 20, [], np.random.default_rng(0), replace(policy, explore=0.0))
-    assert max(int(r.candidate.id[2:]) for r in greedy if r.selected) < 40
+    greedy, _ = select(rows, 20, [], np.random.default_rng(0), policy=GatePolicy(explore=0.0))
+    assert max(int(r.candidate.id[2:]) for r in greedy if r.selected) < 100
 
 
-def test_caps_give_way_when_places_stay_free() -> None:
+def test_a_family_that_was_found_counts_for_less() -> None:
+    nitride, boride = (
+        replace(gated(f"r-{z}", 400.0, 0.0, cubic(225, 22, z, 4.0)), acquisition=chance)
+        for z, chance in ((7, 0.6), (5, 0.5))
+    )
+    assert [r.selected for r in select([nitride, boride], 1, [], np.random.default_rng(0))[0]] == [True, False]
+    found = [
+        replace(
+            row(cubic(221, metal, 7, 4.0), f"q-{metal}"), relaxation=relaxation(cubic(221, metal, 7, 4.0)), score=1.0
+        )
+        for metal in range(23, 29)
+    ]
+    policy = GatePolicy(explore=0.0)
+    chosen, _ = select([nitride, boride], 1, found, np.random.default_rng(0), 20, policy)
+    assert [r.selected for r in chosen] == [False, True]
+
+
+def test_one_family_alone_is_no_reason_to_leave_places_free() -> None:
     same_system = [gated(f"r-{i}", 400.0, 0.0, cubic(g, 22, 7, 4.0)) for i, g in enumerate((225, 221, 216))]
     rows = [replace(r, acquisition=0.5) for r in same_system]
-    out, _ = select(rows, 3, [], np.random.default_rng(0), GatePolicy(1, 0.01, 0.01, 0.0))
-    assert sum(r.selected for r in out) == 3
-    out, _ = select(rows, 99, [], np.random.default_rng(0))
-    assert sum(r.selected for r in out) == 3
+    for places in (3, 99):
+        out, _ = select(rows, places, [], np.random.default_rng(0))
+        assert sum(r.selected for r in out) == 3
 
 
 def test_select_passes_over_what_has_no_chance_was_relaxed_or_comes_twice() -> None:

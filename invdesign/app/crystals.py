@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import custom_properties, drift_of, write_run
+from invdesign.app.record import custom_properties, decision_record, drift_of, write_run
 from invdesign.app.result import explained, ranked_rows
 from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, written
 from invdesign.data.labels import labels_of
@@ -397,7 +397,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     """Rank crystals as they are for a component and targets, into a folder like that of a design run.
 
     Args:
-        paths: as in `predict`.
+        paths: as in `predict`; or one CSV of properties alone, ranked beside known materials.
         query: its component, targets and elements.
         out: the folder.
         n: length of the list (None: all that may be listed).
@@ -406,9 +406,12 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
+    from invdesign.app.ranking import property_table, rank_properties
     from invdesign.engine.wishes import completed
     from invdesign.selection.ranking import rank_known
 
+    if (properties := property_table(paths)) is not None:
+        return rank_properties(properties, query, Path(out), n)
     targets = completed(query).targets
     folder = export.new_folder(Path(out))
     items = read(paths, None, progress)
@@ -435,6 +438,7 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
         "found": len(selection.ranked),
         "component": selection.component,
         "weights": dict(selection.weights),
+        **decision_record(selection),
         "versions": build.versions(),
         "parts": build.checksums(),
         "warnings": ["The crystals were not relaxed; every property comes from statistical models."],

@@ -59,6 +59,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "shortfall": selection.shortfall,
         "component": selection.component,
         "weights": dict(selection.weights),
+        **decision_record(selection),
         "relaxations": len(campaign.selected),
         "seconds": round(result.seconds, 1),
         "versions": build.versions(),
@@ -68,6 +69,31 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": _selection_counts(selection),
+    }
+
+
+def decision_record(selection: Selection, most: int = 20) -> dict[str, Any]:
+    """How firm the order of a list is, how varied it is, and the best known materials beside it.
+
+    Args:
+        selection: the ranked list.
+        most: known materials that are named.
+    """
+    return {
+        "agreement": selection.agreement,
+        "variety": selection.variety,
+        "known_materials": [
+            {
+                "name": mark.name,
+                "family": mark.family,
+                "score": mark.score,
+                "place": mark.place,
+                "indices": {name: value.mean for name, value in mark.indices.items()},
+                "values": {name: value.mean for name, value in mark.values.items()},
+                "unknown": list(mark.unknown),
+            }
+            for mark in [mark for mark in selection.landmarks if not mark.unmet][:most]
+        ],
     }
 
 

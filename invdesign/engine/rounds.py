@@ -197,7 +197,7 @@ class Round:
         """The most promising rows, judged by the dearer checks."""
         c, resumed = self.campaign, self.resumed
         most = self.relaxations * c.sizes.inspections if self.parts.inspections else len(rows)
-        top, reasons = promising(rows, most, c.selected)
+        top, reasons = promising(rows, most, c.selected, c.query.n, c.policy)
         self._count(Shard(self.number, "rank"), StageCount(len(top) + sum(reasons.values()), len(top), reasons))
         self.resumed = resumed
         if not self.parts.inspections:
@@ -216,7 +216,7 @@ class Round:
             return self.ledger.load(shard, rows)
         start = time.perf_counter()
         rng = np.random.default_rng(seed_of(c.seed, "gate", self.number))
-        marked, reasons = select(top, self.relaxations, c.selected, rng, c.policy)
+        marked, reasons = select(top, self.relaxations, c.selected, rng, c.query.n, c.policy)
         chosen = {row.candidate.id: row for row in marked if row.selected}
         counts = StageCount(len(chosen) + sum(reasons.values()), len(chosen), reasons, time.perf_counter() - start)
         if self.ledger is not None:
