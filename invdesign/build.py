@@ -73,7 +73,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         ReferenceMissingError: if weights or tables are missing.
     """
     from invdesign.engine.parts import Parts
-    from invdesign.surrogates.hardness import derive
+    from invdesign.evolution.parents import KnownPool
+    from invdesign.surrogates.hardness import derive, log_hardness
 
     known = reference()
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
@@ -88,6 +89,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         checks=tuple(validator(name, known, query.max_energy_above_hull) for name in CHECKS),
         unique=validator("uniqueness", known),
         derive=with_asked(partial(derive, load=query.hardness_load), query),
+        hardness=partial(log_hardness, load=query.hardness_load),
+        known=KnownPool(),
         provenance={"potential": potential.potential, **checksums(), **_digests(query.surrogates)},
     )
 

@@ -129,6 +129,10 @@ def _normal_cdf(x: float) -> float:
     return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
 
 
+SEARCHES = ("evolution", "optuna", "none")
+"""How a run looks for candidates."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A design query.
@@ -146,7 +150,8 @@ class Query:
         n: number of candidates wanted.
         max_energy_above_hull: stability limit, eV/atom.
         relaxations: budget of relaxations.
-        search: `optuna`, or `none` for plain conditioned sampling.
+        search: `evolution` (search among candidates, generators asked with fixed settings), `optuna` (the same
+            with the generators' settings tuned as the run goes on) or `none` (conditioned sampling alone).
         surrogates: files of custom properties, which targets may then name.
         hardness_load: load of the Vickers hardness, 0.05 to 50 N.
 
@@ -166,7 +171,7 @@ class Query:
     n: int = 20
     max_energy_above_hull: float = 0.1
     relaxations: int = 220
-    search: str = "optuna"
+    search: str = "evolution"
     surrogates: tuple[str, ...] = ()
     hardness_load: float = LOAD
 
@@ -184,7 +189,7 @@ class Query:
         n: int = 20,
         max_energy_above_hull: float = 0.1,
         relaxations: int = 220,
-        search: str | None = "optuna",
+        search: str | None = "evolution",
         surrogates: Sequence[str] = (),
         hardness_load: float = LOAD,
     ) -> None:
@@ -370,8 +375,8 @@ def _hull_limit(value: object) -> float:
 
 
 def _search(value: str | None) -> str:
-    if value in (None, "none"):
+    if value is None:
         return "none"
-    if value == "optuna":
-        return "optuna"
-    raise InputError("search", value, "optuna, none")
+    if value in SEARCHES:
+        return value
+    raise InputError("search", value, ", ".join(SEARCHES))

@@ -19,12 +19,12 @@ HOMES = {
     "configs": "invdesign.configs",
 }
 LAYERS = (
-    "invdesign errors elements properties crystal records query protocols progress serialize numbers configs "
-    "tables",
+    "invdesign answers errors elements properties crystal records query protocols progress serialize numbers"
+    " configs tables",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",
-    "engine selection",
+    "engine evolution selection",
     "report benchmarking training app build testing cli __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""

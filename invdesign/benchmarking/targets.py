@@ -45,6 +45,7 @@ from invdesign.engine.screening import POLICY, acquire, promising, select
 from invdesign.engine.search import conditions_of, seed_of
 from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.errors import InputError
+from invdesign.evolution.judge import Judge
 from invdesign.progress import Progress, quiet
 from invdesign.properties import get_property
 from invdesign.protocols import Surrogate, Validator
@@ -343,7 +344,9 @@ def _screened(gated: Sequence[Evaluation], cell: Cell, plan: TargetPlan, parts: 
     """One round of a design run up to the choice of what is relaxed, nothing learned from earlier rounds."""
     rows = screen(gated, (MatchesQuery(cell.query), *parts.screens))
     stages = {"screen": count(gated, rows)}
-    rows = acquire(rows, cell.query.targets, cell.query.max_energy_above_hull)
+    limit = cell.query.max_energy_above_hull
+    judge = Judge(parts.gate, parts.reference, cell.query.targets, limit, parts.hardness)
+    rows = acquire(rows, judge, limit)
     top, left = promising(rows, SIZES.inspections * plan.relax, ())
     stages["rank"] = _chosen(len(top), left)
     inspected = screen(top, parts.inspections)

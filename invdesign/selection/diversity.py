@@ -14,31 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.chemistry.composition import chemical_system, integer_composition, reduced_formula
+from invdesign.chemistry.families import anion_class
 from invdesign.crystal import Crystal, Gene
-from invdesign.elements import SYMBOLS
 
 Array = NDArray[np.float64]
-
-ANIONS = {
-    "F": "fluoride",
-    "O": "oxide",
-    "Cl": "chloride",
-    "N": "nitride",
-    "Br": "bromide",
-    "I": "iodide",
-    "S": "sulfide",
-    "Se": "selenide",
-    "C": "carbide",
-    "H": "hydride",
-    "P": "phosphide",
-    "As": "arsenide",
-    "Te": "telluride",
-    "Sb": "antimonide",
-    "B": "boride",
-    "Ge": "germanide",
-    "Si": "silicide",
-}
-"""Classes by element, the most electronegative first (Pauling); a compound belongs to the first that it holds."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +48,11 @@ def families(crystal: Crystal, gene: Gene | None = None) -> Families:
     """
     gene = gene or crystal.gene
     return Families(
-        anion_class=anion_class(crystal),
+        anion_class=anion_class(crystal.numbers.tolist()),
         structure_type=_structure_type(gene) if gene is not None else _atom_counts(crystal),
         chemical_system=chemical_system(crystal.numbers),
         formula=reduced_formula(crystal.numbers),
     )
-
-
-def anion_class(crystal: Crystal) -> str:
-    """`boride`, `nitride`, … by the most electronegative nonmetal; `intermetallic` or `element` otherwise."""
-    present = {SYMBOLS[z - 1] for z in np.unique(crystal.numbers)}
-    if len(present) == 1:
-        return "element"
-    return next((name for symbol, name in ANIONS.items() if symbol in present), "intermetallic")
 
 
 def _structure_type(gene: Gene) -> str:
