@@ -282,7 +282,9 @@ def test_a_family_that_was_found_counts_for_less() -> None:
     assert [r.selected for r in select([nitride, boride], 1, [], np.random.default_rng(0))[0]] == [True, False]
     found = [
         replace(
-            row(cubic(221, metal, 7, 4.0), f"q-{metal}"), relaxation=relaxation(cubic(221, metal, 7, 4.0)), score=1.0
+            row(cubic(221, metal, 7, 4.0), f"q-{metal}"),
+            relaxation=relaxation(cubic(221, metal, 7, 4.0)),
+            score=1.0,
         )
         for metal in range(23, 29)
     ]
