@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Gene
-from invdesign.crystallography.wyckoff import wyckoff_table
+from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
 from invdesign.evolution.orbits import (
     Orbit,
     gene_of,
@@ -260,15 +260,19 @@ def crossover_orbits(rng: np.random.Generator, gene: Gene, other: Gene, chemistr
 
 def jitter(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
     """A small random step of lattice and free coordinates."""
-    coords = np.array(gene.free_coords) + COORDINATE_STEP * rng.standard_normal(len(gene.free_coords))
-    lattice = [
-        v * float(np.exp(LATTICE_STEP * rng.standard_normal())) if v < 60.0 else v + rng.standard_normal()
-        for v in gene.free_lattice
-    ]
-    moved = tuple(round(float(u) % 1.0, 6) for u in coords)
-    return Child(
-        Gene(gene.space_group, gene.wyckoffs, gene.numbers, moved, tuple(round(float(v), 5) for v in lattice))
+    moved = [Orbit(o.wyckoff, o.number, tuple(_step(rng, u) for u in o.coords)) for o in orbits_of(gene)]
+    lattice = tuple(
+        round(v * float(np.exp(LATTICE_STEP * rng.standard_normal())), 5)
+        if k < 3
+        else round(v + 100.0 * LATTICE_STEP * float(rng.standard_normal()), 5)
+        for k, v in zip(FREE_LATTICE[lattice_family(gene.space_group)], gene.free_lattice, strict=True)
     )
+    return Child(gene_of(gene.space_group, moved, lattice))
+
+
+def _step(rng: np.random.Generator, u: float) -> float:
+    """A free coordinate after a random step."""
+    return round((u + COORDINATE_STEP * float(rng.standard_normal())) % 1.0, 6)
 
 
 def lower_symmetry(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
