@@ -57,9 +57,9 @@ class Sizes:
 
     rounds: int = 5
     proposals: int = 10
-    evolved: int = 16
-    inspections: int = 10
-    probes: float = 6.0
+    evolved: int = 12
+    inspections: int = 6
+    probes: float = 3.0
     probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
