@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Gene
+from invdesign.crystallography.genes import decode, encode
 from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
 from invdesign.evolution.orbits import (
     Orbit,
@@ -26,7 +27,7 @@ from invdesign.evolution.orbits import (
     sites,
     suggested_volume,
 )
-from invdesign.evolution.subgroups import decorated
+from invdesign.evolution.subgroups import SYMPREC, decorated
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -141,6 +142,30 @@ def exchange_orbit(rng: np.random.Generator, gene: Gene, other: Gene, chemistry:
     return Child(rescaled(gene, orbits, chemistry.element_volume))
 
 
+def merge_elements(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
+    """One element takes the places of another of the crystal; the crystal is read again in the symmetry that it has.
+
+    Silicon carbide becomes a polytype of diamond in this way, an ordered alloy its end member.
+    """
+    present = sorted(set(gene.numbers))
+    goes = [z for z in present if z not in chemistry.kept]
+    stays = [z for z in present if chemistry.allowed[z]]
+    if len(present) < 2 or not goes or not stays:
+        return None
+    old, new = goes[int(rng.integers(len(goes)))], stays[int(rng.integers(len(stays)))]
+    if old == new:
+        return None
+    return _read_again(relabelled(gene, {old: new}, chemistry.element_volume))
+
+
+def _read_again(gene: Gene) -> Child | None:
+    """The gene of the same crystal in its full symmetry."""
+    try:
+        return Child(encode(decode([gene])[0], SYMPREC))
+    except ValueError:
+        return None
+
+
 def swap_sites(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
     """Two elements exchange their places."""
     present = [z for z in sorted(set(gene.numbers)) if z not in chemistry.kept]
@@ -233,9 +258,8 @@ def crossover_chemistry(rng: np.random.Generator, gene: Gene, other: Gene, chemi
     chosen = sorted(rng.permutation(len(theirs))[:n].tolist())
     swaps = {mine[p]: theirs[c] for p, c in zip(places, chosen, strict=True)}
     left = [z for z in mine if z not in swaps]
-    if set(left) & set(swaps.values()):
-        return None
-    return Child(relabelled(gene, swaps, chemistry.element_volume))
+    made = relabelled(gene, swaps, chemistry.element_volume)
+    return _read_again(made) if set(left) & set(swaps.values()) else Child(made)
 
 
 def crossover_orbits(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
@@ -298,6 +322,7 @@ MOVES: dict[str, Move] = {
     "exchange": exchange,
     "exchange_sublattice": exchange_sublattice,
     "exchange_orbit": exchange_orbit,
+    "merge_elements": merge_elements,
     "swap_sites": swap_sites,
     "add_orbit": add_orbit,
     "remove_orbit": remove_orbit,
