@@ -143,7 +143,8 @@ def exchange_orbit(rng: np.random.Generator, gene: Gene, other: Gene, chemistry:
 
 
 def merge_elements(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
-    """One element takes the places of another of the crystal; the crystal is read again in the symmetry that it has.
+    """One element takes the places of another of the crystal; the crystal is read again in the symmetry that it
+    has.
 
     Silicon carbide becomes a polytype of diamond in this way, an ordered alloy its end member.
     """
