@@ -230,7 +230,8 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        return learned([*self.rows, *now], self.parts.gate)
+        known = None if self.search is None else self.search.known_evidence()
+        return learned([*self.rows, *now], self.parts.gate, known)
 
     @property
     def _rounds(self) -> int:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign.answers import answers_of
+from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.evolution.judge import Correct
-from invdesign.evolution.learning import Evidence, learn
+from invdesign.evolution.learning import Evidence, learn, together
 from invdesign.properties import PROPERTIES, get_property
 from invdesign.protocols import Surrogate
 from invdesign.records import Estimate, Evaluation, Value
@@ -177,28 +177,36 @@ def _features(crystal: Crystal) -> FloatArray:
     return np.concatenate([[1.0], counts / counts.sum()])
 
 
-def learned(rows: Sequence[Evaluation], gate: Surrogate) -> Correct | None:
-    """What first looks and relaxations say about the gate's errors; None while there are few.
+def learned(rows: Sequence[Evaluation], gate: Surrogate, known: Evidence | None = None) -> Correct | None:
+    """What known crystals, first looks and relaxations say about the gate's errors; None while there are few.
 
     Energies come from relaxations and from first looks, other properties from the estimates of relaxed crystals.
 
     Args:
         rows: of a run, in the order in which they came.
         gate: is asked again about the proposals, for its embedding.
+        known: what is known of the crystals that the search starts from.
     """
     useful = [r for r in rows if r.gate is not None and (r.probe is not None or r.relaxation is not None)]
-    if len(useful) < LEAST:
-        return None
-    crystals = [row.candidate.crystal for row in useful]
+    parts = [] if known is None else [known]
+    if useful:
+        crystals = [row.candidate.crystal for row in useful]
+        answers = asked(gate, crystals)
+        found = {name: np.full(len(useful), np.nan) for name in answers.names}
+        errors = {name: np.zeros(len(useful)) for name in answers.names}
+        for i, row in enumerate(useful):
+            for name, (mean, std) in _findings(row).items():
+                if name in found:
+                    found[name][i], errors[name][i] = mean, std
+        parts.append(Evidence(crystals, answers, found, errors, np.zeros(len(useful), dtype=bool)))
+    return learn(together(parts)) if parts else None
+
+
+def asked(gate: Surrogate, crystals: Sequence[Crystal]) -> Answers:
+    """The gate's answers as arrays."""
     ask = getattr(gate, "answers", None)
-    answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals))
-    found = {name: np.full(len(useful), np.nan) for name in answers.names}
-    errors = {name: np.zeros(len(useful)) for name in answers.names}
-    for i, row in enumerate(useful):
-        for name, (mean, std) in _findings(row).items():
-            if name in found:
-                found[name][i], errors[name][i] = mean, std
-    return learn(Evidence(crystals, answers, found, errors))
+    found: Answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals))
+    return found
 
 
 def _findings(row: Evaluation) -> dict[str, tuple[float, float]]:
