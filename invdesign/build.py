@@ -151,17 +151,17 @@ def surrogate(name: str) -> Surrogate:
 
 
 def custom_surrogate(path: str | Path) -> TransferSurrogate:
-    """A surrogate of a custom property, from its file; the property is made known.
+    """A surrogate of a custom property, from its file.
 
     Raises:
         InputError: if it is no such file.
         ReferenceMissingError: if it is damaged, or belongs to another gate.
     """
-    from invdesign.properties import property_in, register
+    from invdesign.properties import property_in
     from invdesign.surrogates import load_gate
     from invdesign.surrogates.custom.transfer import TransferSurrogate, load_transfer
 
-    register(property_in(Path(path)))
+    property_in(Path(path))  # says clearly what is wrong with a file of something else
     return TransferSurrogate(load_transfer(path), load_gate().model)
 
 

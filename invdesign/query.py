@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.errors import ConflictError, InputError
-from invdesign.properties import LOAD, check_load, get_property, property_in, register
+from invdesign.properties import (
+    LOAD,
+    PROPERTIES,
+    Property,
+    check_custom_name,
+    check_load,
+    known_properties,
+    unread_property,
+)
+from invdesign.target import Target
+from invdesign.target import split as split_target
 
 CRYSTAL_SYSTEMS: dict[str, range] = {
     "triclinic": range(1, 3),
@@ -22,111 +32,6 @@ CRYSTAL_SYSTEMS: dict[str, range] = {
     "hexagonal": range(168, 195),
     "cubic": range(195, 231),
 }
-
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_FORMS = (
-    (re.compile(rf"^(\w+)\s*>=\s*({_NUMBER})$"), "min"),
-    (re.compile(rf"^(\w+)\s*<=\s*({_NUMBER})$"), "max"),
-    (re.compile(rf"^(\w+)\s*=\s*({_NUMBER})\s*\.\.\s*({_NUMBER})$"), "range"),
-    (re.compile(rf"^(\w+)\s*=\s*({_NUMBER})$"), "value"),
-    (re.compile(r"^(\w+)\s*=\s*(max|min)$"), "extreme"),
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """One wish for one property, in the property's unit.
-
-    Attributes:
-        name: the property's key.
-        low: smallest accepted value (None: no lower bound).
-        high: largest accepted value (None: no upper bound).
-        goal: `"max"` or `"min"` where an extreme is wanted, otherwise `""`.
-    """
-
-    name: str
-    low: float | None = None
-    high: float | None = None
-    goal: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """Read `name>=v`, `name<=v`, `name=v` (within 10 %), `name=lo..hi`, `name=max` or `name=min`.
-
-        Raises:
-            InputError: if the form, the property or a value is not valid.
-        """
-        for pattern, form in _FORMS:
-            match = pattern.match(str(text).strip())
-            if match:
-                return cls._from_match(form, match.groups())
-        raise InputError("target", text, "name>=v, name<=v, name=v, name=lo..hi, name=max, name=min")
-
-    @classmethod
-    def _from_match(cls, form: str, parts: Sequence[str]) -> Target:
-        name = get_property(parts[0]).name
-        if form == "extreme":
-            return cls(name, goal=parts[1])
-        values = [_in_range(name, float(part)) for part in parts[1:]]
-        if form == "min":
-            return cls(name, low=values[0])
-        if form == "max":
-            return cls(name, high=values[0])
-        if form == "range":
-            if values[0] > values[1]:
-                raise InputError(f"target {name}", f"{parts[1]}..{parts[2]}", "lower bound first")
-            return cls(name, values[0], values[1])
-        margin = 0.1 * abs(values[0]) or 0.05
-        return cls(name, values[0] - margin, values[0] + margin)
-
-    @property
-    def aim(self) -> float | None:
-        """A single value to condition a generator on: the middle of a range, a fifth beyond a bound.
-
-        A fifth applies to properties modelled in log10, because samples scatter around what is asked for; with
-        the others the bound itself is the aim.
-        """
-        if self.goal:
-            return None
-        if self.low is not None and self.high is not None:
-            return 0.5 * (self.low + self.high)
-        prop = get_property(self.name)
-        beyond = 1.2 if prop.log else 1.0
-        if self.low is not None:
-            return min(self.low * beyond, prop.high)
-        return None if self.high is None else max(self.high / beyond, prop.low)
-
-    def probability(self, mean: float, std: float) -> float:
-        """Probability that a normally distributed value lies within the bounds (1 for an extreme)."""
-        spread = max(std, 1e-9)
-        upper = 1.0 if self.high is None else _normal_cdf((self.high - mean) / spread)
-        lower = 0.0 if self.low is None else _normal_cdf((self.low - mean) / spread)
-        return max(0.0, upper - lower)
-
-    def holds(self, value: float) -> bool:
-        """Whether a value satisfies the bounds."""
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-
-    def __str__(self) -> str:
-        """The target in the form that `parse` reads."""
-        if self.goal:
-            return f"{self.name}={self.goal}"
-        if self.high is None:
-            return f"{self.name}>={self.low:g}"
-        if self.low is None:
-            return f"{self.name}<={self.high:g}"
-        return f"{self.name}={self.low:g}..{self.high:g}"
-
-
-def _in_range(name: str, value: float) -> float:
-    prop = get_property(name)
-    if not prop.low <= value <= prop.high:
-        raise InputError(f"target {name}", value, f"{prop.low:g} to {prop.high:g} {prop.unit}".strip())
-    return value
-
-
-def _normal_cdf(x: float) -> float:
-    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +52,9 @@ class Query:
         max_energy_above_hull: stability limit, eV/atom.
         relaxations: budget of relaxations.
         search: `optuna`, or `none` for plain conditioned sampling.
-        surrogates: files of custom properties, which targets may then name.
+        surrogates: files of custom properties, which targets may then name; they are read when a run starts.
+        properties: what these files predict; a query that was given files alone gets it when they are read
+            (`invdesign.engine.wishes.resolved`).
         hardness_load: load of the Vickers hardness, 0.05 to 50 N.
 
     Raises:
@@ -168,6 +75,7 @@ class Query:
     relaxations: int = 220
     search: str = "optuna"
     surrogates: tuple[str, ...] = ()
+    properties: tuple[Property, ...] = ()
     hardness_load: float = LOAD
 
     def __init__(
@@ -186,14 +94,13 @@ class Query:
         relaxations: int = 220,
         search: str | None = "optuna",
         surrogates: Sequence[str] = (),
+        properties: Sequence[Property | Mapping[str, Any]] = (),
         hardness_load: float = LOAD,
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
-        files = _registered(surrogates)
-        wishes = _list("targets", targets, "bulk_modulus>=250")
-        parsed = tuple(t if isinstance(t, Target) else Target.parse(t) for t in wishes)
+        files, custom = _files(surrogates), _properties(properties)
         values: dict[str, object] = {
-            "targets": parsed,
+            "targets": _targets(targets, custom, files),
             "elements": _symbols("elements", elements),
             "required": _symbols("required", required),
             "exclude": _symbols("exclude", exclude),
@@ -207,6 +114,7 @@ class Query:
             "relaxations": _positive("relaxations", relaxations, 10_000_000),
             "search": _search(search),
             "surrogates": files,
+            "properties": custom,
             "hardness_load": check_load(hardness_load),
         }
         for name, value in values.items():
@@ -264,6 +172,11 @@ class Query:
         plain["targets"] = [str(t) for t in self.targets]
         return plain
 
+    @property
+    def known_properties(self) -> Mapping[str, Property]:
+        """The shipped properties and the query's custom ones, by name."""
+        return known_properties(self.properties)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Query:
         """Make a query from a mapping such as a YAML file's.
@@ -279,7 +192,7 @@ class Query:
 
     def in_words(self) -> str:
         """The query as one English sentence, for reports."""
-        parts = [_words(t) for t in self.targets] or ["no target property"]
+        parts = [t.in_words() for t in self.targets] or ["no target property"]
         where = []
         if self.chemical_system:
             where.append(f"within {self.chemical_system}")
@@ -296,18 +209,6 @@ class Query:
         use = f", for a {self.component.replace('_', ' ')}" if self.component else ""
         rest = f"within {self.max_energy_above_hull:g} eV/atom of the convex hull{use}{load}"
         return f"{self.n} crystals with {' and '.join(parts)}{''.join(' ' + w for w in where)}, {rest}."
-
-
-def _words(target: Target) -> str:
-    prop = get_property(target.name)
-    unit = f" {prop.unit}" if prop.unit else ""
-    if target.goal:
-        return f"{'highest' if target.goal == 'max' else 'lowest'} {prop.label}"
-    if target.high is None:
-        return f"{prop.label} of at least {target.low:g}{unit}"
-    if target.low is None:
-        return f"{prop.label} of at most {target.high:g}{unit}"
-    return f"{prop.label} from {target.low:g} to {target.high:g}{unit}"
 
 
 def _split(text: str) -> list[str]:
@@ -328,13 +229,51 @@ def _symbols(field_name: str, symbols: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def _registered(surrogates: Sequence[str]) -> tuple[str, ...]:
-    """Full paths of files of custom properties, their properties made known."""
-    given = (surrogates,) if isinstance(surrogates, str) else _list("surrogates", surrogates, "my.safetensors")
-    paths = [Path(str(path)).absolute() for path in given]
-    for path in paths:
-        register(property_in(path))
-    return tuple(dict.fromkeys(map(str, paths)))
+def _files(surrogates: Sequence[str] | str) -> tuple[str, ...]:
+    """Full paths of files of custom properties; nothing is read."""
+    given = (surrogates,) if isinstance(surrogates, (str, Path)) else surrogates
+    return tuple(dict.fromkeys(str(Path(str(p)).absolute()) for p in _list("surrogates", given, "my.safetensors")))
+
+
+def _properties(given: object) -> tuple[Property, ...]:
+    """Custom properties, from records or from their mappings."""
+    found = []
+    for item in _list("properties", given, "a Property"):
+        try:
+            prop = item if isinstance(item, Property) else Property(**item)
+        except TypeError:
+            raise InputError("properties", item, "a custom Property, or a mapping with its fields") from None
+        check_custom_name(prop.name)
+        found.append(prop)
+    names = [prop.name for prop in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConflictError(f"two custom properties are named {name}; rename one and train it again")
+    return tuple(found)
+
+
+def _targets(given: object, custom: Sequence[Property], files: Sequence[str]) -> tuple[Target, ...]:
+    """Wishes, whose properties are the shipped and the custom ones.
+
+    As long as files have not been read, any further name may be that of their properties.
+    """
+    known, out = dict(known_properties(custom)), []
+    for wish in _list("targets", given, "bulk_modulus>=250"):
+        if isinstance(wish, Target):
+            out.append(_with_property(wish, known))
+            continue
+        name = split_target(wish)[1][0]
+        if files and not custom and name not in known:
+            known[name] = unread_property(name)
+        out.append(Target.parse(wish, known))
+    return tuple(out)
+
+
+def _with_property(target: Target, known: Mapping[str, Property]) -> Target:
+    """The target with the record of its property that travels with the query."""
+    if target.name in PROPERTIES or known.get(target.name, target.prop) == target.prop:
+        return target
+    return replace(target, prop=known[target.name])
 
 
 def _list(field_name: str, value: object, example: str) -> Sequence[Any]:

@@ -19,7 +19,8 @@ HOMES = {
     "configs": "invdesign.configs",
 }
 LAYERS = (
-    "invdesign errors elements properties crystal records query protocols progress serialize configs tables",
+    "invdesign errors elements properties crystal records query protocols progress serialize configs tables "
+    "target",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",

@@ -15,7 +15,7 @@ from invdesign.app.tables import Paths, failed_row, read, read_with_columns, wat
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import LOAD, check_load
+from invdesign.properties import LOAD, Property, check_load, known_properties
 from invdesign.query import Query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 from invdesign.report import export
@@ -155,13 +155,14 @@ def predict(
     rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
     table = written([failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
     if drift:
-        table.attrs["drift"] = drift_of(crystals, estimates, [_known(row) for row in columns])
+        known = known_properties(surrogate.transfer.prop for surrogate in own)
+        table.attrs["drift"] = drift_of(crystals, estimates, [_known(row, known) for row in columns], known)
     return table
 
 
-def _known(columns: Mapping[str, Any]) -> dict[str, float]:
+def _known(columns: Mapping[str, Any], properties: Mapping[str, Property]) -> dict[str, float]:
     """True values beside a crystal; what invdesign itself has predicted names its source, and is none."""
-    found = labels_of(columns)
+    found = labels_of(columns, properties)
     return {k: v for k, v in found.items() if columns.get(f"{k}_source") in (None, "", MEASURED)}
 
 
@@ -406,9 +407,10 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
-    from invdesign.engine.wishes import completed
+    from invdesign.engine.wishes import completed, resolved
     from invdesign.selection.ranking import rank_known
 
+    query = resolved(query)
     targets = completed(query).targets
     folder = export.new_folder(Path(out))
     items = read(paths, None, progress)

@@ -59,10 +59,11 @@ def design(
         ReferenceMissingError: if weights or tables are missing.
     """
     from invdesign.engine.campaign import Campaign
-    from invdesign.engine.wishes import completed
+    from invdesign.engine.wishes import completed, resolved
 
     if relaxations is not None:
         query = replace(query, relaxations=relaxations)
+    query = resolved(query)
     completed(query)
     if query.generator not in (*build.generator_names(), "mixture"):
         raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
@@ -107,18 +108,20 @@ def feedback(
         LedgerError: as in `resume`.
     """
     from invdesign.engine import feedback as results_of
+    from invdesign.engine.wishes import resolved
 
     folder = Path(folder)
     ids = _ids(folder)
-    _query_of(folder)  # so that custom properties are known
-    told = results_of.read(Path(results), ids)
+    custom = resolved(_query_of(folder)[1]).known_properties
+    told = results_of.read(Path(results), ids, custom)
     with _reopened(folder, workers, progress) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
         results_of.check(told, campaign.rows)
         before = campaign.ledger.feedback()
         known = {name: {**before.get(name, {}), **told.get(name, {})} for name in {**before, **told}}
-        results_of.revise(campaign.rows, known, campaign.parts)  # so that nothing is recorded that cannot be used
+        # before anything is recorded, so that nothing is that cannot be used
+        results_of.revise(campaign.rows, known, campaign.parts, known=custom)
         campaign.ledger.add_feedback(told)
         return _finish(campaign, folder)
 
@@ -137,7 +140,7 @@ def _ids(folder: Path) -> dict[str, str]:
 
 
 def _query_of(folder: Path) -> tuple[Header, Query]:
-    """What a run was asked; custom properties that it brings become known.
+    """What a run was asked.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged.
@@ -189,7 +192,7 @@ def _finish(campaign: Campaign, folder: Path | None) -> Result:
     _run(campaign)
     seconds = sum(stage.seconds for stage in campaign.funnel.stages.values())
     told = {} if campaign.ledger is None else campaign.ledger.feedback()
-    revised = revise(campaign.rows, told, campaign.parts)
+    revised = revise(campaign.rows, told, campaign.parts, known=campaign.query.known_properties)
     selection = rank(revised.rows, campaign.query, unknown_allowed=LENIENT)
     result = Result(
         campaign.query,
@@ -199,7 +202,7 @@ def _finish(campaign: Campaign, folder: Path | None) -> Result:
         seconds,
         folder,
         targets=campaign.targets,
-        drift=drift_of_rows(campaign.rows, told),
+        drift=drift_of_rows(campaign.rows, told, campaign.query.known_properties),
     )
     if folder is None:
         return result

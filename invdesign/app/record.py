@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.result import Result
-from invdesign.properties import get_property, property_in
+from invdesign.properties import PROPERTIES, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
 from invdesign.report import export
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from invdesign.engine.feedback import Revised, Told
     from invdesign.selection.ranking import Selection
 
+Properties = Mapping[str, Property]
 
-def drift_of_rows(rows: Sequence[Evaluation], told: Told) -> Drift | None:
+
+def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties = PROPERTIES) -> Drift | None:
     """Drift of the relaxed crystals of a run, errors being those of its estimates before anything came back."""
     from invdesign.selection.desirability import with_hull
 
     chosen = [row for row in rows if row.relaxation is not None and row.estimate is not None]
     known = [{n: v.mean for n, v in told.get(row.candidate.id, {}).items()} for row in chosen]
     estimates = [with_hull(row) or Estimate({}) for row in chosen]
-    return drift_of([row.crystal for row in chosen], estimates, known) if chosen else None
+    return drift_of([row.crystal for row in chosen], estimates, known, properties) if chosen else None
 
 
 def write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
         "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
-        "warnings": [*_limits(result), *_told(revised, result.drift)],
+        "warnings": [*_limits(result), *_told(revised, result)],
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": _selection_counts(selection),
@@ -73,15 +75,16 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
 
 def custom_properties(query: Query) -> list[dict[str, Any]]:
     """Custom properties that a query brings, so that its report can be written again without their files."""
-    return [asdict(property_in(Path(path))) for path in query.surrogates]
+    return [asdict(prop) for prop in query.properties]
 
 
-def _told(revised: Revised, drift: Drift | None) -> list[str]:
+def _told(revised: Revised, result: Result) -> list[str]:
     """What came back after the run, in a sentence."""
     if not revised.told:
         return []
     who = "1 candidate has" if revised.told == 1 else f"{revised.told} candidates have"
-    names = ", ".join(get_property(name).label for name in revised.corrected)
+    known, drift = result.query.known_properties, result.drift
+    names = ", ".join(known[name].label for name in revised.corrected)
     others = f"; the estimates of the others are corrected by them ({names})" if names else ""
     verdict = [f"Drift: {drift.verdict}."] if drift is not None and drift.errors else []
     return [f"{who} values that came back after the run{others}.", *verdict]
@@ -115,10 +118,13 @@ def _limits(result: Result) -> list[str]:
 
 
 def drift_of(
-    crystals: Sequence[Crystal], estimates: Sequence[Estimate], known: Sequence[Mapping[str, float]]
+    crystals: Sequence[Crystal],
+    estimates: Sequence[Estimate],
+    known: Sequence[Mapping[str, float]],
+    properties: Properties = PROPERTIES,
 ) -> Drift:
     """How crystals differ from the training data of the gate, and how large errors are where values are known."""
     from invdesign.engine.drift import drift
     from invdesign.surrogates import load_gate
 
-    return drift(crystals, estimates, load_gate().model.memory.element_counts, known)
+    return drift(crystals, estimates, load_gate().model.memory.element_counts, known, properties)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
+from invdesign.properties import Property
 from invdesign.query import Query, Target
 from invdesign.records import Estimate, Evaluation
 from invdesign.report import export
@@ -133,17 +133,17 @@ def _rivals(crystal: Crystal, known: LocalReference) -> export.Row:
 def _text_table(table: pd.DataFrame, query: Query) -> str:
     """Rank, formula, group, score, the targets' properties and the distance to the hull, in aligned columns."""
     names = dict.fromkeys([*(t.name for t in query.targets), "energy_above_hull"])
-    shown = [name for name in names if name in table]
+    shown, known = [name for name in names if name in table], query.known_properties
     head = ["rank", "formula", "space_group", "score", *shown, "file"]
     lines = [head]
     for row in table.to_dict("records"):
-        values = [_with_error(row, name) for name in shown]
+        values = [_with_error(row, known[name]) for name in shown]
         fixed = [str(row["rank"]), str(row["formula"]), str(row["space_group"]), f"{row['score']:.3f}"]
         lines.append([*fixed, *values, str(row.get("file", ""))])
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _with_error(row: Mapping[Any, Any], name: str) -> str:
-    digits = 3 if get_property(name).unit == "eV/atom" else 1
-    return f"{row[name]:.{digits}f} ± {row[name + '_std']:.{digits}f}"
+def _with_error(row: Mapping[Any, Any], prop: Property) -> str:
+    digits = 3 if prop.unit == "eV/atom" else 1
+    return f"{row[prop.name]:.{digits}f} ± {row[prop.name + '_std']:.{digits}f}"

@@ -23,10 +23,9 @@ from invdesign.engine.pipeline import (
 from invdesign.engine.rounds import Round
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
-from invdesign.engine.wishes import MatchesQuery, completed
+from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Failure
 from invdesign.selection.ranking import suitability
@@ -137,7 +136,8 @@ class Campaign:
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
-        self.query, self.seed, self.sizes = query, seed, sizes
+        self.query = query = resolved(query)
+        self.seed, self.sizes = seed, sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
@@ -149,7 +149,7 @@ class Campaign:
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
-        self.derives = any(get_property(t.name).derived for t in self.targets)
+        self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger)
 
@@ -205,7 +205,7 @@ class Campaign:
 
     def correction(self) -> Derive | None:
         """What the relaxations of earlier rounds say about the gate's errors."""
-        return fit_correction(self.selected)
+        return fit_correction(self.selected, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:

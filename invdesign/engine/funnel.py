@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from invdesign.query import Target
 from invdesign.records import Evaluation, Status
 from invdesign.selection.targets import below, target_probability
+from invdesign.target import Target
 
 
 @dataclass(frozen=True)

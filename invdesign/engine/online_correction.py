@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.properties import PROPERTIES, get_property
+from invdesign.properties import PROPERTIES, Property
 from invdesign.records import Estimate, Evaluation, Value
 from invdesign.selection.targets import log_spread
 
@@ -51,16 +51,25 @@ class _Shift:
         return float(x @ self.weights), math.sqrt(max(0.0, float(x @ self.covariance @ x)))
 
 
-def fit_correction(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate] | None:
+def fit_correction(
+    rows: Sequence[Evaluation], known: Mapping[str, Property] = PROPERTIES
+) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects the gate's estimate of a crystal, from relaxed rows; None while there are few.
 
     Only properties that the gate estimates are corrected. Rows that could not be relaxed say nothing.
+
+    Args:
+        rows: evaluations.
+        known: properties by name, custom ones included.
     """
-    return correction({name: _pairs(name, rows) for name in PROPERTIES})
+    return correction({name: _pairs(name, rows) for name in known}, known=known)
 
 
 def correction(
-    pairs: Mapping[str, Sequence[Pair]], least: int = LEAST, priors: Sequence[float] = EAGER
+    pairs: Mapping[str, Sequence[Pair]],
+    least: int = LEAST,
+    priors: Sequence[float] = EAGER,
+    known: Mapping[str, Property] = PROPERTIES,
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects estimates of crystals by what pairs of answers say.
 
@@ -68,18 +77,19 @@ def correction(
         pairs: by property.
         least: pairs below which nothing is learned of a property.
         priors: `EAGER` or `CAUTIOUS`.
+        known: properties by name, custom ones included.
 
     Returns:
         The function, which leaves properties alone of which nothing was learned; None if it would leave all.
     """
-    found = {name: _fit(name, known, least, priors) for name, known in pairs.items()}
+    found = {name: _fit(known[name].log, answers, least, priors) for name, answers in pairs.items()}
     shifts = {name: shift for name, shift in found.items() if shift is not None}
     if not shifts:
         return None
 
     def correct(found: Estimate, crystal: Crystal) -> Estimate:
         moved = {
-            name: _moved(name, value, shifts[name], crystal)
+            name: _moved(known[name].log, value, shifts[name], crystal)
             for name, value in found.values.items()
             if name in shifts
         }
@@ -96,8 +106,7 @@ def _pairs(name: str, rows: Sequence[Evaluation]) -> list[Pair]:
     ]
 
 
-def _fit(name: str, pairs: Sequence[Pair], least: int, priors: Sequence[float]) -> _Shift | None:
-    log = get_property(name).log
+def _fit(log: bool, pairs: Sequence[Pair], least: int, priors: Sequence[float]) -> _Shift | None:
     usable = [(c, g, t) for c, g, t in pairs if not log or (g.mean > 0.0 and t > 0.0)]
     if len(usable) < least:
         return None
@@ -150,8 +159,7 @@ def _truth(name: str, row: Evaluation) -> float | None:
     return row.estimate.values[name].mean
 
 
-def _moved(name: str, value: Value, shift: _Shift, crystal: Crystal) -> Value:
-    log = get_property(name).log
+def _moved(log: bool, value: Value, shift: _Shift, crystal: Crystal) -> Value:
     if log and value.mean <= 0.0:
         return value
     by, unsure = shift.at(crystal)

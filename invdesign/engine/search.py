@@ -20,7 +20,6 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import atomic_numbers
 from invdesign.engine.funnel import novelty_yield, stability_yield, target_yield
 from invdesign.errors import InputError
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Conditions, Evaluation, Request
 
@@ -313,7 +312,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 def aim_range(target: Target) -> tuple[float, float]:
     """The values worth conditioning on for a target: from a bound to somewhat beyond it, within the property."""
-    prop = get_property(target.name)
+    prop = target.prop
     span = min(prop.high - prop.low, 10.0)
     if target.goal:
         low, high = (0.3, 0.7) if target.goal == "max" else (0.0, 0.3)

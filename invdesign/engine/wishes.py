@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from invdesign.chemistry import element_data
 from invdesign.crystal import Crystal
 from invdesign.elements import SYMBOLS, atomic_numbers, symbol
+from invdesign.properties import property_in
 from invdesign.query import Query
 from invdesign.records import Evaluation, Status, Verdict
 from invdesign.selection.components import Component, load_component
@@ -50,6 +52,20 @@ NOBLE_GASES = frozenset(["He", "Ne", "Ar", "Kr", "Xe", "Rn"])
 LEFT_OUT = "Radioactive elements and noble gases are left out unless named."
 
 
+def resolved(query: Query) -> Query:
+    """The query with everything that its files hold: the records of its custom properties.
+
+    Nothing is read where the query carries them already, as that of a run folder does.
+
+    Raises:
+        InputError: if a file cannot be read, or a target names no property.
+    """
+    if not query.surrogates or query.properties:
+        return query
+    found = tuple(property_in(Path(path)) for path in query.surrogates)
+    return replace(query, properties=found, targets=tuple(str(t) for t in query.targets))
+
+
 def completed(query: Query) -> Query:
     """The query completed by the constraints of its component and by the elements that are left out by default.
 
@@ -57,8 +73,9 @@ def completed(query: Query) -> Query:
     forbids, named or not.
 
     Raises:
-        InputError, ConflictError: if the component cannot be loaded, or forbids a required element.
+        InputError, ConflictError: if a file or the component cannot be loaded, or forbids a required element.
     """
+    query = resolved(query)
     component = None if query.component is None else load_component(query.component)
     constraints, forbid = (component.constraints, component.forbid) if component else ((), ())
     targets = dict.fromkeys((*query.targets, *constraints))

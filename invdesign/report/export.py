@@ -224,11 +224,11 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
+    """Every property of an estimate, the shipped ones in their order, and how far it is from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in PROPERTIES:
+    for name in dict.fromkeys([*PROPERTIES, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from invdesign.chemistry import element_data
 from invdesign.mechanics.derive import draw, has_moduli, log_spread
-from invdesign.properties import PROPERTIES, get_property
+from invdesign.properties import PROPERTIES, Property
 from invdesign.query import Query, Target
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
 from invdesign.selection.components import Component, Index
@@ -113,15 +113,17 @@ class Samples:
                 self._known[name][whole] = values[:, 1:]
                 for i in whole:
                     if (value := self._estimates[i].values.get(name)) is not None and _stands_alone(name, value):
-                        self._known[name][i] = self._one(i, name)
+                        self._known[name][i] = self._one(i, name, PROPERTIES[name].log)
 
-    def quantity(self, name: str) -> Array:
-        """Samples of a property, of `price` or of `supply_risk`."""
+    def quantity(self, name: str, custom: Property | None = None) -> Array:
+        """Samples of a property (`custom`, if it is not a shipped one), of `price` or of `supply_risk`."""
         if name not in self._known:
-            self._known[name] = np.stack([self._one(i, name) for i in range(len(self._rows))])
+            prop = custom or PROPERTIES.get(name)
+            log = prop is not None and prop.log
+            self._known[name] = np.stack([self._one(i, name, log) for i in range(len(self._rows))])
         return self._known[name]
 
-    def _one(self, i: int, name: str) -> Array:
+    def _one(self, i: int, name: str, log: bool) -> Array:
         numbers = self._rows[i].crystal.numbers
         if name == "price":
             return np.full(self._n, element_data.price_per_kg(numbers))
@@ -131,7 +133,7 @@ class Samples:
         if value is None:
             return np.full(self._n, np.nan)
         normal = _normal(self._seeds[i], name, self._n)
-        if PROPERTIES[name].log and value.mean > 0:
+        if log and value.mean > 0:
             return np.asarray(value.mean * np.exp(log_spread(value) * normal))
         return np.asarray(value.mean + value.std * normal)
 
@@ -142,15 +144,15 @@ class Samples:
                 exponent = sum(p * np.log(self.quantity(q)) for q, p in wish.powers.items())
                 ramp = _ramp(np.asarray(exponent), math.log(wish.worst), math.log(wish.best))
             elif isinstance(wish, Target):
-                ramp = _extreme(wish, self.quantity(wish.name)) if wish.goal else self._soft_bound(wish)
+                ramp = _extreme(wish, self.quantity(wish.name, wish.prop)) if wish.goal else self._soft_bound(wish)
             else:
                 ramp = self._stability(wish)
         return np.nan_to_num(ramp, nan=0.0)
 
     def _soft_bound(self, target: Target) -> Array:
-        x = self.quantity(target.name)
+        x = self.quantity(target.name, target.prop)
         shortfall = np.zeros_like(x)
-        log = get_property(target.name).log
+        log = target.prop.log
         for bound, sign in ((target.low, 1.0), (target.high, -1.0)):
             if bound is not None:
                 gap = np.log(bound / x) if log else (bound - x) / max(abs(bound), 0.1)
@@ -181,7 +183,7 @@ def _ramp(x: Array, worst: float, best: float) -> Array:
 
 
 def _extreme(target: Target, x: Array) -> Array:
-    prop = get_property(target.name)
+    prop = target.prop
     low, high = EXTREMES.get(target.name, (prop.low, prop.high))
     if prop.log:
         x, low, high = np.log(x), math.log(low), math.log(high)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.chemistry import element_data
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.components import Component, Index
@@ -49,7 +48,7 @@ def reason_for(
 
 
 def _of_target(row: Evaluation, target: Target) -> str:
-    prop = get_property(target.name)
+    prop = target.prop
     estimate = with_hull(row)
     value = None if estimate is None else estimate.values.get(target.name)
     unit = f" {prop.unit}" if prop.unit else ""

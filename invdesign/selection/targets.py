@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from invdesign.properties import PROPERTIES, get_property
-from invdesign.query import Target
 from invdesign.records import Estimate, Evaluation, Value
+from invdesign.target import Target, probability_between
 
 _Z90 = 1.6448536269514722
 
@@ -28,7 +27,7 @@ def target_probability(targets: Iterable[Target], estimate: Estimate | None) -> 
 
 
 def _one_target(target: Target, value: Value) -> float:
-    prop = get_property(target.name)
+    prop = target.prop
     if not math.isfinite(value.mean):
         return 0.0
     if target.goal:
@@ -37,7 +36,7 @@ def _one_target(target: Target, value: Value) -> float:
     if not prop.log or value.mean <= 0.0:
         return target.probability(value.mean, _spread(value))
     low, high = (None if b is None else math.log10(max(b, 1e-12)) for b in (target.low, target.high))
-    return Target(target.name, low, high).probability(math.log10(value.mean), log_spread(value))
+    return probability_between(low, high, math.log10(value.mean), log_spread(value))
 
 
 def log_spread(value: Value) -> float:
@@ -55,7 +54,7 @@ def below(limit: float, value: Value | None) -> float:
     """Probability that a normally distributed value is at most `limit`; 0 where there is none."""
     if value is None or not math.isfinite(value.mean):
         return 0.0
-    return Target("energy_above_hull", high=limit).probability(value.mean, _spread(value))
+    return probability_between(None, limit, value.mean, _spread(value))
 
 
 def meets_targets(row: Evaluation, targets: Iterable[Target]) -> bool:
@@ -63,4 +62,4 @@ def meets_targets(row: Evaluation, targets: Iterable[Target]) -> bool:
     if row.estimate is None or row.estimate.failure:
         return False
     values = row.estimate.values
-    return all(t.name in values and t.holds(values[t.name].mean) for t in targets if t.name in PROPERTIES)
+    return all(t.name in values and t.holds(values[t.name].mean) for t in targets)
