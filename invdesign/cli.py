@@ -123,6 +123,9 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @click.option(
     "--generator", metavar="NAME", help=f"vae, gan, substitution, random, mixture [{DEFAULTS.generator}]."
 )
+@click.option(
+    "--validator", "validators", multiple=True, metavar="NAME", help="A further validator; may be repeated."
+)
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
 @click.option("-n", "n", type=int, help=f"Number of candidates wanted [{DEFAULTS.n}].")
 @click.option(

@@ -23,6 +23,8 @@ from invdesign.properties import (
 from invdesign.target import Target
 from invdesign.target import split as split_target
 
+__all__ = ["CRYSTAL_SYSTEMS", "Query", "Target"]
+
 CRYSTAL_SYSTEMS: dict[str, range] = {
     "triclinic": range(1, 3),
     "monoclinic": range(3, 16),
@@ -46,7 +48,9 @@ class Query:
         chemical_system: symbols, exactly these and subsets of them, e.g. `"Ti-B-N"` (empty: any).
         space_group: a number, or the name of a crystal system (None: any).
         max_sites: largest number of atoms in the primitive cell.
-        generator: `vae`, `gan`, `substitution`, `random` or `mixture`.
+        generator: `vae`, `gan`, `substitution`, `random`, `mixture` (all of them), the name of an installed
+            package's, `module:Class` or `file.py:Class`.
+        validators: further validators, by the name of an installed package's, `module:Class` or `file.py:Class`.
         component: name of a component in `configs/components`, for the ranking (None: targets only).
         n: number of candidates wanted.
         max_energy_above_hull: stability limit, eV/atom.
@@ -69,6 +73,7 @@ class Query:
     space_group: int | str | None = None
     max_sites: int = 20
     generator: str = "vae"
+    validators: tuple[str, ...] = ()
     component: str | None = None
     n: int = 20
     max_energy_above_hull: float = 0.1
@@ -88,6 +93,7 @@ class Query:
         space_group: int | str | None = None,
         max_sites: int = 20,
         generator: str = "vae",
+        validators: Sequence[str] = (),
         component: str | None = None,
         n: int = 20,
         max_energy_above_hull: float = 0.1,
@@ -107,8 +113,9 @@ class Query:
             "chemical_system": "-".join(_symbols("chemical_system", chemical_system)),
             "space_group": _space_group(space_group),
             "max_sites": _positive("max_sites", max_sites, 40),
-            "generator": str(generator),
-            "component": component,
+            "generator": _part("generator", generator),
+            "validators": tuple(_part("validator", v) for v in _list("validators", validators, "mine:Check")),
+            "component": None if component is None else _text("component", component),
             "n": _positive("n", n, 100_000),
             "max_energy_above_hull": _hull_limit(max_energy_above_hull),
             "relaxations": _positive("relaxations", relaxations, 10_000_000),
@@ -274,6 +281,19 @@ def _with_property(target: Target, known: Mapping[str, Property]) -> Target:
     if target.name in PROPERTIES or known.get(target.name, target.prop) == target.prop:
         return target
     return replace(target, prop=known[target.name])
+
+
+def _part(family: str, value: object) -> str:
+    """The name of a part; that of a class in a file with the file's full path."""
+    text = _text(family, value)
+    file, colon, attribute = text.rpartition(":")
+    return f"{Path(file).absolute()}:{attribute}" if colon and file.endswith(".py") else text
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, (str, Path)) or not str(value).strip():
+        raise InputError(name, value, "a name, as text")
+    return str(value)
 
 
 def _list(field_name: str, value: object, example: str) -> Sequence[Any]:

@@ -59,8 +59,6 @@ def generate(
         raise InputError("guidance", guidance, "a finite number")
     if not 0.01 <= temperature <= 100.0:
         raise InputError("temperature", temperature, "0.01 to 100")
-    if query.generator not in build.generator_names() and ":" not in query.generator:
-        raise InputError("generator", query.generator, build.generator_names())
     maker = build.generator(query.generator)
     folder = export.new_folder(out)
     conditions = conditions_of(query)
@@ -230,15 +228,19 @@ def _predicted_row(crystal: Crystal, estimate: Estimate) -> export.Row:
     return about | {"failure": estimate.failure} | export.estimate_columns(estimate)
 
 
-def validate(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
+def validate(
+    paths: Paths, out: Path | None = None, progress: Progress = quiet, validators: Sequence[str] = ()
+) -> pd.DataFrame:
     """Judge crystals as they are by every validator that needs no energy.
 
     The symmetry asked for is the one found at 0.1 Å, so that verdict says whether it stands at 0.01 Å as well.
-    Arguments and returns as in `predict`; the verdicts are columns `verdict_<name>` with their reasons.
+    Arguments and returns as in `predict`, `validators` are further ones by name; the verdicts are columns
+    `verdict_<name>` with their reasons.
     """
     items = read(paths, out, progress)
     known = build.reference()
-    judges = [build.validator(name, known) for name in (*build.SCREENS, "uniqueness")]
+    without_energy = build.validator_names(("screen", "inspection", "uniqueness"))
+    judges = [build.validator(name, known) for name in dict.fromkeys([*without_energy, *validators])]
     rows = []
     for done, item in enumerate(items, start=1):
         if isinstance(item, Failure):

@@ -65,8 +65,7 @@ def design(
         query = replace(query, relaxations=relaxations)
     query = resolved(query)
     completed(query)
-    if query.generator not in (*build.generator_names(), "mixture"):
-        raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
+    build.check_names(query)
     folder = None if out is None else export.new_folder(Path(out))
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER

@@ -63,7 +63,7 @@ def resolved(query: Query) -> Query:
     if not query.surrogates or query.properties:
         return query
     found = tuple(property_in(Path(path)) for path in query.surrogates)
-    return replace(query, properties=found, targets=tuple(str(t) for t in query.targets))
+    return Query.from_dict({**query.to_dict(), "properties": found})
 
 
 def completed(query: Query) -> Query:
