@@ -20,7 +20,7 @@ HOMES = {
 }
 LAYERS = (
     "invdesign errors elements properties crystal records query protocols progress serialize configs tables "
-    "target catalogue",
+    "target catalogue display",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",

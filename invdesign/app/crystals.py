@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import custom_properties, drift_of, write_run
+from invdesign.app.record import custom_properties, drift_of
 from invdesign.app.result import explained, ranked_rows
-from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, written
+from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, write_run, written
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.progress import Progress, quiet

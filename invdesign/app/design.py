@@ -1,9 +1,6 @@
-"""The functions behind the command line: each takes plain arguments and returns a table or a result.
+"""Design runs: start one, go on with one, tell one what came back.
 
->>> from invdesign.app.tables import read, written
-from invdesign.app.result import Result
-from invdesign.app.record import drift_of_rows, write_run, run_record
-from invdesign import Query, design
+>>> from invdesign import Query, design
 >>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
 >>> result.table  # doctest: +SKIP
 """
@@ -18,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invdesign import build
-from invdesign.app.record import drift_of_rows, run_record, write_run
+from invdesign.app.outcome import outcome
+from invdesign.app.record import drift_of_rows, run_record
 from invdesign.app.result import Result
 from invdesign.errors import InputError, LedgerError
 from invdesign.progress import Progress, quiet
@@ -184,31 +182,32 @@ def _run(campaign: Campaign) -> None:
 
 def _finish(campaign: Campaign, folder: Path | None) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
+    _run(campaign)
+    result = result_of(campaign)
+    return result if folder is None else result.write(folder)
+
+
+def result_of(campaign: Campaign) -> Result:
+    """What the rounds of a campaign have found so far, ranked, with what came back since."""
     from invdesign.engine.feedback import revise
     from invdesign.engine.pipeline import LENIENT
     from invdesign.selection.ranking import rank
 
-    _run(campaign)
-    seconds = sum(stage.seconds for stage in campaign.funnel.stages.values())
-    told = {} if campaign.ledger is None else campaign.ledger.feedback()
-    revised = revise(campaign.rows, told, campaign.parts, known=campaign.query.known_properties)
-    selection = rank(revised.rows, campaign.query, unknown_allowed=LENIENT)
+    query, told = campaign.query, {} if campaign.ledger is None else campaign.ledger.feedback()
+    revised = revise(campaign.rows, told, campaign.parts, known=query.known_properties)
+    selection = rank(revised.rows, query, unknown_allowed=LENIENT)
     result = Result(
-        campaign.query,
-        campaign.seed,
-        selection,
-        campaign.funnel,
-        seconds,
-        folder,
+        query=query,
+        seed=campaign.seed,
+        selection=selection,
+        outcome=outcome(selection, revised.rows, campaign.targets, query.max_energy_above_hull),
+        funnel=campaign.funnel,
+        seconds=sum(stage.seconds for stage in campaign.funnel.stages.values()),
+        record={},
         targets=campaign.targets,
-        drift=drift_of_rows(campaign.rows, told, campaign.query.known_properties),
+        drift=drift_of_rows(campaign.rows, told, query.known_properties),
     )
-    if folder is None:
-        return result
-    files = tuple(export.write_cifs([row.crystal for row in result.rows], folder, verify=True))
-    result = replace(result, files=files)
-    write_run(folder, result.table, run_record(result, campaign, revised))
-    return result
+    return replace(result, record=run_record(result, campaign, revised))
 
 
 def report(folder: Path) -> Path:

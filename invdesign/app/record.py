@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.result import Result
+from invdesign.app.outcome import selection_counts
 from invdesign.properties import PROPERTIES, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
-from invdesign.report import export
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from invdesign.app.result import Result
     from invdesign.crystal import Crystal
     from invdesign.engine.campaign import Campaign
     from invdesign.engine.drift import Drift
     from invdesign.engine.feedback import Revised, Told
-    from invdesign.selection.ranking import Selection
 
 Properties = Mapping[str, Property]
 
@@ -34,15 +30,6 @@ def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties
     known = [{n: v.mean for n, v in told.get(row.candidate.id, {}).items()} for row in chosen]
     estimates = [with_hull(row) or Estimate({}) for row in chosen]
     return drift_of([row.crystal for row in chosen], estimates, known, properties) if chosen else None
-
-
-def write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """`candidates.csv`, `run.json` and `report.html`."""
-    from invdesign.report.page import write_report
-
-    export.write_table(table, folder / "candidates.csv")
-    export.write_json(record, folder / "run.json")
-    write_report(folder)
 
 
 def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str, Any]:
@@ -58,7 +45,11 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "seed": result.seed,
         "asked": selection.n_wanted,
         "found": len(selection.ranked),
-        "shortfall": selection.shortfall,
+        "on_target": result.outcome.on_target,
+        "stable_and_new": result.outcome.stable_and_new,
+        "summary": result.outcome.summary(),
+        "shortfall": result.outcome.shortfall,
+        "nearest": result.outcome.nearest,
         "component": selection.component,
         "weights": dict(selection.weights),
         "relaxations": len(campaign.selected),
@@ -69,7 +60,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "warnings": [*_limits(result), *_told(revised, result)],
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
-        "selection": _selection_counts(selection),
+        "selection": selection_counts(selection, campaign.rows, revised.rows),
     }
 
 
@@ -90,19 +81,9 @@ def _told(revised: Revised, result: Result) -> list[str]:
     return [f"{who} values that came back after the run{others}.", *verdict]
 
 
-def _selection_counts(selection: Selection) -> dict[str, Any]:
-    """The last step of the funnel: from the rows that no earlier stage has rejected to the list."""
-    earlier = [reason for reason in selection.rejected if reason == "not relaxed" or reason.endswith(" failed")]
-    rejected = {reason: count for reason, count in selection.rejected.items() if reason not in earlier}
-    if selection.n_eligible > len(selection.ranked):
-        rejected["ranked lower"] = selection.n_eligible - len(selection.ranked)
-    listed = len(selection.ranked)
-    return {"entered": listed + sum(rejected.values()), "passed": listed, "rejected": rejected}
-
-
 def _limits(result: Result) -> list[str]:
     """What a reader must know, in sentences."""
-    lines = [result.selection.shortfall] if result.selection.shortfall else []
+    lines = [line for line in (result.outcome.shortfall, result.outcome.nearest) if line]
     potentials = {row.relaxation.potential for row in result.rows if row.relaxation}
     if potentials:
         names = " and ".join(sorted(potentials))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,15 @@ def read_with_columns(
 def failed_row(failure: Failure) -> export.Row:
     """The row of an item that could not be read."""
     return {"file": failure.item} | export.failure_columns(failure)
+
+
+def write_run(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
+    """`candidates.csv`, `run.json` and `report.html` of a run folder."""
+    from invdesign.report.page import write_report
+
+    export.write_table(table, folder / "candidates.csv")
+    export.write_json(record, folder / "run.json")
+    write_report(folder)
 
 
 def written(rows: Sequence[export.Row], out: Path | None) -> pd.DataFrame:

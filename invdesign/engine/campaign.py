@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from invdesign import __version__
 from invdesign.engine.funnel import Funnel, accepted
@@ -33,7 +34,9 @@ from invdesign.selection.targets import meets_targets
 
 DEFAULT_PARTS = ("invdesign.build", "default_parts")
 """Where a campaign that is handed no parts finds a function of the query that makes them: the one name of an
-upper layer that the engine knows, looked up only then."""
+upper layer that the engine knows besides the next, looked up only then."""
+RESULT = ("invdesign.app.design", "result_of")
+"""Where the result of a campaign is made of it."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,11 @@ class Campaign:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def result(self) -> Any:
+        """What the finished rounds have found, ranked: the `invdesign.Result` that `invdesign.design` returns."""
+        module, name = RESULT
+        return getattr(import_module(module), name)(self)
 
     @property
     def selected(self) -> list[Evaluation]:

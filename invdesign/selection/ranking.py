@@ -41,6 +41,8 @@ EVEN = Diversity()
 """The default variety of a list."""
 ALL = Diversity(0.0, per_system=1.0, per_formula=1_000_000, per_prototype=1.0)
 """No limit on likeness: what a ranking of known crystals shows."""
+NOT_RELAXED = "not relaxed"
+"""Objection to what was never chosen for a relaxation, and so was not judged to the end."""
 UNSTABLE = ("stability failed", "too far above the hull")
 """Objections to what lies too far above the hull."""
 
@@ -310,6 +312,8 @@ class _Judge:
         return self._of_stages(row) or self._of_elements(row) or self._of_values(row)
 
     def _of_stages(self, row: Evaluation) -> str:
+        if self._require_relaxation and row.relaxation is None and not row.selected:
+            return NOT_RELAXED
         if row.failure is not None:
             return f"{row.failure.stage} failed"
         for verdict in row.verdicts.values():
@@ -318,7 +322,7 @@ class _Judge:
             if verdict.status is Status.UNKNOWN and not self._tolerates(verdict.name):
                 return f"{verdict.name} unknown"
         if self._require_relaxation and row.relaxation is None:
-            return "not relaxed"
+            return NOT_RELAXED
         return "no estimate" if row.estimate is None or row.estimate.failure else ""
 
     def _tolerates(self, validator: str) -> bool:
