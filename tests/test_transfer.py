@@ -16,7 +16,6 @@ from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode
 from invdesign.engine.feedback import read
-from invdesign.engine.funnel import target_probability
 from invdesign.engine.wishes import resolved
 from invdesign.errors import InputError, InvdesignError, ReferenceMissingError, TrainingError
 from invdesign.properties import PROPERTIES, custom_property, known_properties, property_in
@@ -24,6 +23,7 @@ from invdesign.query import Query
 from invdesign.records import Estimate, Value
 from invdesign.reference.local import load_known
 from invdesign.report.export import plain_cif
+from invdesign.selection.targets import target_probability
 from invdesign.surrogates import load_gate
 from invdesign.surrogates.custom.own import CustomSettings, read_custom, report, train_custom
 from invdesign.surrogates.custom.process import _loss, fit_process
