@@ -61,6 +61,7 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
             Property("vickers_hardness", "GPa", 0.0, 150.0, True, "Vickers hardness", "H_V", True),
             Property("fracture_toughness", "MPa m^0.5", 0.0, 50.0, True, "fracture toughness", "K_IC", True),
             Property("density", "g/cm³", 0.05, 30.0, True, "density", "ρ", True),
+            Property("price", "USD/kg", 0.01, 1e6, True, "price of the elements", "price", True),
             Property("band_gap", "eV", 0.0, 20.0, False, "band gap (PBE)", "E_g", False),
             Property("formation_energy", "eV/atom", -6.0, 5.0, False, "formation energy", "E_f", False),
             Property("energy_above_hull", "eV/atom", 0.0, 5.0, False, "energy above hull", "E_hull", False),

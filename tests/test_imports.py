@@ -20,7 +20,7 @@ HOMES = {
 }
 LAYERS = (
     "invdesign errors elements properties crystal records query protocols progress serialize configs tables "
-    "target catalogue display",
+    "target catalogue display checks query_fields element_classes stoichiometry space_groups structure_types",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",

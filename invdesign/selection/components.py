@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 POSITIVE = tuple(name for name, p in PROPERTIES.items() if p.log or name == "pugh_ratio")
 """Properties that are always positive and may therefore stand in an index."""
-QUANTITIES = (*POSITIVE, "price", "supply_risk")
-"""What an index may multiply: positive properties, price (USD/kg) and relative supply risk (1 to 10)."""
+QUANTITIES = (*POSITIVE, "supply_risk")
+"""What an index may multiply: positive properties and relative supply risk (1 to 10)."""
 
 
 @dataclass(frozen=True)

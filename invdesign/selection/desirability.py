@@ -42,6 +42,7 @@ EXTREMES: dict[str, tuple[float, float]] = {
     "vickers_hardness": (0.2, 100.0),
     "fracture_toughness": (0.1, 8.0),
     "density": (1.0, 22.6),
+    "price": (0.5, 50_000.0),
     "band_gap": (0.0, 10.0),
     "formation_energy": (-4.0, 0.5),
     "energy_above_hull": (0.0, 0.3),

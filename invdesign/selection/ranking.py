@@ -305,7 +305,7 @@ class _Judge:
         self._query, self._component = query, component
         self._require_relaxation, self._unknown_allowed = require_relaxation, unknown_allowed
         self._elements = frozenset(query.allowed_elements) - set(component.forbid)
-        self._required = frozenset(query.required)
+        self._required = frozenset(query.required_elements)
 
     def objection(self, row: Evaluation) -> str:
         """The first reason against a row, or nothing."""
