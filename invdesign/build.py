@@ -18,6 +18,7 @@ from invdesign.catalogue import NEEDS, STAGES, GeneratorPart, ValidatorPart
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.progress import Progress
+from invdesign.properties import PROPERTIES
 from invdesign.query import Query
 
 if TYPE_CHECKING:
@@ -150,7 +151,9 @@ def generator_part(name: str) -> GeneratorPart:
     if name in GENERATORS:
         return GENERATORS[name]
     kind = _find("generator", name)
-    return GeneratorPart(_where("generator", name), _about(kind), tuple(getattr(kind, "conditioned_on", ())))
+    return GeneratorPart(
+        _where("generator", name), _about(kind), tuple(getattr(kind, "conditioned_on", PROPERTIES))
+    )
 
 
 def validator_names(stages: Sequence[str], more: Sequence[str] = ()) -> list[str]:

@@ -1,7 +1,8 @@
 """What the tables of generators and validators say of each part: where it is, and what it takes to use it.
 
 The tables stand in `invdesign.generators` and `invdesign.validators`. A part from outside says the same by
-attributes of its class: `conditioned_on` of a generator, `stages` and `needs` of a validator.
+attributes of its class: `conditioned_on` of a generator (without: every property), `stages` and `needs` of a
+validator.
 """
 
 from __future__ import annotations

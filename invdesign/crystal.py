@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign.elements import SYMBOLS
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -43,7 +45,7 @@ class Gene:
         return self.space_group, tuple(sorted(zip(self.wyckoffs, self.numbers, strict=True)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Crystal:
     """A periodic crystal.
 
@@ -75,6 +77,14 @@ class Crystal:
             raise ValueError(f"{len(self.numbers)} atomic numbers for {len(coords)} positions")
         if not (np.isfinite(self.lattice).all() and np.isfinite(coords).all()):
             raise ValueError("lattice or positions are not finite")
+
+    def __repr__(self) -> str:
+        """Content of the cell, space group if known, and source."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        names = [SYMBOLS[z - 1] if 0 < z <= len(SYMBOLS) else f"Z{z}:" for z in numbers.tolist()]
+        cell = " ".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
+        group = "" if self.gene is None else f", space group {self.gene.space_group}"
+        return f"<Crystal {cell}{group}{f', {self.source}' if self.source else ''}>"
 
     @property
     def n_sites(self) -> int:

@@ -33,8 +33,23 @@ class InputError(InvdesignError):
         self.what, self.value, self.allowed = what, value, phrase
 
 
+class InvdesignWarning(UserWarning):
+    """Something that was asked for is not done as the user may think, in one line; the work goes on."""
+
+
 class ConflictError(InvdesignError):
     """Two parts of a request contradict each other."""
+
+
+class EmptyQueryError(InvdesignError):
+    """A design run was asked for nothing."""
+
+    def __init__(self) -> None:
+        """Compose the one line."""
+        super().__init__(
+            "nothing is asked for: give a target, elements, a component or another wish, such as "
+            '`invdesign design --target "bulk_modulus>=250" -n 5` or design(targets=["bulk_modulus>=250"], n=5)'
+        )
 
 
 class StructureReadError(InvdesignError):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from invdesign import __version__
+from invdesign.display import html_table
 from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
 from invdesign.engine.online_correction import fit_correction
@@ -26,8 +27,8 @@ from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
 from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
-from invdesign.progress import Progress, quiet
-from invdesign.query import Query, Target
+from invdesign.progress import Shown, reported, told
+from invdesign.query import Query, Target, as_query
 from invdesign.records import Evaluation, Failure
 from invdesign.selection.ranking import suitability
 from invdesign.selection.targets import meets_targets
@@ -71,7 +72,7 @@ class Sizes:
 SIZES = Sizes()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """What one round did.
 
@@ -92,6 +93,16 @@ class Step:
     funnel: Funnel
     resumed: bool = False
 
+    def __repr__(self) -> str:
+        """The round's number and its counts."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name != "total")
+        return f"<Step {self.number}: {counts}; {self.counts.get('total', 0)} accepted in all>"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ["round", *self.counts, "seconds"], [[self.number, *self.counts.values(), round(self.seconds)]]
+        )
+
 
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
@@ -111,7 +122,7 @@ class Campaign:
 
     def __init__(
         self,
-        query: Query,
+        query: Query | Mapping[str, Any],
         seed: int = 0,
         parts: Parts | None = None,
         ledger: Ledger | str | Path | None = None,
@@ -120,7 +131,7 @@ class Campaign:
         sizes: Sizes = SIZES,
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
-        progress: Progress = quiet,
+        progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
 
@@ -134,12 +145,12 @@ class Campaign:
             policy: of the gate.
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
-            progress: is told (stage, done, total).
+            progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
-        self.query = query = resolved(query)
+        self.query = query = resolved(as_query(query))
         self.seed, self.sizes = seed, sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
@@ -148,7 +159,7 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.progress = policy, progress
+        self.policy, self.progress, self._shown = policy, told(progress), progress
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
@@ -173,8 +184,9 @@ class Campaign:
 
     def __iter__(self) -> Iterator[Step]:
         """Run the rounds that are left, one per step."""
-        while not self.finished:
-            yield self.step()
+        with reported(self._shown) as self.progress:
+            while not self.finished:
+                yield self.step()
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""

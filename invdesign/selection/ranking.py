@@ -224,7 +224,7 @@ def rank_known(
     """
     rows = [
         Evaluation(
-            candidate=Candidate(f"{i:07d}", crystal, "", crystal.source or "given"),
+            candidate=Candidate(f"{i:07d}", crystal, "", "given"),
             estimate=estimate,
             energy_above_hull=estimate.values.get("energy_above_hull"),
         )
