@@ -22,7 +22,7 @@ from invdesign.properties import PROPERTIES
 from invdesign.query import Query
 
 if TYPE_CHECKING:
-    from invdesign.engine.parts import Parts
+    from invdesign.engine.parts import Derive, Parts
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference.local import LocalReference
     from invdesign.relaxation.elastic import ElasticTensors
@@ -75,7 +75,8 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         ReferenceMissingError: if weights or tables are missing.
     """
     from invdesign.engine.parts import Parts
-    from invdesign.surrogates.hardness import derive
+    from invdesign.evolution.parents import KnownPool
+    from invdesign.surrogates.hardness import derive, log_hardness
 
     known = reference()
     limit = query.max_energy_above_hull
@@ -95,7 +96,9 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
         reference=known,
         checks=judges["check"],
         unique=unique,
-        derive=partial(derive, load=query.hardness_load),
+        derive=with_asked(partial(derive, load=query.hardness_load), query),
+        hardness=partial(log_hardness, load=query.hardness_load),
+        known=KnownPool(),
         provenance={
             "potential": potential.potential,
             **checksums(),
@@ -103,6 +106,18 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
             **_outside_digests(query),
         },
     )
+
+
+def with_asked(derive: Derive, query: Query) -> Derive:
+    """`derive` that also adds the quantities that the query's targets and its component's constraints name."""
+    from invdesign.engine.wishes import completed
+    from invdesign.mechanics.quantities import with_quantities
+    from invdesign.properties import QUANTITIES
+
+    names = [t.name for t in completed(query).targets if t.name in QUANTITIES]
+    if not names:
+        return derive
+    return lambda estimate, crystal: with_quantities([derive(estimate, crystal)], [crystal], names)[0]
 
 
 def generator_names() -> tuple[str, ...]:

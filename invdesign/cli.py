@@ -18,7 +18,7 @@ import click
 
 from invdesign import __version__
 from invdesign.errors import InputError, InvdesignError
-from invdesign.query import Query
+from invdesign.query import SEARCHES, Query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @HARDNESS_LOAD
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
 @SURROGATE
-@click.option("--search", metavar="optuna|none", help=f"How rounds learn from earlier ones [{DEFAULTS.search}].")
+@click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
 @SEED
 @WORKERS
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")

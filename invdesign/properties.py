@@ -59,9 +59,8 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
             Property("poisson_ratio", "", -1.0, 0.5, False, "Poisson's ratio", "ν", True),
             Property("pugh_ratio", "", 0.0, 50.0, False, "Pugh's ratio K/G", "K/G", True),
             Property("vickers_hardness", "GPa", 0.0, 150.0, True, "Vickers hardness", "H_V", True),
-            Property("fracture_toughness", "MPa m^0.5", 0.0, 50.0, True, "fracture toughness", "K_IC", True),
+            Property("fracture_toughness", "MPa m^0.5", 0.0, 300.0, True, "fracture toughness", "K_IC", True),
             Property("density", "g/cm³", 0.05, 30.0, True, "density", "ρ", True),
-            Property("price", "USD/kg", 0.01, 1e6, True, "price of the elements", "price", True),
             Property("band_gap", "eV", 0.0, 20.0, False, "band gap (PBE)", "E_g", False),
             Property("formation_energy", "eV/atom", -6.0, 5.0, False, "formation energy", "E_f", False),
             Property("energy_above_hull", "eV/atom", 0.0, 5.0, False, "energy above hull", "E_hull", False),
@@ -70,12 +69,42 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
 )
 """The properties that every invdesign knows."""
 
+QUANTITIES: Mapping[str, Property] = MappingProxyType(
+    {
+        p.name: p
+        for p in (
+            Property("strength", "MPa", 0.001, 1e6, True, "strength", "σ_f", True),
+            Property("thermal_conductivity", "W/(m K)", 1e-3, 1e4, True, "thermal conductivity", "λ", True),
+            Property("thermal_expansion", "1e-6/K", 1e-2, 1e3, True, "thermal expansion (linear)", "α", True),
+            Property("heat_capacity", "J/(kg K)", 10.0, 1e4, True, "heat capacity", "c_p", True),
+            Property("melting_point", "K", 100.0, 5000.0, True, "melting point", "T_m", True),
+            Property(
+                "max_service_temperature", "K", 200.0, 5000.0, True, "maximum service temperature", "T_max", True
+            ),
+            Property("debye_temperature", "K", 10.0, 3000.0, True, "Debye temperature", "θ_D", True),
+            Property("thermal_shock_resistance", "K", 1e-2, 1e6, True, "thermal shock resistance R", "R", True),
+            Property("thermal_shock_power", "W/m", 1e-3, 1e8, True, "thermal shock resistance R'", "R'", True),
+            Property("price", "USD/kg", 1e-3, 1e8, True, "price", "C", True),
+            Property("embodied_energy", "MJ/kg", 1e-2, 1e8, True, "embodied energy", "H_m", True),
+            Property("supply_risk", "", 1.0, 10.0, True, "relative supply risk", "SR", True),
+            Property("hhi_production", "", 1.0, 1e4, True, "concentration of production (HHI)", "HHI_p", True),
+            Property("hhi_reserve", "", 1.0, 1e4, True, "concentration of reserves (HHI)", "HHI_r", True),
+            Property(
+                "scarcity", "mg/kg", 1e-9, 1e6, True, "crustal abundance of the scarcest element", "w_min", True
+            ),
+        )
+    }
+)
+"""What components ask for beyond `PROPERTIES`: estimated on demand by `invdesign.mechanics.quantities`."""
+
+SHIPPED: Mapping[str, Property] = MappingProxyType({**PROPERTIES, **QUANTITIES})
+"""All properties that every invdesign knows."""
 PREDICTED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if not p.derived)
 DERIVED: tuple[str, ...] = tuple(p.name for p in PROPERTIES.values() if p.derived)
 
 
-def get_property(name: str, known: Mapping[str, Property] = PROPERTIES) -> Property:
-    """Look a property up by its key, among the shipped ones or in a table of `known_properties`.
+def get_property(name: str, known: Mapping[str, Property] = SHIPPED) -> Property:
+    """Look a property or quantity up by its key, among the shipped ones or in a table of `known_properties`.
 
     Raises:
         InputError: if there is no property of that name.
@@ -88,7 +117,7 @@ def get_property(name: str, known: Mapping[str, Property] = PROPERTIES) -> Prope
 
 def known_properties(custom: Iterable[Property] = ()) -> Mapping[str, Property]:
     """The shipped properties and then some custom ones, by name."""
-    return {**PROPERTIES, **{prop.name: prop for prop in custom}}
+    return {**SHIPPED, **{prop.name: prop for prop in custom}}
 
 
 def custom_property(name: str, unit: str, low: float, high: float, log: bool) -> Property:
@@ -116,7 +145,7 @@ def check_custom_name(name: str) -> str:
             "small letters, digits and _, such as my_melting_point; not ending in _std, _low, _high or _source"
         )
         raise InputError("property", name, allowed)
-    if name in PROPERTIES:
+    if name in SHIPPED:
         raise InputError("property", name, f"a name of your own, such as my_{name}: that one is predicted already")
     return name
 

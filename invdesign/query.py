@@ -64,7 +64,8 @@ class Query:
         n: number of candidates wanted.
         max_energy_above_hull: stability limit, eV/atom.
         relaxations: budget of relaxations.
-        search: `optuna`, or `none` for plain conditioned sampling.
+        search: `evolution` (search among candidates, generators asked with fixed settings), `optuna` (the same
+            with the generators' settings tuned as the run goes on) or `none` (conditioned sampling alone).
         surrogates: files of custom properties, which targets may then name.
         properties: what these files predict; of a query that was given files alone they are read when it is
             resolved.
@@ -97,7 +98,7 @@ class Query:
     n: int = 20
     max_energy_above_hull: float = 0.1
     relaxations: int = 220
-    search: str = "optuna"
+    search: str = "evolution"
     surrogates: tuple[str, ...] = ()
     properties: tuple[Property, ...] = ()
     hardness_load: float = LOAD
@@ -127,7 +128,7 @@ class Query:
         n: int = 20,
         max_energy_above_hull: float = 0.1,
         relaxations: int = 220,
-        search: str | None = "optuna",
+        search: str | None = "evolution",
         surrogates: Sequence[str] = (),
         properties: Sequence[Property | Mapping[str, Any]] = (),
         hardness_load: float = LOAD,

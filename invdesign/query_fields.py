@@ -12,7 +12,7 @@ from invdesign.checks import items, number, text, whole, whole_range, yes_or_no
 from invdesign.element_classes import CLASSES, class_or_symbol, is_class
 from invdesign.errors import ConflictError, InputError
 from invdesign.properties import (
-    PROPERTIES,
+    SHIPPED,
     Property,
     check_custom_name,
     check_load,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 MOST_SITES = 40
 """Largest primitive cell that can be asked for: the largest that generators know."""
 MOST_ELEMENTS = 12
-SEARCHES = ("optuna", "none")
+SEARCHES = ("evolution", "optuna", "none")
+"""How a run looks for candidates."""
 
 
 def normalised(given: Mapping[str, Any]) -> dict[str, object]:
@@ -132,7 +133,7 @@ def _targets(value: Any, custom: Sequence[Property], files: Sequence[str]) -> tu
 
 def _with_property(target: Target, known: Mapping[str, Property]) -> Target:
     """The target with the record of its property that travels with the query."""
-    if target.name in PROPERTIES or known.get(target.name, target.prop) == target.prop:
+    if target.name in SHIPPED or known.get(target.name, target.prop) == target.prop:
         return target
     return replace(target, prop=known[target.name])
 

@@ -124,6 +124,27 @@ class Relaxation:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What a few calls of the potential say of a proposal, before any full relaxation.
+
+    Attributes:
+        crystal: the proposal after the few steps that these calls allowed.
+        formation_energy: that a full relaxation would give, on the reference's scale, eV/atom.
+        spread: standard deviation of what the relaxation may still change about it, eV/atom.
+        gain: energy that the relaxation was expected to gain further, eV/atom.
+        calls: of the potential.
+        seconds: CPU seconds.
+    """
+
+    crystal: Crystal
+    formation_energy: Value
+    spread: float
+    gain: float
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a generator is asked for. Every field may be missing: `None` or empty means *free*.
 
@@ -193,6 +214,7 @@ class Evaluation:
     Attributes:
         candidate: what is evaluated.
         gate: surrogate estimate on the unrelaxed crystal.
+        probe: a first look with the potential, if it was worth one.
         relaxation: the relaxed crystal, if it was worth a relaxation and that worked.
         energy_above_hull: eV/atom, after relaxation.
         estimate: surrogate estimate on the relaxed crystal, derived properties included.
@@ -205,6 +227,7 @@ class Evaluation:
 
     candidate: Candidate
     gate: Estimate | None = None
+    probe: Probe | None = None
     relaxation: Relaxation | None = None
     energy_above_hull: Value | None = None
     estimate: Estimate | None = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from invdesign.errors import InputError
-from invdesign.properties import PROPERTIES, Property, get_property
+from invdesign.properties import SHIPPED, Property, get_property
 
 FORMS = "name>=v, name<=v, name=v, name=lo..hi, name=max, name=min"
 """What `Target.parse` reads."""
@@ -61,7 +61,7 @@ class Target:
             raise InputError(f"target {self.name}", f"{self.low:g}..{self.high:g}", "lower bound first")
 
     @classmethod
-    def parse(cls, text: str, known: Mapping[str, Property] = PROPERTIES) -> Target:
+    def parse(cls, text: str, known: Mapping[str, Property] = SHIPPED) -> Target:
         """Read `name>=v`, `name<=v`, `name=v` (within 10 %), `name=lo..hi`, `name=max` or `name=min`.
 
         Args:

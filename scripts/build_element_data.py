@@ -18,6 +18,11 @@ on dust. Sources:
   volume 86 (V2O5: group 2B), volume 87 (inorganic Pb: group 2A).
 - Minamata Convention on Mercury, 2013.
 Criticality: Regulation (EU) 2024/1252 (Critical Raw Materials Act), Annex II.
+Concentration of production and of reserves (Herfindahl-Hirschman index): M. W. Gaultois et al., Chem. Mater. 25,
+2911 (2013), as shipped with pymatgen (MIT licence).
+Embodied energy: cumulative energy demand, cradle to gate, of the element in its supply mix of 2008: P. Nuss and
+M. J. Eckelman, PLoS ONE 9, e101298 (2014), CC BY 4.0, supporting table S38, rows TOTAL (Fe: pig iron; Y and
+lanthanoids: oxide concentrates). Elements without a row there stay unknown.
 """
 
 from __future__ import annotations
@@ -49,6 +54,15 @@ CAUTION = {
 EU_CRITICAL = ["Al", "As", "B", "Ba", "Be", "Bi", "Co", "Cu", "F", "Ga", "Ge", "He", "Hf", "Li", "Mg", "Mn", "Nb"]
 EU_CRITICAL += ["Ni", "P", "Pd", "Pt", "Rh", "Ir", "Ru", "Os", "Sb", "Sc", "Si", "Sr", "Ta", "Ti", "V", "W", "Y"]
 EU_CRITICAL += ["La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu"]
+EMBODIED_ENERGY = {
+    "Li": 125, "Mg": 18.8, "Al": 131, "Ti": 115, "V": 516, "Cr": 40.2, "Mn": 23.7, "Fe": 23.1, "Co": 128,
+    "Ni": 111, "Cu": 53.7, "Zn": 52.9, "Y": 295, "Zr": 19.9, "Nb": 172, "Mo": 117, "Ru": 41100, "Rh": 683000,
+    "Pd": 72700, "Ag": 3280, "In": 1720, "Sn": 321, "Sb": 141, "La": 215, "Ce": 252, "Pr": 376, "Nd": 344,
+    "Sm": 1160, "Hf": 3510, "Ta": 4360, "W": 133, "Re": 9040, "Os": 85000, "Ir": 169000, "Pt": 243000,
+    "Au": 208000, "Pb": 18.9,
+}  # fmt: skip
+"""MJ per kg."""
+PRICES = "Wikipedia, Prices of chemical elements, revision 1262554464 (December 2024)"
 COLUMNS = {
     "mass": "atomic_weight",
     "electronegativity": "en_pauling",
@@ -77,12 +91,28 @@ def build_table() -> dict[str, Any]:
     table: dict[str, Any] = {"source": f"mendeleev {__version__}; hazards and criticality: see the script"}
     for ours, theirs in COLUMNS.items():
         table[ours] = [plain(value) for value in elements[theirs]]
-    table["radioactive"] = [int(value) for value in elements["is_radioactive"]]
+    table["price_source"], table["price_year"] = PRICES, 2024
     symbols = list(elements["symbol"])
+    table["embodied_energy"] = [EMBODIED_ENERGY.get(symbol) for symbol in symbols]
+    for column, values in zip(("hhi_production", "hhi_reserve"), _concentrations(), strict=True):
+        table[column] = [values.get(symbol) for symbol in symbols]
+    table["radioactive"] = [int(value) for value in elements["is_radioactive"]]
     table["restricted"] = [RESTRICTED.get(symbol) for symbol in symbols]
     table["caution"] = [CAUTION.get(symbol) for symbol in symbols]
     table["eu_critical"] = [int(symbol in EU_CRITICAL) for symbol in symbols]
     return table
+
+
+def _concentrations() -> tuple[dict[str, float], dict[str, float]]:
+    """Herfindahl-Hirschman index of production and of reserves by symbol."""
+    import pymatgen.analysis.hhi as hhi
+
+    production, reserve = {}, {}
+    for line in (Path(hhi.__file__).parent / "hhi_data.csv").read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            symbol, first, second = line.split(",")
+            production[symbol], reserve[symbol] = float(first), float(second)
+    return production, reserve
 
 
 def plain(value: float) -> float | None:

@@ -29,6 +29,7 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.engine.pipeline import predict, propose, screen
 from invdesign.engine.screening import acquire, select
 from invdesign.engine.search import make_searcher
+from invdesign.evolution.judge import Judge
 from invdesign.mechanics.derive import log_spread
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
@@ -75,7 +76,7 @@ def proposals(query: Query, seed: int, parts: Any, gate: Surrogate) -> list[Eval
         r for request in searcher.ask(PROPOSALS) for r in propose(request, parts.generators[request.generator])[0]
     ]
     rows = predict(screen(rows, parts.screens), gate, parts.reference, parts.derive)
-    rows = acquire(rows, query.targets, LIMIT)
+    rows = acquire(rows, Judge(gate, parts.reference, query.targets, LIMIT, parts.hardness), LIMIT)
     rng = np.random.default_rng(seed)
     marked, _ = select(rows, CHOSEN, [], rng)
     rest = [r for r in marked if not r.selected and not r.failed]

@@ -56,7 +56,7 @@ def failing(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> st
         (["design", "--space-group", "231"], ["'231'", "1 to 230"]),
         (["design", "--generator", "magic"], ["'magic'", "vae"]),
         (["design", "--component", "spoon"], ["'spoon'", "cutting_tool"]),
-        (["design", "--search", "luck"], ["'luck'", "optuna, none"]),
+        (["design", "--search", "luck"], ["'luck'", "evolution, optuna, none"]),
         (["design", "--target", "density=max", "--target", "density=min"], ["density", "contradict"]),
         (["design", "--required", "Ti,B,N", "--max-sites", "2"], ["3 elements", "2 atoms"]),
         (["design", "--component", "cutting_tool", "--required", "Be"], ["Be", "excluded"]),

@@ -19,12 +19,13 @@ HOMES = {
     "configs": "invdesign.configs",
 }
 LAYERS = (
-    "invdesign errors elements properties crystal records query protocols progress serialize configs tables "
+    "invdesign answers errors elements properties crystal records query protocols progress serialize numbers"
+    " configs tables "
     "target catalogue display checks query_fields element_classes stoichiometry space_groups structure_types",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",
-    "engine selection",
+    "engine evolution selection",
     "report benchmarking training app build testing cli __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""

@@ -189,8 +189,8 @@ def test_derived_uncertainty_grows_and_is_exact_where_it_is_known():
     assert derive.derive(estimate(242, 182, 0.0), TIC).values["youngs_modulus"].std == 0
 
 
-def test_missing_moduli_give_density_and_price_only_and_failures_stay():
-    assert set(derive.derive(Estimate({}), TIC).values) == {"density", "price"}
+def test_missing_moduli_give_density_only_and_failures_stay():
+    assert set(derive.derive(Estimate({}), TIC).values) == {"density"}
     failed = Estimate({}, failure="no gene")
     assert derive.derive(failed, TIC) == failed
     negative = Estimate({"bulk_modulus": Value(-1, 1), "shear_modulus": Value(5, 1)})

@@ -43,7 +43,9 @@ def test_each_stage_of_a_run_is_entered_by_what_passed_the_one_before(targets: l
     with Campaign(query, 1, fake_parts()) as campaign:
         list(campaign)
         record = campaign.result().record
+    sources = {name: record["funnel"].pop(name) for name in ("propose", "evolve")}
     stages = [*record["funnel"].values(), record["selection"]]
+    assert stages[0]["entered"] == sum(source["passed"] for source in sources.values())
     for earlier, later in itertools.pairwise(stages):
         assert later["entered"] == earlier["passed"]
     for stage in stages:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invdesign.answers import answers_of
 from invdesign.chemistry import element_data
-from invdesign.crystal import Crystal, Gene
-from invdesign.crystallography.genes import decode
+from invdesign.crystal import Crystal
 from invdesign.crystallography.prototypes import gene_prototypes
 from invdesign.element_classes import CLASSES, class_or_symbol, expanded
 from invdesign.elements import SYMBOLS, symbol
@@ -21,7 +21,7 @@ from invdesign.engine.search import conditions_of
 from invdesign.engine.wishes import MatchesQuery, completed, prototype_key, resolved
 from invdesign.errors import ConflictError, InputError, InvdesignError
 from invdesign.query import WISHES, Query, Target, as_query
-from invdesign.records import Candidate, Evaluation, Status
+from invdesign.records import Candidate, Estimate, Evaluation, Status, Value
 from invdesign.reference.local import load_known
 from invdesign.report.export import plain_cif
 from invdesign.space_groups import CRYSTAL_SYSTEMS
@@ -373,15 +373,18 @@ def test_a_value_is_met_within_a_tenth_and_without_bound_where_the_property_ends
     assert Target.parse(str(Target.parse("bulk_modulus=33.3"))) == Target.parse("bulk_modulus=33.3")
 
 
-def test_price_is_a_property_of_the_elements() -> None:
-    from invdesign.mechanics.derive import derive
-    from invdesign.records import Estimate
-    from invdesign.selection.targets import target_probability
+def test_price_and_other_quantities_may_be_targets_of_the_search() -> None:
+    from invdesign.evolution.joint import formula_hardness, log_target_chance
 
-    found = derive(Estimate({}), decode([Gene(225, (0, 1), (12, 8), (), (4.21,))])[0])
-    price = found.values["price"]
-    assert price.mean == pytest.approx(element_data.price_per_kg([12, 8]))
-    assert price.high == 4.0 * price.low  # type: ignore[operator]
-    cheap, dear = (Target.parse(f"price<={price.mean * f:g}") for f in (4.0, 0.25))
-    assert target_probability([cheap], found) > 0.99 > 0.01 > target_probability([dear], found)
-    assert "price" not in derive(Estimate({}), replace(SALT, numbers=np.array([87, 17]))).values
+    values = {"bulk_modulus": Value(160.0, 8.0), "shear_modulus": Value(130.0, 8.0), "band_gap": Value(4.0, 0.5)}
+    answers = answers_of([Estimate(values)])
+    price = element_data.price_per_kg([12, 8])
+
+    def chance(*targets: str) -> float:
+        return float(log_target_chance(answers, [SALT], [Target.parse(t) for t in targets], formula_hardness)[0])
+
+    assert chance(f"price<={2 * price:g}") == pytest.approx(0.0)
+    assert chance(f"price<={0.5 * price:g}") < -100.0
+    assert chance("melting_point>=1000") > -1.0 > -20.0 > chance("melting_point<=300")  # magnesia melts at 3125 K
+    both = chance("bulk_modulus>=150", f"price<={2 * price:g}")
+    assert both == pytest.approx(chance("bulk_modulus>=150"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import custom_properties, drift_of
+from invdesign.app.record import custom_properties, decision_record, drift_of
 from invdesign.app.result import explained, ranked_rows
 from invdesign.app.tables import (
     Given,
@@ -239,7 +239,7 @@ def rank(
     >>> rank("my_structures", component="cutting_tool")  # doctest: +SKIP
 
     Args:
-        crystals: as in `predict`.
+        crystals: as in `predict`; or one CSV of properties alone, ranked beside known materials.
         query: its component, targets and elements.
         out: folder to make, like that of a design run (None: nothing is written).
         n: length of the list (None: all that may be listed).
@@ -249,10 +249,13 @@ def rank(
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
+    from invdesign.app.ranking import property_table, rank_properties
     from invdesign.engine.wishes import completed, resolved
     from invdesign.selection.ranking import rank_known
 
     query = resolved(as_query(query, wishes))
+    if (properties := property_table(crystals)) is not None:
+        return rank_properties(properties, query, None if out is None else Path(out), n)
     targets, tell = completed(query).targets, told(progress)
     most = None if n is None else whole("n", n)
     folder = None if out is None else export.new_folder(Path(out))
@@ -308,6 +311,7 @@ def _rank_record(query: Query, selection: Selection, entered: int) -> dict[str, 
         "found": len(selection.ranked),
         "component": selection.component,
         "weights": dict(selection.weights),
+        **decision_record(selection),
         "versions": build.versions(),
         "parts": build.checksums(),
         "warnings": ["The crystals were not relaxed; every property comes from statistical models."],

@@ -184,10 +184,10 @@ def benchmark_targets(
         OutputError: if a file cannot be written, or belongs to another benchmark.
     """
     from invdesign.benchmarking import targets as bench
-    from invdesign.engine.campaign import SIZES
+    from invdesign.engine.campaign import PLAIN
 
     size = n or (bench.QUICK_N if quick else bench.N)
-    most = relax if relax is not None else max(1, size // SIZES.proposals)
+    most = relax if relax is not None else max(1, size // PLAIN.proposals)
     wanted = tuple(targets) or (bench.QUICK_TARGETS if quick else tuple(bench.TARGETS))
     plan = bench.TargetPlan(_names(generators), size, seed or 0, most, targets=wanted)
     return bench.markdown(bench.targets(plan, Path(out), workers, progress))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.outcome import selection_counts
-from invdesign.properties import PROPERTIES, Property
+from invdesign.properties import SHIPPED, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from invdesign.engine.campaign import Campaign
     from invdesign.engine.drift import Drift
     from invdesign.engine.feedback import Revised, Told
+    from invdesign.selection.ranking import Selection
 
 Properties = Mapping[str, Property]
 
 
-def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties = PROPERTIES) -> Drift | None:
+def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties = SHIPPED) -> Drift | None:
     """Drift of the relaxed crystals of a run, errors being those of its estimates before anything came back."""
     from invdesign.selection.desirability import with_hull
 
@@ -52,6 +53,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "nearest": result.outcome.nearest,
         "component": selection.component,
         "weights": dict(selection.weights),
+        **decision_record(selection),
         "relaxations": len(campaign.selected),
         "seconds": round(result.seconds, 1),
         "versions": build.versions(),
@@ -61,6 +63,31 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": selection_counts(selection, campaign.rows, revised.rows),
+    }
+
+
+def decision_record(selection: Selection, most: int = 20) -> dict[str, Any]:
+    """How firm the order of a list is, how varied it is, and the best known materials beside it.
+
+    Args:
+        selection: the ranked list.
+        most: known materials that are named.
+    """
+    return {
+        "agreement": selection.agreement,
+        "variety": selection.variety,
+        "known_materials": [
+            {
+                "name": mark.name,
+                "family": mark.family,
+                "score": mark.score,
+                "place": mark.place,
+                "indices": {name: value.mean for name, value in mark.indices.items()},
+                "values": {name: value.mean for name, value in mark.values.items()},
+                "unknown": list(mark.unknown),
+            }
+            for mark in [mark for mark in selection.landmarks if not mark.unmet][:most]
+        ],
     }
 
 
@@ -102,7 +129,7 @@ def drift_of(
     crystals: Sequence[Crystal],
     estimates: Sequence[Estimate],
     known: Sequence[Mapping[str, float]],
-    properties: Properties = PROPERTIES,
+    properties: Properties = SHIPPED,
 ) -> Drift:
     """How crystals differ from the training data of the gate, and how large errors are where values are known."""
     from invdesign.engine.drift import drift

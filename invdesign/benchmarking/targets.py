@@ -25,7 +25,7 @@ from invdesign.benchmarking.metrics import KNOWN, Rate, rate
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import space_group
-from invdesign.engine.campaign import SIZES
+from invdesign.engine.campaign import PLAIN
 from invdesign.engine.funnel import Funnel, StageCount, accepted
 from invdesign.engine.parts import Derive, Parts
 from invdesign.engine.pipeline import (
@@ -45,6 +45,7 @@ from invdesign.engine.screening import POLICY, acquire, promising, select
 from invdesign.engine.search import conditions_of, seed_of
 from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.errors import InputError
+from invdesign.evolution.judge import Judge
 from invdesign.progress import Progress, quiet
 from invdesign.protocols import Surrogate, Validator
 from invdesign.query import Query, Target
@@ -342,13 +343,15 @@ def _screened(gated: Sequence[Evaluation], cell: Cell, plan: TargetPlan, parts: 
     """One round of a design run up to the choice of what is relaxed, nothing learned from earlier rounds."""
     rows = screen(gated, (MatchesQuery(cell.query), *parts.screens))
     stages = {"screen": count(gated, rows)}
-    rows = acquire(rows, cell.query.targets, cell.query.max_energy_above_hull)
-    top, left = promising(rows, SIZES.inspections * plan.relax, ())
+    limit = cell.query.max_energy_above_hull
+    judge = Judge(parts.gate, parts.reference, cell.query.targets, limit, parts.hardness)
+    rows = acquire(rows, judge, limit)
+    top, left = promising(rows, PLAIN.inspections * plan.relax, ())
     stages["rank"] = _chosen(len(top), left)
     inspected = screen(top, parts.inspections)
     stages["inspect"] = count(top, inspected)
     rng = np.random.default_rng(seed_of(plan.seed, "gate", cell.name))
-    marked, left = select(inspected, plan.relax, (), rng, POLICY)
+    marked, left = select(inspected, plan.relax, (), rng)
     chosen = tuple(_index(row) for row in marked if row.selected)
     stages["gate"] = _chosen(len(chosen), left)
     return Screened(chosen, stages)
@@ -448,9 +451,8 @@ def _screen_in_words(parts: Parts) -> str:
     first = ", ".join(v.name for v in parts.screens)
     second = ", ".join(v.name for v in parts.inspections)
     return (
-        f"{first}; the gate's P(on target) x P(stable); {second} of the {SIZES.inspections} best per relaxation; "
-        f"at most {POLICY.per_formula} of a formula, {POLICY.per_system:.0%} of a chemical system, "
-        f"{POLICY.per_prototype:.0%} of a prototype; {POLICY.explore:.0%} drawn at random"
+        f"{first}; the gate's P(on target) x P(stable); {second} of the {PLAIN.inspections} best per relaxation; "
+        f"the largest expected gain, {POLICY.explore:.0%} drawn at random"
     )
 
 

@@ -7,6 +7,7 @@ conventional cell of the standard setting.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -271,6 +272,11 @@ def protostructure(gene: Gene) -> tuple[int, tuple[tuple[int, int], ...]]:
     first, last = table.normalizer_start[gene.space_group - 1 : gene.space_group + 1]
     moved = table.normalizer_permutation[first:last, list(gene.wyckoffs)].tolist()
     return gene.space_group, min(tuple(sorted(zip(row, gene.numbers, strict=True))) for row in moved)
+
+
+def protostructure_hash(key: object) -> int:
+    """64 bits that stand for a `protostructure`, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:

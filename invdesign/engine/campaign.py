@@ -15,10 +15,11 @@ from typing import Any
 
 from invdesign import __version__
 from invdesign.display import html_table
+from invdesign.engine.candidates import CandidateSearch
 from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
-from invdesign.engine.online_correction import fit_correction
-from invdesign.engine.parts import Derive, Desirability, Parts
+from invdesign.engine.online_correction import learned
+from invdesign.engine.parts import Desirability, Parts
 from invdesign.engine.pipeline import (
     LENIENT,
 )
@@ -27,6 +28,8 @@ from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
 from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
+from invdesign.evolution.evolve import EvolutionSettings
+from invdesign.evolution.judge import Correct, Judge
 from invdesign.progress import Shown, reported, told
 from invdesign.query import Query, Target, as_query
 from invdesign.records import Evaluation, Failure
@@ -47,14 +50,20 @@ class Sizes:
     Attributes:
         rounds: number of rounds that the relaxations are shared among.
         proposals: crystals generated for each relaxation.
-        inspections: of these, how many are looked at closely.
+        evolved: candidates that the search among candidates brings for each relaxation.
+        inspections: of all these, how many are looked at closely.
+        probes: of these, how many get a first look with the potential, for each relaxation (0: none).
+        probe_calls: calls of the potential for a first look, 1 to 4.
         requests: requests in a round.
         margin: a campaign ends early after a round with `margin * query.n` accepted on-target candidates.
     """
 
     rounds: int = 5
-    proposals: int = 30
-    inspections: int = 6
+    proposals: int = 10
+    evolved: int = 16
+    inspections: int = 10
+    probes: float = 6.0
+    probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
 
@@ -65,11 +74,14 @@ class Sizes:
             InputError: if one is not positive.
         """
         for name, value in asdict(self).items():
-            if not value > 0:
+            if not (value > 0 or (name == "probes" and value == 0)):
                 raise InputError(name, value, "a positive number")
 
 
 SIZES = Sizes()
+PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
+"""Sizes of a run without search among candidates: more proposals of the generators, and no first looks."""
+EVOLUTION = EvolutionSettings()
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,9 +140,10 @@ class Campaign:
         ledger: Ledger | str | Path | None = None,
         *,
         targets: Sequence[Target] | None = None,
-        sizes: Sizes = SIZES,
+        sizes: Sizes | None = None,
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
+        evolution: EvolutionSettings = EVOLUTION,
         progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
@@ -141,17 +154,19 @@ class Campaign:
             parts: what to work with; None: the shipped ones.
             ledger: an open ledger, or the path or URL of one that is opened if it exists and made if not.
             targets: what to search for; None: the query's targets and its component's constraints.
-            sizes: of rounds.
+            sizes: of rounds (None: `SIZES`, or `PLAIN` without search among candidates).
             policy: of the gate.
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
+            evolution: how the search among candidates spends its evaluations.
             progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
         self.query = query = resolved(as_query(query))
-        self.seed, self.sizes = seed, sizes
+        self.seed = seed
+        self.sizes = sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
@@ -163,9 +178,14 @@ class Campaign:
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
+        self.search = (
+            None
+            if query.search == "none"
+            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
+        )
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
-        self.ledger = self._open(ledger)
+        self.ledger = self._open(ledger, evolution)
 
     @property
     def accepted(self) -> list[Evaluation]:
@@ -223,9 +243,14 @@ class Campaign:
         """Rows of the finished rounds on which a relaxation was spent."""
         return [row for row in self.rows if row.selected]
 
-    def correction(self) -> Derive | None:
-        """What the relaxations of earlier rounds say about the gate's errors."""
-        return fit_correction(self.selected, self.query.known_properties)
+    def judge(self, correct: Correct | None = None) -> Judge:
+        """The gate with the targets of the campaign, corrected by what the run has learned."""
+        limit = self.query.max_energy_above_hull
+        return Judge(self.parts.gate, self.parts.reference, self.targets, limit, self.parts.hardness, correct)
+
+    def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
+        """What earlier rounds, and first looks of the present one, say about the gate's errors."""
+        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:
@@ -251,7 +276,7 @@ class Campaign:
         }
         return Step(work.number, counts, tuple(best[: self.query.n]), work.seconds, work.funnel, work.resumed)
 
-    def _open(self, ledger: Ledger | str | Path | None) -> Ledger | None:
+    def _open(self, ledger: Ledger | str | Path | None, evolution: EvolutionSettings) -> Ledger | None:
         if ledger is None:
             return None
         header = Header(
@@ -262,6 +287,7 @@ class Campaign:
             settings={
                 "sizes": asdict(self.sizes),
                 "policy": asdict(self.policy),
+                "evolution": asdict(evolution),
                 "targets": [str(t) for t in self.targets],
             },
         )

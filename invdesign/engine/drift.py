@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import symbol
-from invdesign.properties import PROPERTIES, Property
+from invdesign.properties import SHIPPED, Property
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
 from invdesign.selection.targets import log_spread
 
@@ -165,7 +165,7 @@ def drift(
     estimates: Sequence[Estimate],
     element_counts: ArrayLike,
     known: Sequence[Mapping[str, float]] | None = None,
-    properties: Mapping[str, Property] = PROPERTIES,
+    properties: Mapping[str, Property] = SHIPPED,
 ) -> Drift:
     """Compare crystals and errors with the training data.
 
@@ -220,7 +220,7 @@ def shift(places: FloatArray) -> tuple[float, float]:
 
 
 def errors(
-    name: str, pairs: Sequence[tuple[Value, float]], properties: Mapping[str, Property] = PROPERTIES
+    name: str, pairs: Sequence[tuple[Value, float]], properties: Mapping[str, Property] = SHIPPED
 ) -> Errors:
     """Errors of estimates of one property whose true values are known."""
     from scipy.stats import binom

@@ -19,7 +19,7 @@ from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
 from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
 from invdesign.mechanics.derive import log_spread
-from invdesign.properties import DERIVED, PROPERTIES, Property
+from invdesign.properties import DERIVED, SHIPPED, Property
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
 
 LEAST = 3
@@ -52,7 +52,7 @@ class Revised:
     corrected: tuple[str, ...]
 
 
-def read(path: Path, ids: Mapping[str, str], known: Properties = PROPERTIES) -> dict[str, dict[str, Value]]:
+def read(path: Path, ids: Mapping[str, str], known: Properties = SHIPPED) -> dict[str, dict[str, Value]]:
     """Read a CSV of results.
 
     Args:
@@ -154,7 +154,7 @@ def _estimated(row: Evaluation) -> bool:
 
 
 def revise(
-    rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LEAST, known: Properties = PROPERTIES
+    rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LEAST, known: Properties = SHIPPED
 ) -> Revised:
     """Put values that came back in the place of estimates, and let them correct the others.
 

@@ -13,8 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from invdesign.answers import answers_of
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.properties import PROPERTIES, Property
+from invdesign.evolution.judge import Correct
+from invdesign.evolution.learning import Evidence, learn
+from invdesign.properties import SHIPPED, Property
+from invdesign.protocols import Surrogate
 from invdesign.records import Estimate, Evaluation, Value
 from invdesign.selection.targets import log_spread
 
@@ -52,7 +56,7 @@ class _Shift:
 
 
 def fit_correction(
-    rows: Sequence[Evaluation], known: Mapping[str, Property] = PROPERTIES
+    rows: Sequence[Evaluation], known: Mapping[str, Property] = SHIPPED
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects the gate's estimate of a crystal, from relaxed rows; None while there are few.
 
@@ -69,7 +73,7 @@ def correction(
     pairs: Mapping[str, Sequence[Pair]],
     least: int = LEAST,
     priors: Sequence[float] = EAGER,
-    known: Mapping[str, Property] = PROPERTIES,
+    known: Mapping[str, Property] = SHIPPED,
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects estimates of crystals by what pairs of answers say.
 
@@ -179,3 +183,46 @@ def _features(crystal: Crystal) -> FloatArray:
     """(1 + N_ELEMENTS,): one, then the atomic fraction of each element by atomic number."""
     counts = np.bincount(crystal.numbers, minlength=N_ELEMENTS).astype(np.float64)
     return np.concatenate([[1.0], counts / counts.sum()])
+
+
+def learned(
+    rows: Sequence[Evaluation], gate: Surrogate, known: Mapping[str, Property] = SHIPPED
+) -> Correct | None:
+    """What first looks and relaxations say about the gate's errors; None while there are few.
+
+    Energies come from relaxations and from first looks, other properties from the estimates of relaxed crystals.
+
+    Args:
+        rows: of a run, in the order in which they came.
+        gate: is asked again about the proposals, for its embedding.
+        known: properties by name, custom ones included.
+    """
+    useful = [r for r in rows if r.gate is not None and (r.probe is not None or r.relaxation is not None)]
+    if len(useful) < LEAST:
+        return None
+    crystals = [row.candidate.crystal for row in useful]
+    ask = getattr(gate, "answers", None)
+    answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals), known)
+    found = {name: np.full(len(useful), np.nan) for name in answers.names}
+    errors = {name: np.zeros(len(useful)) for name in answers.names}
+    for i, row in enumerate(useful):
+        for name, (mean, std) in _findings(row, known).items():
+            if name in found:
+                found[name][i], errors[name][i] = mean, std
+    return learn(Evidence(crystals, answers, found, errors))
+
+
+def _findings(row: Evaluation, known: Mapping[str, Property]) -> dict[str, tuple[float, float]]:
+    """What was found of a row, log10 for positive properties, and how far a full relaxation may still change
+    it."""
+    found: dict[str, tuple[float, float]] = {}
+    if row.probe is not None:
+        found["formation_energy"] = row.probe.formation_energy.mean, row.probe.spread
+    if row.relaxation is not None and row.relaxation.converged:
+        found["formation_energy"] = row.relaxation.formation_energy.mean, 0.0
+    if row.estimate is not None and not row.estimate.failure:
+        estimated = answers_of([row.estimate], known)
+        for j, name in enumerate(estimated.names):
+            if name not in ("formation_energy", "energy_above_hull"):
+                found[name] = float(estimated.mean[0, j]), 0.0
+    return found

@@ -364,6 +364,6 @@ def make_searcher(
         chosen = {query.generator: generators[query.generator]}
     else:
         raise InputError("generator", query.generator, (*generators, "mixture"))
-    if query.search == "none":
-        return PlainSearcher(query, tuple(sorted(chosen)), seed, targets, per_round)
-    return OptunaSearcher(query, chosen, seed, targets, per_round)
+    if query.search == "optuna":
+        return OptunaSearcher(query, chosen, seed, targets, per_round)
+    return PlainSearcher(query, tuple(sorted(chosen)), seed, targets, per_round)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign.chemistry.element_data import atomic_masses, price_per_kg
+from invdesign.chemistry.element_data import atomic_masses
 from invdesign.crystal import Crystal
 from invdesign.mechanics.bonding import DUCTILE, BondingClass, bonding_class
 from invdesign.mechanics.formulas import (
@@ -56,10 +56,10 @@ def derive(estimate: Estimate, crystal: Crystal) -> Estimate:
 def derive_many(estimates: Sequence[Estimate], crystals: Sequence[Crystal]) -> list[Estimate]:
     """Add every derived property (`properties.DERIVED`) to estimates of bulk and shear modulus.
 
-    Density and price need the crystal only. The rest is skipped where a modulus is missing or the estimate failed.
-    Central values are the formulas at the central moduli; standard deviation and 90 % interval come from
-    log-normal samples of K and G with correlated errors, and, for hardness and toughness, the scatter of the
-    formula itself in that bonding class. Deterministic.
+    Density needs the crystal only. The rest is skipped where a modulus is missing or the estimate failed. Central
+    values are the formulas at the central moduli; standard deviation and 90 % interval come from log-normal
+    samples of K and G with correlated errors, and, for hardness and toughness, the scatter of the formula itself
+    in that bonding class. Deterministic.
 
     Args:
         estimates: with `bulk_modulus` and `shear_modulus` in GPa.
@@ -71,7 +71,7 @@ def derive_many(estimates: Sequence[Estimate], crystals: Sequence[Crystal]) -> l
     if len(estimates) != len(crystals):
         raise ValueError(f"{len(estimates)} estimates for {len(crystals)} crystals")
     complete = [i for i, e in enumerate(estimates) if has_moduli(e)]
-    added: list[dict[str, Value]] = [{"density": _density_value(c), **_price_value(c)} for c in crystals]
+    added: list[dict[str, Value]] = [{"density": _density_value(c)} for c in crystals]
     if complete:
         _add_elastic(
             [estimates[i] for i in complete], [crystals[i] for i in complete], [added[i] for i in complete]
@@ -95,21 +95,13 @@ def _density_value(crystal: Crystal) -> Value:
     return Value(rho, DENSITY_ERROR * rho, rho - half, rho + half, "crystal")
 
 
-def _price_value(crystal: Crystal) -> dict[str, Value]:
-    """The price of the elements, which moves twofold in a year; nothing if one of them has none."""
-    price = price_per_kg(crystal.numbers)
-    if not np.isfinite(price):
-        return {}
-    return {"price": Value(price, np.log(2.0) / 1.645 * price, price / 2.0, price * 2.0, "elements")}
-
-
 def _add_elastic(
     estimates: Sequence[Estimate], crystals: Sequence[Crystal], added: list[dict[str, Value]]
 ) -> None:
     kinds = _kinds(estimates, crystals)
     drawn = draw(estimates, crystals, kinds=kinds)
     for name in DERIVED:
-        if name in ("density", "price"):
+        if name == "density":
             continue
         values = drawn[name]
         low, minus, plus, high = np.quantile(values[:, 1:], [0.05, 0.15866, 0.84134, 0.95], axis=1).tolist()

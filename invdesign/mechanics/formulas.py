@@ -132,3 +132,131 @@ def _sixth_root(volume_per_atom: ArrayLike) -> Array:
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+
+
+FLAW = 20e-6
+"""Length (m) of the crack that limits the strength of a brittle part, unless another is declared."""
+
+
+def hardness_strength(hardness: ArrayLike) -> Array:
+    """Yield strength H/3 of a fully plastic indentation, MPa (Tabor, The Hardness of Metals (1951)).
+
+    Hardness in GPa. For metals that harden little; an upper bound for brittle solids, which break first.
+    """
+    return np.asarray(hardness, dtype=np.float64) * 1e3 / 3.0
+
+
+def fracture_strength(toughness: ArrayLike, flaw: float = FLAW) -> Array:
+    """Strength K_IC / (1.12 sqrt(pi a)) of a part with a surface crack, MPa (Irwin; Tada, Paris and Irwin).
+
+    Toughness in MPa m^0.5, length `flaw` of the crack in m. Linear elastic: for brittle solids.
+    """
+    return np.asarray(np.asarray(toughness, dtype=np.float64) / (1.12 * np.sqrt(np.pi * flaw)))
+
+
+def usable_strength(hardness: ArrayLike, toughness: ArrayLike, flaw: float = FLAW) -> Array:
+    """The smaller of yield and fracture strength, MPa: what an untested crystal can be trusted with."""
+    return np.asarray(np.minimum(hardness_strength(hardness), fracture_strength(toughness, flaw)))
+
+
+def ideal_tensile_strength(E: ArrayLike) -> Array:
+    """E/10 in MPa: the upper bound that cohesion sets (Orowan, Rep. Prog. Phys. 12, 185 (1949))."""
+    return np.asarray(E, dtype=np.float64) * 1e3 / 10.0
+
+
+def ideal_shear_strength(G: ArrayLike) -> Array:
+    """G / (2 pi) in MPa: slip of a whole plane at once (Frenkel, Z. Phys. 37, 572 (1926)); an upper bound."""
+    return np.asarray(G, dtype=np.float64) * 1e3 / (2.0 * np.pi)
+
+
+def gruneisen_parameter(nu: ArrayLike) -> Array:
+    """Grüneisen parameter (3/2)(1 + nu)/(2 - 3 nu) (Belomestnykh and Tesleva, Tech. Phys. 49, 1098 (2004)).
+
+    From Poisson's ratio, for isotropic solids with central forces; within about 20 % for cubic metals and salts.
+    """
+    ratio = np.asarray(nu, dtype=np.float64)
+    return 1.5 * (1.0 + ratio) / (2.0 - 3.0 * ratio)
+
+
+def debye_heat_capacity(debye: ArrayLike, temperature: float = 300.0) -> Array:
+    """Heat capacity per atom at constant volume in units of k_B, from 0 to 3 (Debye, Ann. Phys. 39, 789 (1912)).
+
+    9 (T/theta)³ times the integral of x⁴ eˣ/(eˣ - 1)² from 0 to theta/T, by Gauss-Legendre quadrature.
+    """
+    bound = np.asarray(debye, dtype=np.float64)[..., None] / temperature
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    upper = np.minimum(bound, 30.0)  # beyond it the integrand is below 1e-7
+    x = 0.5 * upper * (nodes + 1.0)
+    decay = np.exp(-x)
+    integrand = x**4 * decay / (1.0 - decay) ** 2
+    integral = (integrand * weights).sum(axis=-1) * 0.5 * upper[..., 0]
+    return np.asarray(9.0 * integral / bound[..., 0] ** 3)
+
+
+def heat_capacity(debye: ArrayLike, mean_atomic_mass: ArrayLike, temperature: float = 300.0) -> Array:
+    """Specific heat in J/(kg K) of a Debye solid; mean mass of an atom in g/mol. Lattice vibrations alone."""
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * AMU
+    return np.asarray(debye_heat_capacity(debye, temperature) * _K_B / mass)
+
+
+def thermal_expansion(
+    K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per_atom: ArrayLike, temperature: float = 300.0
+) -> Array:
+    """Linear expansion gamma C_V / (3 K V) in 1e-6/K (Grüneisen, Ann. Phys. 39, 257 (1912)).
+
+    With the Grüneisen parameter of Poisson's ratio and Debye's heat capacity. For dense isotropic solids; blind to
+    framework structures and to magnetic effects (quartz, Invar).
+    """
+    debye = debye_temperature(K, G, density, volume_per_atom)
+    volume = np.asarray(volume_per_atom, dtype=np.float64) * 1e-30
+    pressure = gruneisen_parameter(poisson_ratio(K, G)) * debye_heat_capacity(debye, temperature) * _K_B / volume
+    return np.asarray(pressure / (3.0 * np.asarray(K, dtype=np.float64) * 1e9) * 1e6)
+
+
+def slack_conductivity(
+    debye: ArrayLike,
+    gamma: ArrayLike,
+    mean_atomic_mass: ArrayLike,
+    volume_per_atom: ArrayLike,
+    atoms_per_cell: ArrayLike,
+    temperature: float = 300.0,
+) -> Array:
+    """Lattice thermal conductivity A M theta_a³ delta n^(1/3) / (gamma² T), W/(m K).
+
+    Slack, Solid State Phys. 34, 1 (1979), with A = 2.43e-6 / (1 - 0.514/gamma + 0.228/gamma²) (Julian, Phys. Rev.
+    137, A128 (1965)); theta_a = theta n^(-1/3) with n atoms in the primitive cell, delta³ the volume per atom. For
+    a defect-free insulator above theta_a; metals conduct by electrons, which is not in the formula.
+    """
+    g = np.asarray(gamma, dtype=np.float64)
+    n = np.asarray(atoms_per_cell, dtype=np.float64)
+    acoustic = np.asarray(debye, dtype=np.float64) * n ** (-1.0 / 3.0)
+    scale = 2.43e-6 / (1.0 - 0.514 / g + 0.228 / g**2)
+    size = np.asarray(volume_per_atom, dtype=np.float64) ** (1.0 / 3.0)
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64)
+    return np.asarray(scale * mass * acoustic**3 * size * n ** (1.0 / 3.0) / (g**2 * temperature))
+
+
+def melting_point(K: ArrayLike, G: ArrayLike) -> Array:
+    """Melting point 553 + 5.91 C11, K (Fine, Brown and Marcus, Scripta Metall. 18, 951 (1984); ± 300 K).
+
+    C11 in GPa is that of the isotropic polycrystal, K + 4G/3. Fitted to cubic metals and intermetallics; wrong by
+    half or double for molecular and layered crystals, for silica and for carbon.
+    """
+    k, g = _pair(K, G)
+    return 553.0 + 5.91 * (k + 4.0 * g / 3.0)
+
+
+def thermal_shock_resistance(strength: ArrayLike, E: ArrayLike, nu: ArrayLike, expansion: ArrayLike) -> Array:
+    """R = sigma (1 - nu) / (E alpha), K: the sudden change of temperature that starts a crack (Kingery 1955).
+
+    Strength in MPa, E in GPa, expansion in 1e-6/K. J. Am. Ceram. Soc. 38, 3 (1955); infinite heat transfer.
+    """
+    sigma, e = _pair(strength, E)
+    ratio, alpha = _pair(nu, expansion)
+    return np.asarray(sigma * (1.0 - ratio) / (e * 1e3 * alpha * 1e-6))
+
+
+def thermal_shock_power(resistance: ArrayLike, conductivity: ArrayLike) -> Array:
+    """R' = lambda R, W/m: the same at a given heat flux (Kingery 1955); conductivity in W/(m K)."""
+    r, conduct = _pair(resistance, conductivity)
+    return np.asarray(r * conduct)

@@ -207,3 +207,49 @@ def zener_anisotropy(tensor: ArrayLike) -> float:
     """2 C44 / (C11 - C12) for a cubic crystal in its cubic axes."""
     c = np.asarray(tensor, dtype=np.float64)
     return float(2.0 * c[3, 3] / (c[0, 0] - c[0, 1]))
+
+
+def cauchy_pressures(tensor: ArrayLike) -> tuple[float, float, float]:
+    """C23 - C44, C13 - C55 and C12 - C66 in GPa: negative for directional bonds, positive for metallic ones.
+
+    A trend, no criterion of ductility (Pettifor, Mater. Sci. Technol. 8, 345 (1992)). All three are C12 - C44 in a
+    cubic crystal.
+
+    Args:
+        tensor: (6, 6) in Voigt notation, GPa, in the crystal's axes.
+    """
+    c = np.asarray(tensor, dtype=np.float64)
+    return float(c[1, 2] - c[3, 3]), float(c[0, 2] - c[4, 4]), float(c[0, 1] - c[5, 5])
+
+
+def directional_youngs_modulus(tensor: ArrayLike, directions: ArrayLike) -> FloatArray:
+    """Young's modulus along directions, GPa: 1 / E = n n : S : n n (Nye, Physical Properties of Crystals).
+
+    Args:
+        tensor: (6, 6) in Voigt notation, GPa.
+        directions: (..., 3), of any length but zero.
+
+    Returns:
+        (...) moduli.
+
+    Raises:
+        numpy.linalg.LinAlgError: for a singular tensor.
+    """
+    compliance = np.linalg.inv(mandel(tensor))
+    unit = np.asarray(directions, dtype=np.float64)
+    unit = unit / np.linalg.norm(unit, axis=-1, keepdims=True)
+    projector = to_mandel(unit[..., :, None] * unit[..., None, :])
+    return np.asarray(1.0 / np.einsum("...a,ab,...b->...", projector, compliance, projector))
+
+
+def extreme_youngs_moduli(tensor: ArrayLike, n: int = 4000) -> tuple[float, float]:
+    """Smallest and largest Young's modulus over `n` directions spread evenly (Fibonacci lattice), GPa."""
+    k = np.arange(n) + 0.5
+    z, phi = 1.0 - 2.0 * k / n, np.pi * (1.0 + np.sqrt(5.0)) * k
+    radius = np.sqrt(1.0 - z**2)
+    sphere = np.stack([radius * np.cos(phi), radius * np.sin(phi), z], axis=1)
+    axes = np.array(
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, -1, 1], [1, 1, -1], [-1, 1, 1]], dtype=np.float64
+    )
+    moduli = directional_youngs_modulus(tensor, np.vstack([sphere, axes]))
+    return float(moduli.min()), float(moduli.max())

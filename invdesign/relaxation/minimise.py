@@ -201,6 +201,12 @@ def minimise(
     return Found(here, converged(here, settings), hessian)
 
 
+def expected_gain(space: SymmetryAdapted, found: Found) -> float:
+    """By how much the energy (eV) would still fall by the quadratic model, within one full step."""
+    step = _trust_step(found.point.gradient, found.hessian, _step_units(space), 1.0)
+    return max(0.0, -float(found.point.gradient @ step + 0.5 * step @ found.hessian @ step))
+
+
 def _hopeless(lowest: Sequence[float], ceiling: float, settings: RelaxSettings) -> bool:
     """Whether the lowest energies so far (eV/atom) will not come below the ceiling.
 

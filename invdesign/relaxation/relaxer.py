@@ -21,7 +21,7 @@ from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
-from invdesign.records import Failure, Relaxation
+from invdesign.records import Failure, Probe, Relaxation, Value
 from invdesign.relaxation.minimise import (
     Found,
     GiveUpError,
@@ -30,6 +30,7 @@ from invdesign.relaxation.minimise import (
     first_hessian,
     minimise,
 )
+from invdesign.relaxation.probe import Looked, look, probe_model
 from invdesign.relaxation.symmetry_adapted import build
 from invdesign.workers import Lost, Workers, cpu_count
 
@@ -111,6 +112,32 @@ class PotentialRelaxer:
         for index, answer in self._workers.imap([(c, self._give_up_above(c)) for c in crystals]):
             yield index, self._finish(crystals[index], answer)
 
+    def probe_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Probe | Failure]]:
+        """A first look at crystals with a few calls of the potential; yields (index, result) as they are
+        completed.
+
+        Args:
+            crystals: proposals.
+            calls: of the potential for each, 1 to 4.
+        """
+        for index, answer in self._workers.imap([Look(c, calls) for c in crystals]):
+            yield index, self._looked(crystals[index], answer, calls)
+
+    def _looked(self, crystal: Crystal, answer: Looked | Failure | Lost, calls: int) -> Probe | Failure:
+        """Put what a relaxation would give on the reference's scale."""
+        if isinstance(answer, Lost):
+            return Failure("probe", answer.reason, crystal.source)
+        if isinstance(answer, Failure):
+            return answer
+        energy, spread = probe_model(calls).relaxed(answer)
+        try:
+            formation = self.scale.formation_energy(answer.crystal, energy)
+        except ValueError as error:
+            return Failure("probe", str(error), crystal.source)
+        std = float(np.hypot(formation.std, spread))
+        value = Value(formation.mean, std, source=f"{formation.source}, {calls} calls")
+        return Probe(answer.crystal, value, spread, answer.gain, answer.calls, answer.seconds)
+
     def _give_up_above(self, crystal: Crystal) -> float:
         """The potential's own energy (eV/atom) above which a crystal is of no use; infinite if there is none."""
         useful = None if self._ceiling is None else self._ceiling(crystal)
@@ -151,6 +178,14 @@ class PotentialRelaxer:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A task of a worker: a first look at a crystal with some calls of the potential."""
+
+    crystal: Crystal
+    calls: int
+
+
+@dataclass(frozen=True)
 class _Setup:
     """What a worker needs: the potentials to relax with in turn, the one to ask at the end, the settings."""
 
@@ -174,12 +209,15 @@ class _Relaxed:
     second_energy: float | None = None
 
 
-def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float]], _Relaxed | Failure]:
-    """Load the potentials and return the function that relaxes one crystal (set-up of a worker process)."""
+def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float] | Look], _Relaxed | Looked | Failure]:
+    """Load the potentials and return the function that relaxes, or looks at, a crystal (set-up of a worker
+    process)."""
     calculators = [potentials.load(name) for name in setup.potentials]
     second = potentials.load(setup.second) if setup.second else None
 
-    def answer(task: tuple[Crystal, float]) -> _Relaxed | Failure:
+    def answer(task: tuple[Crystal, float] | Look) -> _Relaxed | Looked | Failure:
+        if isinstance(task, Look):
+            return look(task.crystal, calculators[-1], setup.settings, task.calls)
         return relax_one(task[0], calculators, setup.settings, second, task[1])
 
     return answer

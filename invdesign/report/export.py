@@ -18,7 +18,7 @@ from invdesign.crystallography.cif import TOLERANCES, gene_of, gene_text, p1_tex
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import symbol
 from invdesign.errors import OutputError
-from invdesign.properties import PROPERTIES
+from invdesign.properties import PROPERTIES, SHIPPED
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def estimate_columns(estimate: Estimate | None) -> Row:
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in dict.fromkeys([*PROPERTIES, *estimate.values]):
+    for name in dict.fromkeys([*SHIPPED, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):
@@ -322,7 +322,7 @@ def evaluation_columns(row: Evaluation) -> Row:
 
 def ranked_columns(item: Ranked, on_target: bool) -> Row:
     """One place of a ranked list as a row."""
-    place = {
+    place: Row = {
         "rank": item.rank,
         "score": item.score,
         "meets_targets": on_target,
@@ -330,8 +330,14 @@ def ranked_columns(item: Ranked, on_target: bool) -> Row:
         "pareto": item.pareto,
         "rank_low": item.rank_low,
         "rank_high": item.rank_high,
+        "first_by_errors": item.first_by_errors,
+        "first_by_weights": item.first_by_weights,
+        **{f"rank_{method}": rank for method, rank in item.ranks.items()},
     }
-    return place | evaluation_columns(item.row) | {"reason": item.reason}
+    if item.families is not None:
+        place |= {"anion_class": item.families.anion_class, "structure_type": item.families.structure_type}
+    indices = {f"index: {name}": value.mean for name, value in item.indices.items()}
+    return place | evaluation_columns(item.row) | indices | {"verdict": item.verdict, "reason": item.reason}
 
 
 def failure_columns(failure: Failure) -> Row:

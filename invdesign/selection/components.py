@@ -15,8 +15,11 @@ A component is a small YAML file, shipped in `configs/components` or the user's 
         best: 9.0                                    # desirability 1 at and above; linear in the log between them
         weight: 3.0
         source: Ashby, Materials Selection in Mechanical Design
+        comparative: stiffer per mass
 
-Everything is checked when it is loaded; an unknown key is an error.
+Quantities of an index are positive properties (`youngs_modulus`, …) and those of
+`invdesign.properties.QUANTITIES` (`strength`, `thermal_conductivity`, `price`, …), in their units. Everything
+is checked when it is loaded; an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -31,14 +34,15 @@ from typing import Any, TypeVar
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError
 from invdesign.properties import PROPERTIES
+from invdesign.properties import QUANTITIES as ON_DEMAND
 from invdesign.query import Target
 
 T = TypeVar("T")
 
 POSITIVE = tuple(name for name, p in PROPERTIES.items() if p.log or name == "pugh_ratio")
 """Properties that are always positive and may therefore stand in an index."""
-QUANTITIES = (*POSITIVE, "supply_risk")
-"""What an index may multiply: positive properties and relative supply risk (1 to 10)."""
+QUANTITIES = (*POSITIVE, *ON_DEMAND)
+"""What an index may multiply: positive properties, and the quantities that are estimated on demand."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Index:
         best: value from which on the desirability is 1; above or below `worst`.
         weight: exponent in the weighted geometric mean.
         source: where the index is derived.
+        comparative: what a better material is, before `than`, e.g. `stiffer per mass`.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Index:
     best: float
     weight: float = 1.0
     source: str = ""
+    comparative: str = ""
 
     def __post_init__(self) -> None:
         """Check every field.

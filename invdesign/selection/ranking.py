@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +18,36 @@ from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.elements import SYMBOLS
 from invdesign.mechanics.derive import derive_many
+from invdesign.mechanics.quantities import unknown, with_quantities
+from invdesign.properties import QUANTITIES
 from invdesign.query import Query
-from invdesign.records import Candidate, Estimate, Evaluation, Status
+from invdesign.records import Candidate, Estimate, Evaluation, Status, Value
 from invdesign.selection.components import Component, load_component
+from invdesign.selection.decision import MOST, Decision, decide
 from invdesign.selection.desirability import (
     Objective,
+    Subject,
     desirabilities,
     geometric_mean,
+    index_values,
     objectives_of,
     rank_intervals,
+    sampled_desirabilities,
+    subject_of,
     with_hull,
 )
-from invdesign.selection.diversity import Diversity, diverse
+from invdesign.selection.diversity import ALL, EVEN, Diversity, Families, families, spread, spread_text
+from invdesign.selection.known_materials import known_materials
+from invdesign.selection.landmarks import judged
 from invdesign.selection.reasons import reason_for
 from invdesign.selection.targets import target_probability
+from invdesign.selection.verdicts import Landmark, best_landmark
+from invdesign.selection.verdicts import verdict as compared
 
 Array = NDArray[np.float64]
 
 ANYTHING = Component("any", radioactive=True, restricted=True)
 """The component of a query that names none."""
-EVEN = Diversity()
-"""The default variety of a list."""
-ALL = Diversity(0.0, per_system=1.0, per_formula=1_000_000, per_prototype=1.0)
-"""No limit on likeness: what a ranking of known crystals shows."""
 NOT_RELAXED = "not relaxed"
 """Objection to what was never chosen for a relaxation, and so was not judged to the end."""
 UNSTABLE = ("stability failed", "too far above the hull")
@@ -61,6 +68,12 @@ class Ranked:
         reason: one sentence.
         desirabilities: by objective, 0 to 1.
         probability: that all targets of the query hold, taken as independent.
+        indices: values of the component's material indices that can be told.
+        ranks: rank within the list by method of decision (`desirability`, `topsis`, `spotis`).
+        first_by_errors: share of samples of the predicted properties in which it is among the first five.
+        first_by_weights: share of samples of the weights likewise.
+        families: class of its anion, structure type, chemical system, formula.
+        verdict: how it compares with the best known material; empty without a component.
     """
 
     rank: int
@@ -72,6 +85,12 @@ class Ranked:
     reason: str
     desirabilities: Mapping[str, float]
     probability: float
+    indices: Mapping[str, Value] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    first_by_errors: float = float("nan")
+    first_by_weights: float = float("nan")
+    families: Families | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,9 @@ class Selection:
         weights: weight by objective.
         component: name of the component, or `any`.
         n_wanted: rows asked for.
+        agreement: whether other methods of decision agree on the order, in words.
+        landmarks: known materials judged by the same wishes, best first; empty for a query without a component.
+        variety: how many families are on the list, in words.
     """
 
     ranked: tuple[Ranked, ...]
@@ -99,6 +121,9 @@ class Selection:
     n_wanted: int
     objections: Mapping[str, str]
     nearest: str = ""
+    agreement: str = ""
+    landmarks: tuple[Landmark, ...] = ()
+    variety: str = ""
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -147,32 +172,21 @@ def rank(
     """
     chosen_component = _component(component, query)
     n = query.n if n is None else n
-    rows = _derived(sorted(rows, key=lambda row: row.candidate.id))
+    rows = _derived(sorted(rows, key=lambda row: row.candidate.id), _asked(query, chosen_component))
     allowed = None if unknown_allowed is None else frozenset(unknown_allowed)
     judge = _Judge(query, chosen_component, require_relaxation, allowed)
     reasons = [judge.objection(row) for row in rows]
     eligible = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     objectives = objectives_of(query, chosen_component)
-    table = desirabilities(eligible, objectives)
     weights = np.array([o.weight for o in objectives])
+    table = desirabilities([subject_of(row) for row in eligible], objectives)
     scores = geometric_mean(table, weights)
-    front = pareto_front(table)
-    chosen = diverse(eligible, scores, n, diversity)
+    kinds = [families(row.crystal, row.crystal.gene or row.candidate.crystal.gene) for row in eligible]
+    chosen = spread(kinds, scores, n, diversity)
     chosen.sort(key=lambda i: (-scores[i], eligible[i].candidate.id))
-    low, high = rank_intervals([eligible[i] for i in chosen], objectives, weights)
-    ranked = tuple(
-        Ranked(
-            rank=place + 1,
-            row=replace(eligible[i], score=float(scores[i])),
-            score=float(scores[i]),
-            rank_low=int(low[place]),
-            rank_high=int(high[place]),
-            pareto=bool(front[i]),
-            reason=reason_for(eligible[i], query, chosen_component, objectives, table[i], bool(front[i])),
-            desirabilities={o.name: float(d) for o, d in zip(objectives, table[i], strict=True)},
-            probability=target_probability([t for t in query.targets if not t.goal], with_hull(eligible[i])),
-        )
-        for place, i in enumerate(chosen)
+    work = _Listed(query, chosen_component, objectives, weights)
+    ranked, agreement, landmarks = work.ranked(
+        [eligible[i] for i in chosen], table[chosen], pareto_front(table)[chosen], [kinds[i] for i in chosen]
     )
     counts = Counter(reason for reason in reasons if reason)
     return Selection(
@@ -185,7 +199,71 @@ def rank(
         n_wanted=n,
         objections={row.candidate.id: reason for row, reason in zip(rows, reasons, strict=True) if reason},
         nearest=_nearest([row for row, reason in zip(rows, reasons, strict=True) if reason in UNSTABLE], query),
+        agreement=agreement,
+        landmarks=landmarks,
+        variety=spread_text([kinds[i] for i in chosen]) if chosen else "",
     )
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Judges the rows of the list: how firm their order is, and where known materials would stand."""
+
+    query: Query
+    component: Component
+    objectives: Sequence[Objective]
+    weights: Array
+
+    def ranked(
+        self, rows: Sequence[Evaluation], table: Array, front: NDArray[np.bool_], kinds: Sequence[Families]
+    ) -> tuple[tuple[Ranked, ...], str, tuple[Landmark, ...]]:
+        """The places of the list, whether methods agree on them, and known materials."""
+        if not rows:
+            return (), "", ()
+        scores = geometric_mean(table, self.weights)
+        subjects = [subject_of(row) for row in rows]
+        head = min(len(rows), MOST)
+        decision = decide(table[:head], sampled_desirabilities(subjects[:head], self.objectives), self.weights)
+        low, high = self._intervals(subjects, decision)
+        values = index_values(subjects, self.component.indices)
+        landmarks = judged(known_materials(), self.query, self.component, scores) if self.component.indices else ()
+        best = best_landmark(landmarks, self.component)
+        places = []
+        for i, row in enumerate(rows):
+            told = decision if i < head else None
+            places.append(
+                Ranked(
+                    rank=i + 1,
+                    row=replace(row, score=float(scores[i])),
+                    score=float(scores[i]),
+                    rank_low=int(low[i]),
+                    rank_high=int(high[i]),
+                    pareto=bool(front[i]),
+                    reason=reason_for(row, self.query, self.component, self.objectives, table[i], bool(front[i])),
+                    desirabilities={o.name: float(d) for o, d in zip(self.objectives, table[i], strict=True)},
+                    probability=target_probability([t for t in self.query.targets if not t.goal], with_hull(row)),
+                    indices=values[i],
+                    ranks={} if told is None else {m: int(r[i]) for m, r in told.ranks.items()},
+                    first_by_errors=float("nan") if told is None else float(told.first_by_errors[i]),
+                    first_by_weights=float("nan") if told is None else float(told.first_by_weights[i]),
+                    families=kinds[i],
+                    verdict=compared(values[i], subjects[i].estimate.values, self.component, best),
+                )
+            )
+        return tuple(places), decision.text([kind.formula for kind in kinds[:head]]), landmarks
+
+    def _intervals(self, subjects: Sequence[Subject], decision: Decision) -> tuple[Array, Array]:
+        """Rank intervals of all rows, those below the head of a long list included."""
+        if len(subjects) <= MOST:
+            return decision.low.astype(np.float64), decision.high.astype(np.float64)
+        return rank_intervals(subjects, self.objectives, self.weights)
+
+
+def _asked(query: Query, component: Component) -> list[str]:
+    """Quantities that targets, constraints and indices name, and the price, which everybody asks for."""
+    named = [t.name for t in (*query.targets, *component.constraints)]
+    named += [name for index in component.indices for name in index.powers]
+    return [name for name in dict.fromkeys([*named, "price"]) if name in QUANTITIES]
 
 
 def _nearest(unstable: Sequence[Evaluation], query: Query) -> str:
@@ -251,7 +329,8 @@ def suitability(rows: Sequence[Evaluation], component: str | Component) -> Array
     if not indices:
         return np.ones(len(rows))
     objectives = [Objective(index.name, index.weight, index) for index in indices]
-    return geometric_mean(desirabilities(rows, objectives), np.array([index.weight for index in indices]))
+    subjects = [subject_of(row) for row in rows]
+    return geometric_mean(desirabilities(subjects, objectives), np.array([index.weight for index in indices]))
 
 
 def pareto_front(table: Array) -> NDArray[np.bool_]:
@@ -282,8 +361,8 @@ def _component(component: str | Component | None, query: Query) -> Component:
     return ANYTHING if wanted is None else load_component(wanted)
 
 
-def _derived(rows: Sequence[Evaluation]) -> list[Evaluation]:
-    """The rows with derived properties where the moduli are there and nobody derived them yet."""
+def _derived(rows: Sequence[Evaluation], names: Sequence[str]) -> list[Evaluation]:
+    """The rows with derived properties where nobody derived them yet, and with the quantities named."""
     todo = [
         i
         for i, row in enumerate(rows)
@@ -293,6 +372,10 @@ def _derived(rows: Sequence[Evaluation]) -> list[Evaluation]:
     out = list(rows)
     for i, estimate in zip(todo, derive_many(estimates, [rows[i].crystal for i in todo]), strict=True):
         out[i] = replace(rows[i], estimate=estimate)
+    told = [i for i, row in enumerate(out) if row.estimate is not None and not row.estimate.failure]
+    found = [e for e in (out[i].estimate for i in told) if e is not None]
+    for i, estimate in zip(told, with_quantities(found, [out[i].crystal for i in told], names), strict=True):
+        out[i] = replace(out[i], estimate=estimate)
     return out
 
 
@@ -346,6 +429,8 @@ class _Judge:
         if self._require_relaxation and hull is not None and hull.mean > self._query.max_energy_above_hull:
             return UNSTABLE[1]
         for constraint in self._component.constraints:
+            if unknown(constraint.name, row.estimate or Estimate({})):
+                continue  # nobody can tell; the reason says so
             if target_probability([constraint], with_hull(row)) < self._component.min_probability:
                 return f"{constraint} unlikely"
         return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.chemistry import element_data
+from invdesign.mechanics.quantities import unknown
+from invdesign.numbers import percent, with_error
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.components import Component, Index
@@ -30,6 +31,7 @@ def reason_for(
     parts = [_of_target(row, target) for target in (*query.targets, *component.constraints)]
     parts += _of_indices(objectives, desirabilities)
     parts += _of_hull(row.energy_above_hull)
+    parts += _unknown(row, component)
     for verdict in row.verdicts.values():
         if verdict.status is Status.UNKNOWN:
             why = f" ({verdict.reason})" if verdict.reason else ""
@@ -47,6 +49,15 @@ def reason_for(
     return sentence[:1].upper() + sentence[1:] + "."
 
 
+def _unknown(row: Evaluation, component: Component) -> list[str]:
+    """What the component asks for and nobody can tell of this crystal."""
+    if row.estimate is None:
+        return []
+    names = dict.fromkeys(name for index in component.indices for name in index.powers)
+    told = (unknown(name, row.estimate) for name in names)
+    return [text for text in told if text]
+
+
 def _of_target(row: Evaluation, target: Target) -> str:
     prop = target.prop
     estimate = with_hull(row)
@@ -55,18 +66,11 @@ def _of_target(row: Evaluation, target: Target) -> str:
     if value is None:
         return f"{prop.symbol} is not known"
     if target.goal:
-        return f"{prop.symbol} {_with_error(value)}{unit}"
+        return f"{prop.symbol} {with_error(value.mean, value.std)}{unit}"
     chance = target_probability([target], estimate)
     verb = "meets" if chance >= 0.5 else "may meet" if chance >= 0.05 else "hardly meets"
-    return (
-        f"{verb} {prop.symbol} {_bound(target)}{unit} ({_with_error(value)}) with {_percent(chance)} probability"
-    )
-
-
-def _percent(chance: float) -> str:
-    if 0.01 <= chance <= 0.99:
-        return f"{chance:.0%}".replace("%", " %")
-    return "more than 99 %" if chance > 0.5 else "less than 1 %"
+    told = with_error(value.mean, value.std)
+    return f"{verb} {prop.symbol} {_bound(target)}{unit} ({told}) with {percent(chance)} probability"
 
 
 def _bound(target: Target) -> str:
@@ -75,11 +79,6 @@ def _bound(target: Target) -> str:
     if target.low is None:
         return f"<= {target.high:g}"
     return f"from {target.low:g} to {target.high:g}"
-
-
-def _with_error(value: Value) -> str:
-    digits = max(0, 1 - math.floor(math.log10(value.std))) if value.std > 0 else 2
-    return f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
 
 
 def _of_indices(objectives: Sequence[Objective], desirabilities: Array) -> list[str]:

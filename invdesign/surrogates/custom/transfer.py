@@ -23,10 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import Property
+from invdesign.properties import Property, known_properties
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration, coverage, fit_calibration
 from invdesign.surrogates.custom.process import Process, fit_process, named, process_of
@@ -374,6 +375,22 @@ class WithCustom:
     base: Any
     own: Sequence[TransferSurrogate]
 
+    def answers(self, crystals: Sequence[Crystal], rough: bool = False) -> Answers:
+        """The same as arrays; see `invdesign.surrogates.proposal_correction`."""
+        known = known_properties(surrogate.transfer.prop for surrogate in self.own)
+        ask = getattr(self.base, "answers", None)
+        found = answers_of(self.base.predict(crystals)) if ask is None else ask(crystals, rough)
+        for surrogate in self.own:
+            more = answers_of(surrogate.predict(crystals), known)
+            found = replace(
+                found,
+                names=(*found.names, surrogate.transfer.prop.name),
+                mean=np.concatenate([found.mean, _column(more.mean, len(crystals))], axis=1),
+                std=np.concatenate([found.std, _column(more.std, len(crystals))], axis=1),
+                custom_logs=found.custom_logs | more.custom_logs,
+            )
+        return found
+
     def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
         """One estimate per crystal, in the same order."""
         found: list[Estimate] = self.base.predict(crystals)
@@ -384,6 +401,11 @@ class WithCustom:
                 for e, m in zip(found, more, strict=True)
             ]
         return found
+
+
+def _column(values: FloatArray, n: int) -> FloatArray:
+    """(n, 1) the one column there is; NaN if nothing was predicted."""
+    return values if values.shape[1] else np.full((n, 1), np.nan)
 
 
 def train(
