@@ -27,7 +27,7 @@ class Property:
         label: the words for a report.
         symbol: the usual symbol.
         derived: whether it is computed from other properties (by `invdesign.mechanics.derive`) or the crystal
-        itself.
+            itself.
     """
 
     name: str

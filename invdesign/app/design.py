@@ -1,11 +1,9 @@
 """The functions behind the command line: each takes plain arguments and returns a table or a result.
 
->>> from invdesign.app.tables import read, written
-from invdesign.app.result import Result
-from invdesign.app.record import drift_of_rows, write_run, run_record
-from invdesign import Query, design
->>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
->>> result.table  # doctest: +SKIP
+Examples:
+    >>> from invdesign import Query, design
+    >>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
+    >>> result.table  # doctest: +SKIP
 """
 
 from __future__ import annotations
