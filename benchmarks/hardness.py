@@ -1,4 +1,4 @@
-"""Hardness formulas against measured Vickers hardnesses, by bonding class; the tables of docs/mechanics.md.
+"""Hardness formulas against measured Vickers hardnesses, by bonding class.
 
     python benchmarks/hardness.py --data DIR [--out FILE.json]
 

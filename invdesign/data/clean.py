@@ -42,7 +42,7 @@ _NOBLE = _INERT | atomic_numbers(["Kr", "Xe", "Rn"])
 
 @dataclass(frozen=True)
 class Rules:
-    """The bounds; the defaults were set on the crystals of the Materials Project (counts in `docs/data.md`).
+    """The bounds; the defaults were set on the crystals of the Materials Project.
 
     Attributes:
         closest: smallest distance over the sum of the two covalent radii. Bonds stand near 1, and no crystal known

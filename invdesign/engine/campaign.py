@@ -119,8 +119,9 @@ class Step:
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
 
-    >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
-    ...     print(step.counts, step.best)
+    Examples:
+        >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
+        ...     print(step.counts, step.best)
 
     Attributes:
         query: what is asked.

@@ -55,7 +55,8 @@ def columns(shares: FloatArray, K: FloatArray, G: FloatArray, start: FloatArray,
 
     Args:
         shares: (n, 103) atomic fractions.
-        K, G: (n,) moduli, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         start: (n,) of `formula`.
         load: (n,) N.
     """
@@ -99,7 +100,8 @@ class Hardness:
 
         Args:
             shares: (n, 103) atomic fractions.
-            K, G: (n,) bulk and shear modulus, GPa, with the usual errors of a surrogate.
+            K: (n,) bulk moduli, GPa, with the usual errors of a surrogate.
+            G: (n,) shear moduli, GPa, likewise.
             kinds: (n,) bonding classes.
             load: N.
         """

@@ -125,7 +125,8 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
     Args:
         data: parquet with `lattice_parameters`, `atomic_numbers`, `frac_coords` and columns of labels.
         settings: fields of `invdesign.surrogates.fitting.train.Settings`, and `copies`, the number of perturbed
-        copies. out: file of the weights.
+            copies.
+        out: file of the weights.
         progress: is told how far it has come.
 
     Raises:
