@@ -96,13 +96,6 @@ class Target:
             return min(self.low * beyond, prop.high)
         return None if self.high is None else max(self.high / beyond, prop.low)
 
-    def probability(self, mean: float, std: float) -> float:
-        """Probability that a normally distributed value lies within the bounds (1 for an extreme)."""
-        spread = max(std, 1e-9)
-        upper = 1.0 if self.high is None else _normal_cdf((self.high - mean) / spread)
-        lower = 0.0 if self.low is None else _normal_cdf((self.low - mean) / spread)
-        return max(0.0, upper - lower)
-
     def holds(self, value: float) -> bool:
         """Whether a value satisfies the bounds."""
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
@@ -123,10 +116,6 @@ def _in_range(name: str, value: float) -> float:
     if not prop.low <= value <= prop.high:
         raise InputError(f"target {name}", value, f"{prop.low:g} to {prop.high:g} {prop.unit}".strip())
     return value
-
-
-def _normal_cdf(x: float) -> float:
-    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
 
 
 SEARCHES = ("evolution", "optuna", "none")

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 
 from invdesign.crystal import Crystal, FloatArray
 
-GPA = 160.21766208
-"""GPa in one eV/Å³."""
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 WEIGHT = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
 

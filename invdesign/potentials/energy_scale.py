@@ -26,6 +26,7 @@ from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
+from invdesign.uncertainty import Z90
 
 ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
 """Elements that MP2020 corrects where they are anions."""
@@ -175,7 +176,7 @@ def published(potential: str, references: Mapping[str, float], corrected: bool =
     nothing = dict.fromkeys(references, 0.0)
     terms = dict.fromkeys(TERMS, 0.0) if corrected else MP2020
     rounded = {name: round(energy, 4) for name, energy in references.items()}
-    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, 1.645)
+    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, Z90)
 
 
 def shipped() -> list[str]:

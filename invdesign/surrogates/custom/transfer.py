@@ -35,6 +35,7 @@ from invdesign.surrogates.inputs.dataset import Graphs
 from invdesign.surrogates.inputs.features import LAST_ELEMENT, VOLUME_NAMES, feature_names
 from invdesign.surrogates.model import Model, mini_batches, standardise
 from invdesign.surrogates.network import edge_features
+from invdesign.uncertainty import std_from_log10
 
 FOLDS = 5
 LEAST = 15
@@ -247,7 +248,7 @@ class Transfer:
             spread = np.where(chosen, calibration.std(mean, std, zeros), spread)
         low, high = from_scale(self.prop, ends)
         centre = from_scale(self.prop, mean)
-        spread = spread * (np.log(10.0) * centre if self.prop.log else 1.0)
+        spread = std_from_log10(centre, spread) if self.prop.log else spread
         return [
             Value(float(c), float(s), float(a), float(b), f"surrogate:{self.prop.name}")
             for c, s, a, b in zip(centre, spread, low, high, strict=True)
