@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
@@ -245,7 +245,7 @@ def _bonds(crystal: Crystal) -> list[list[tuple[int, float]]]:
 @cache
 def _electronegativity() -> FloatArray:
     """Pauling electronegativity by atomic number, 0 where there is none."""
-    return np.nan_to_num(table().electronegativity, nan=0.0)
+    return np.nan_to_num(pauling(), nan=0.0)
 
 
 def design_row(crystal: Crystal, elements: Sequence[str]) -> FloatArray:

@@ -80,7 +80,7 @@ def design_reward(limit: float = 0.1) -> Reward:
     import numpy as np
 
     from invdesign import build
-    from invdesign.benchmarking.metrics import smact_valid
+    from invdesign.chemistry.oxidation import smact_valid
     from invdesign.engine.pipeline import predict
     from invdesign.records import Candidate, Evaluation
     from invdesign.uncertainty import probability_below
