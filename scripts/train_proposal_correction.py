@@ -35,7 +35,7 @@ from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 from invdesign.serialize import from_plain, to_plain
 from invdesign.surrogates import load_gate, load_proposal_gate
-from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.inputs.cells import read_graphs
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.proposal_correction import CUTS, ENERGY, learned, views
 from invdesign.surrogates.scales import to_scale

@@ -26,7 +26,8 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
 from invdesign.uncertainty import modelled_value
 

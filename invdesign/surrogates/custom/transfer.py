@@ -30,7 +30,8 @@ from invdesign.properties import Property
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration, coverage, fit_calibration
 from invdesign.surrogates.custom.process import Process, fit_process, named, process_of
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.inputs.dataset import Graphs
 from invdesign.surrogates.inputs.features import LAST_ELEMENT, VOLUME_NAMES, feature_names
 from invdesign.surrogates.model import Model, mini_batches, standardise
