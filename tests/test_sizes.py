@@ -1,4 +1,4 @@
-"""Sizes that a reader can hold: files, functions and argument lists; the few that are still too large are listed."""
+"""Sizes that a reader can hold: files, functions, argument lists; the few that are still too large are listed."""
 
 from __future__ import annotations
 
