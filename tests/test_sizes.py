@@ -15,26 +15,20 @@ LINES, BODY, ARGUMENTS = 500, 60, 8
 """Largest number of lines of a file and of a function with its docstring, and of arguments of either."""
 
 TOO_LONG_FILES = {
-    "invdesign/app/design.py",
     "invdesign/benchmarking/generation.py",
     "invdesign/benchmarking/surrogates.py",
     "invdesign/benchmarking/targets.py",
-    "invdesign/engine/campaign.py",
-    "invdesign/engine/ledger.py",
-    "invdesign/engine/pipeline.py",
-    "invdesign/relaxation/relaxer.py",
-    "invdesign/selection/ranking.py",
     "tests/test_data_read.py",
 }
 TOO_LONG_FUNCTIONS = {
-    "invdesign/engine/ledger.py:_tables",
+    "invdesign/engine/database.py:tables",
     "invdesign/selection/ranking.py:rank",
     "invdesign/surrogates/custom/transfer.py:train",
     "invdesign/surrogates/fitting/train.py:fit",
 }
 TOO_MANY_ARGUMENTS = {
     "generators/train_gan.py:train_from_file",
-    "invdesign/app/design.py:benchmark_targets",
+    "invdesign/app/models.py:benchmark_targets",
     "invdesign/engine/campaign.py:__init__",
     "invdesign/surrogates/inputs/graphs.py:_fill",
 }

@@ -58,10 +58,12 @@ def rotations(draw: st.DrawFn) -> np.ndarray:
 
 def translated(crystal: Crystal, shift: Sequence[float]) -> Crystal:
     """All atoms moved by the same fractional vector: another origin."""
-    return Crystal(crystal.lattice, crystal.numbers, crystal.frac_coords + np.asarray(shift), source=crystal.source)
+    return Crystal(
+        crystal.lattice, crystal.numbers, crystal.frac_coords + np.asarray(shift), source=crystal.source
+    )
 
 
-def permuted(crystal: Crystal, order: Sequence[int]) -> Crystal:
+def permuted(crystal: Crystal, order: Sequence[int] | np.ndarray) -> Crystal:
     """The atoms in another order."""
     rows = list(order)
     return Crystal(crystal.lattice, crystal.numbers[rows], crystal.frac_coords[rows], source=crystal.source)
@@ -108,7 +110,7 @@ SUPERCELLS = (np.diag([2, 1, 1]), np.diag([1, 1, 2]), np.array([[1, 1, 0], [-1, 
 
 @st.composite
 def equal_forms(draw: st.DrawFn, supercells: bool = True) -> Form:
-    """A change that leaves the crystal the same: origin, order, axes, a whole-cell shift, a supercell, a rotation."""
+    """A change that leaves the crystal the same: origin, order, axes, whole cells, a supercell, a rotation."""
     kinds = ["translation", "permutation", "cell choice", "whole cells", "rotation"] + ["supercell"] * supercells
     kind = draw(st.sampled_from(kinds))
     if kind == "translation":
@@ -116,7 +118,9 @@ def equal_forms(draw: st.DrawFn, supercells: bool = True) -> Form:
         return Form(f"translation by {shift}", lambda c: translated(c, shift))
     if kind == "permutation":
         seed = draw(st.integers(0, 2**16))
-        return Form("permutation", lambda c: permuted(c, np.random.default_rng(seed).permutation(c.n_sites).tolist()))
+        return Form(
+            "permutation", lambda c: permuted(c, np.random.default_rng(seed).permutation(c.n_sites).tolist())
+        )
     if kind == "whole cells":
         seed = draw(st.integers(0, 2**16))
         return Form("whole cells", lambda c: _by_whole_cells(c, np.random.default_rng(seed)))
