@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from invdesign.answers import answers_of
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
@@ -157,7 +157,7 @@ class CandidateSearch:
             element_volume=exchanges.element_volume,
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-            electronegativity=table().electronegativity[:n],
+            electronegativity=pauling()[:n],
             max_sites=self.query.max_sites,
         )
 

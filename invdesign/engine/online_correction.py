@@ -20,7 +20,7 @@ from invdesign.evolution.learning import Evidence, learn
 from invdesign.properties import SHIPPED, Property
 from invdesign.protocols import Surrogate
 from invdesign.records import Estimate, Evaluation, Value
-from invdesign.selection.targets import log_spread
+from invdesign.uncertainty import modelled_std, modelled_value
 
 LEAST = 8
 """Relaxed rows below which nothing is learned."""
@@ -115,7 +115,7 @@ def _fit(log: bool, pairs: Sequence[Pair], least: int, priors: Sequence[float]) 
     if len(usable) < least:
         return None
     x = np.array([_features(crystal) for crystal, _, _ in usable])
-    spread = np.array([max(_spread(gate, log), 1e-3) for _, gate, _ in usable])
+    spread = np.array([max(modelled_std(gate, log=log), 1e-3) for _, gate, _ in usable])
     error = np.array([(math.log10(t / g.mean) if log else t - g.mean) for _, g, t in usable])
     return _averaged([_ridge(x, error, spread, factor) for factor in priors])
 
@@ -167,16 +167,9 @@ def _moved(log: bool, value: Value, shift: _Shift, crystal: Crystal) -> Value:
     if log and value.mean <= 0.0:
         return value
     by, unsure = shift.at(crystal)
-    spread = math.hypot(shift.inflation * _spread(value, log), unsure)
-    if not log:
-        return Value(value.mean + by, spread, source=value.source)
-    mean = value.mean * 10.0**by
-    return Value(mean, mean * math.log(10.0) * spread, source=value.source)
-
-
-def _spread(value: Value, log: bool) -> float:
-    spread = log_spread(value) if log else value.std
-    return spread if math.isfinite(spread) else 0.0
+    spread = math.hypot(shift.inflation * modelled_std(value, log=log), unsure)
+    mean = value.mean * 10.0**by if log else value.mean + by
+    return modelled_value(mean, spread, value.source, log=log)
 
 
 def _features(crystal: Crystal) -> FloatArray:
