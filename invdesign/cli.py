@@ -18,7 +18,8 @@ import click
 
 from invdesign import __version__
 from invdesign.errors import InputError, InvdesignError
-from invdesign.query import SEARCHES, Query
+from invdesign.query import Query
+from invdesign.query_fields import SEARCHES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,9 @@ DIRECTORY = click.option("--out", required=True, metavar="DIR", help="Folder to 
 @click.option(
     "--generator", metavar="NAME", help=f"vae, gan, substitution, random, mixture [{DEFAULTS.generator}]."
 )
+@click.option(
+    "--validator", "validators", multiple=True, metavar="NAME", help="A further validator; may be repeated."
+)
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
 @click.option("-n", "n", type=int, help=f"Number of candidates wanted [{DEFAULTS.n}].")
 @click.option(
@@ -200,10 +204,10 @@ def generate(
     query = _query(
         {key: value for key, value in flags.items() if value not in (None, ())} | {"generator": generator}
     )
-    from invdesign.app import crystals
+    from invdesign.app import generate as make
 
     with _progress() as progress:
-        table = crystals.generate(
+        table = make.generate(
             query,
             n,
             seed or 0,
@@ -255,10 +259,10 @@ def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str 
 @POTENTIAL
 def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
-    from invdesign.app import crystals
+    from invdesign.app import relax as relaxing
 
     with _progress() as progress:
-        table = crystals.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
+        table = relaxing.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
     _summary(table, Path(out) / "relaxed.csv", "relaxed")
 
 

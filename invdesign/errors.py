@@ -6,6 +6,7 @@ The command line turns any :class:`InvdesignError` into that line and exit code 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class InvdesignError(Exception):
@@ -21,15 +22,34 @@ class InputError(InvdesignError):
         Args:
             what: the argument or field that is wrong, in the user's words.
             value: what was given.
-            allowed: what would have been accepted, as a phrase or as a collection of values.
+            allowed: what would have been accepted, as a phrase or as a collection of values, of which the one that
+                the value resembles is offered.
         """
-        phrase = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
-        super().__init__(f"{what}: {value!r} is not valid; allowed: {phrase}")
+        choices = [] if isinstance(allowed, str) else [str(item) for item in allowed]
+        phrase = allowed if isinstance(allowed, str) else ", ".join(choices)
+        near = get_close_matches(str(value), choices, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        super().__init__(f"{what}: {value!r} is not valid; allowed: {phrase}{hint}")
         self.what, self.value, self.allowed = what, value, phrase
+
+
+class InvdesignWarning(UserWarning):
+    """Something that was asked for is not done as the user may think, in one line; the work goes on."""
 
 
 class ConflictError(InvdesignError):
     """Two parts of a request contradict each other."""
+
+
+class EmptyQueryError(InvdesignError):
+    """A design run was asked for nothing."""
+
+    def __init__(self) -> None:
+        """Compose the one line."""
+        super().__init__(
+            "nothing is asked for: give a target, elements, a component or another wish, such as "
+            '`invdesign design --target "bulk_modulus>=250" -n 5` or design(targets=["bulk_modulus>=250"], n=5)'
+        )
 
 
 class StructureReadError(InvdesignError):

@@ -69,7 +69,7 @@ def failing(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> st
         (["generate", "os.path:join", "--out", "x"], ["'os.path:join'", "without arguments"]),
         (["generate", "json:JSONDecoder", "--out", "x"], ["'json:JSONDecoder'", "propose"]),
         (["generate", "random", "--temperature", "0", "--out", "x"], ["temperature", "0.0", "0.01 to 100"]),
-        (["generate", "random", "--guidance", "nan", "--out", "x"], ["guidance", "nan", "finite"]),
+        (["generate", "random", "--guidance", "nan", "--out", "x"], ["guidance", "nan", "-1000 to 1000"]),
         (["generate", "random", "--elements", "Og", "--out", "x"], ["'Og'", "known crystals"]),
         (["generate", "vae", "--required", "Og", "--out", "x"], ["'Og'", "trained on"]),
         (["predict", "nowhere.cif", "--out", "x.csv"], ["nowhere.cif", "exists"]),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from invdesign.answers import Answers, answers_of
 from invdesign.chemistry.composition import integer_composition
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.chemistry.families import anion_class
 from invdesign.crystal import Crystal, Gene
@@ -52,7 +52,7 @@ def chemistry(
         element_volume=exchanges.element_volume,
         allowed=mask,
         nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-        electronegativity=table().electronegativity[:n],
+        electronegativity=pauling()[:n],
         kept=kept,
         max_sites=max_sites,
     )

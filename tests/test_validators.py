@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from invdesign import build
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.elements import atomic_number
@@ -72,13 +72,7 @@ class FakeReference:
 
 
 def built() -> list[Validator]:
-    reference = FakeReference(None)
-    made = []
-    for target in VALIDATORS.values():
-        module, name = target.split(":")
-        family = getattr(importlib.import_module(module), name)
-        made.append(family(reference) if name in ("Novelty", "Disorder") else family())
-    return made
+    return [build.validator(name, FakeReference(None)) for name in VALIDATORS]
 
 
 @pytest.mark.parametrize("validator", built(), ids=list(VALIDATORS))

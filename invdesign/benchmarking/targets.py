@@ -47,7 +47,6 @@ from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.errors import InputError
 from invdesign.evolution.judge import Judge
 from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
 from invdesign.protocols import Surrogate, Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Relaxation, Status
@@ -315,7 +314,7 @@ def _index(row: Evaluation) -> int:
 
 def _derive(query: Query, parts: Parts) -> Derive | None:
     """Derived properties cost time, so the gate's estimates get them only where the target needs them."""
-    return parts.derive if any(get_property(t.name).derived for t in query.targets) else None
+    return parts.derive if any(t.prop.derived for t in query.targets) else None
 
 
 def _raw(row: Evaluation, query: Query, parts: Parts) -> Raw:

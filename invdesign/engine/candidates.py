@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from invdesign.answers import answers_of
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
@@ -139,7 +139,9 @@ class CandidateSearch:
     def _from_relaxed(self, rows: Sequence[Evaluation]) -> list[Member]:
         if not rows:
             return []
-        answers = answers_of([row.estimate for row in rows if row.estimate is not None])
+        answers = answers_of(
+            [row.estimate for row in rows if row.estimate is not None], self.query.known_properties
+        )
         target = log_target_chance(answers, [row.crystal for row in rows], self.targets, self.parts.hardness)
         members = []
         for row, log_target in zip(rows, target, strict=True):
@@ -171,7 +173,7 @@ class CandidateSearch:
             element_volume=exchanges.element_volume,
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-            electronegativity=table().electronegativity[:n],
+            electronegativity=pauling()[:n],
             max_sites=self.query.max_sites,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,8 +13,10 @@ from invdesign.crystal import Crystal
 from invdesign.mechanics import formulas
 from invdesign.mechanics.bonding import bonding_class
 from invdesign.mechanics.derive import DENSITY_ERROR, MODULUS_CORRELATION, density
-from invdesign.properties import get_property
+from invdesign.mechanics.quantities import OF_MODULI, quantities
+from invdesign.properties import QUANTITIES
 from invdesign.query import Target
+from invdesign.records import Estimate, Value
 
 Array = NDArray[np.float64]
 
@@ -87,7 +89,23 @@ def property_samples(
         "vickers_hardness": lambda: _hardness(answers, crystals, k, g, normal, hardness),
         "fracture_toughness": lambda: _toughness(answers, crystals, k, g, normal),
     }
-    return {name: np.asarray(makers[name](), dtype=np.float64) for name in names if name in makers}
+    found = {name: np.asarray(makers[name](), dtype=np.float64) for name in names if name in makers}
+    more = [name for name in names if name in QUANTITIES]
+    return found | (_on_demand(more, makers, answers, crystals) if more else {})
+
+
+def _on_demand(
+    names: Sequence[str],
+    makers: Mapping[str, Callable[[], Array]],
+    answers: Answers,
+    crystals: Sequence[Crystal],
+) -> dict[str, Array]:
+    """Samples of quantities beyond the mechanical properties: price, strength, melting point, …"""
+    needed = makers if any(name in OF_MODULI for name in names) else (*MODULI, "density")
+    drawn = {name: np.asarray(makers[name](), dtype=np.float64) for name in needed}
+    gaps, _ = answers.column("band_gap")
+    estimates = [Estimate({} if np.isnan(gap) else {"band_gap": Value(float(gap), 0.0)}) for gap in gaps]
+    return quantities(names, drawn, estimates, crystals)
 
 
 def _hardness(
@@ -136,7 +154,7 @@ def _together(targets: Sequence[Target], samples: dict[str, Array]) -> Array:
         if target.goal:
             extremes = extremes + _place(target, values[:, 0])
             continue
-        log = get_property(target.name).log
+        log = target.prop.log
         scale = np.log10(np.maximum(values, 1e-12)) if log else values
         width = SMOOTH * np.maximum(scale[:, 1:].std(axis=1, keepdims=True) / np.sqrt(1.0 - SMOOTH**2), 1e-6)
         for bound, sign in ((target.low, 1.0), (target.high, -1.0)):
@@ -153,9 +171,9 @@ def _alone(target: Target, mean: Array, std: Array) -> Array:
     from scipy.special import log_ndtr
 
     if target.goal:
-        return _place(target, 10.0**mean if get_property(target.name).log else mean)
+        return _place(target, 10.0**mean if target.prop.log else mean)
     spread, total = np.maximum(std, 1e-9), np.zeros(len(mean))
-    log = get_property(target.name).log
+    log = target.prop.log
     low, high = (None if b is None else (np.log10(max(b, 1e-12)) if log else b) for b in (target.low, target.high))
     if low is not None and high is not None:
         inside = np.exp(log_ndtr((high - mean) / spread)) - np.exp(log_ndtr((low - mean) / spread))
@@ -170,7 +188,7 @@ def _alone(target: Target, mean: Array, std: Array) -> Array:
 
 def _place(target: Target, value: Array) -> Array:
     """(n,) logarithm of the place of a value between the bounds of its property, from the bad end."""
-    prop = get_property(target.name)
+    prop = target.prop
     place = np.clip((value - prop.low) / (prop.high - prop.low), 1e-6, 1.0)
     return np.asarray(np.log(place if target.goal == "max" else np.maximum(1.0 - place, 1e-6)))
 

@@ -18,7 +18,7 @@ from invdesign.crystallography.cif import TOLERANCES, gene_of, gene_text, p1_tex
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import symbol
 from invdesign.errors import OutputError
-from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.properties import PROPERTIES, SHIPPED
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 
 if TYPE_CHECKING:
@@ -224,11 +224,11 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
+    """Every property of an estimate, the shipped ones in their order, and how far it is from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in (*PROPERTIES, *QUANTITIES):
+    for name in dict.fromkeys([*SHIPPED, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):
