@@ -29,9 +29,9 @@ CHUNK = 4096
 SHEET = """# known_properties.npz
 
 Properties of {n:,} known crystals for the choice of parents in a search: `ids` (numbers of the Materials Project
-ids), `values` (n, {p}: {names}; log10 GPa, eV, eV/atom; half precision), `computed` (n, {p}: whether the value was
-computed by density functional theory, otherwise it is the gate's estimate) and `protostructures` (n, 64-bit hashes
-of group, Wyckoff positions and elements, for telling new genes from known ones).
+ids), `computed` (n, {p}: {names}; log10 GPa, eV, eV/atom; half precision; NaN where it is not known), `predicted`
+(the same by the gate) and `protostructures` (n, 64-bit hashes of group, Wyckoff positions and elements, for
+telling new genes from known ones).
 
 Computed: {counts}. `gate` is the checksum of the gate. All parts of the split are in it: it is for finding known
 crystals near a query, not for measuring errors.
@@ -48,20 +48,17 @@ def main() -> None:
     args = parser.parse_args()
     known = KnownCrystals.load()
     model = load_model(args.out / "surrogate_gate.safetensors")
-    values = _predicted(known, model)
-    labels = _labels(args.data, known)
-    computed = np.isfinite(labels)
-    values[computed] = labels[computed]
+    predicted, computed = _predicted(known, model), _labels(args.data, known)
     hashes = [protostructure_hash(protostructure(known[row].gene)) for row in range(len(known))]
     np.savez_compressed(
         args.out / TABLE,
         ids=np.array([_number(known.id(row)) for row in range(len(known))], dtype=np.int64),
-        values=values.astype(np.float16),
-        computed=np.packbits(computed, axis=1),
+        predicted=predicted.astype(np.float16),
+        computed=computed.astype(np.float16),
         protostructures=np.array(hashes, dtype=np.int64),
         gate=np.array(model.checksum),
     )
-    counts = ", ".join(f"{name} {int(computed[:, j].sum()):,}" for j, name in enumerate(NAMES))
+    counts = ", ".join(f"{name} {int(np.isfinite(computed[:, j]).sum()):,}" for j, name in enumerate(NAMES))
     text = SHEET.format(n=len(known), p=len(NAMES), names=", ".join(NAMES), counts=counts)
     (args.out / TABLE).with_suffix(".md").write_text(text)
     print(f"{args.out / TABLE}: {(args.out / TABLE).stat().st_size / 1e6:.2f} MB, {len(known):,} crystals")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +42,11 @@ class Parents:
 
     Attributes:
         members: best first.
-        computed: by property (n,) values computed by density functional theory, NaN where there is none; log10 of
-            moduli.
+        formation_energy: (n,) computed by density functional theory, eV/atom; NaN where it is not known.
     """
 
     members: list[Member]
-    computed: Mapping[str, Array]
+    formation_energy: Array
 
 
 def known_parents(
@@ -86,14 +85,15 @@ def known_parents(
         for i in order[:n]
     ]
     chosen = rows[order[:n]]
-    computed = np.where(properties.computed[chosen], properties.values[chosen], np.nan)
-    return Parents(members, {name: computed[:, j] for j, name in enumerate(NAMES)})
+    energy = NAMES.index("formation_energy")
+    sound = properties.sound[chosen, energy]
+    return Parents(members, np.where(sound, properties.computed[chosen, energy], np.nan))
 
 
 def _answers(properties: KnownProperties) -> Answers:
     """The table as answers with loose spreads."""
     spreads = np.array([SPREADS[name] for name in NAMES])
-    std = LOOSE * np.where(properties.computed, spreads[:, 0], spreads[:, 1])
+    std = LOOSE * np.where(properties.sound, spreads[:, 0], spreads[:, 1])
     return Answers(NAMES, properties.values, std)
 
 
