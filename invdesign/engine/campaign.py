@@ -251,8 +251,7 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        start = None if self.search is None else self.search.known_evidence()
-        return learned([*self.rows, *now], self.parts.gate, start, self.query.known_properties)
+        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:

@@ -13,16 +13,13 @@ from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.elements import atomic_numbers
-from invdesign.engine.online_correction import asked
 from invdesign.engine.parts import Parts
 from invdesign.errors import ReferenceMissingError
 from invdesign.evolution.archive import Member, spread
 from invdesign.evolution.evolve import EvolutionSettings, GeometryModel, World, evolve
 from invdesign.evolution.joint import log_target_chance
 from invdesign.evolution.judge import Correct, Judge, log_normal_below
-from invdesign.evolution.learning import Evidence
 from invdesign.evolution.moves import Chemistry
-from invdesign.evolution.parents import Parents
 from invdesign.protocols import Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Evaluation, Status
@@ -32,12 +29,6 @@ GENERATOR = "evolution"
 """The name under which candidates of the search are recorded."""
 CLEAR = "distances"
 """The validator that tells whether atoms keep apart; it is asked last, for it takes longest."""
-ENERGY = "formation_energy"
-LEARN_FROM = 120
-"""Known crystals whose computed energies correct the gate around them. Not their moduli: they were chosen for
-extreme ones, and the most extreme computed values are too high on average."""
-ENERGY_ERROR = 0.02
-"""Standard deviation (eV/atom) of a computed energy about what a relaxation with the potential gives."""
 FROM_ROWS = 400
 """Proposals and earlier candidates that become parents, at most."""
 
@@ -85,7 +76,7 @@ class CandidateSearch:
             The candidates as bare rows, and how many genes were judged.
         """
         judge = self.judge(correct)
-        parents = [*self._known.members, *self._from_rows([*now, *before], judge)]
+        parents = [*self._known, *self._from_rows([*now, *before], judge)]
         found = evolve(parents, self._world(judge), self.settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]
@@ -98,30 +89,15 @@ class CandidateSearch:
         return rows, found.judged
 
     @cached_property
-    def _known(self) -> Parents:
+    def _known(self) -> list[Member]:
         """Known crystals that meet the query or nearly do."""
         pool, q = self.parts.known, self.query
         if pool is None:
-            return Parents([], np.zeros(0))
+            return []
         limit, hardness = q.max_energy_above_hull, self.parts.hardness
         return pool.parents(
             self.targets, limit, self._chemistry(), q.space_groups, hardness, self.settings.parents
         )
-
-    def known_evidence(self) -> Evidence | None:
-        """Computed energies of the likeliest parents, against what the gate says of them."""
-        return self._known_evidence
-
-    @cached_property
-    def _known_evidence(self) -> Evidence | None:
-        members = self._known.members[:LEARN_FROM]
-        if not members:
-            return None
-        crystals = decode([m.gene for m in members])
-        answers = asked(self.parts.gate, crystals)
-        found = {ENERGY: self._known.formation_energy[:LEARN_FROM]}
-        errors = {ENERGY: np.full(len(members), ENERGY_ERROR)}
-        return Evidence(crystals, answers, found, errors, np.ones(len(members), dtype=bool))
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
         """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's

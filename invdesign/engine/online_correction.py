@@ -16,7 +16,7 @@ import numpy as np
 from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.evolution.judge import Correct
-from invdesign.evolution.learning import Evidence, learn, together
+from invdesign.evolution.learning import Evidence, learn
 from invdesign.properties import SHIPPED, Property
 from invdesign.protocols import Surrogate
 from invdesign.records import Estimate, Evaluation, Value
@@ -179,34 +179,29 @@ def _features(crystal: Crystal) -> FloatArray:
 
 
 def learned(
-    rows: Sequence[Evaluation],
-    gate: Surrogate,
-    start: Evidence | None = None,
-    known: Mapping[str, Property] = SHIPPED,
+    rows: Sequence[Evaluation], gate: Surrogate, known: Mapping[str, Property] = SHIPPED
 ) -> Correct | None:
-    """What known crystals, first looks and relaxations say about the gate's errors; None while there are few.
+    """What first looks and relaxations say about the gate's errors; None while there are few.
 
     Energies come from relaxations and from first looks, other properties from the estimates of relaxed crystals.
 
     Args:
         rows: of a run, in the order in which they came.
         gate: is asked again about the proposals, for its embedding.
-        start: what is known of the crystals that the search starts from.
         known: properties by name, custom ones included.
     """
     useful = [r for r in rows if r.gate is not None and (r.probe is not None or r.relaxation is not None)]
-    parts = [] if start is None else [start]
-    if useful:
-        crystals = [row.candidate.crystal for row in useful]
-        answers = asked(gate, crystals, known)
-        found = {name: np.full(len(useful), np.nan) for name in answers.names}
-        errors = {name: np.zeros(len(useful)) for name in answers.names}
-        for i, row in enumerate(useful):
-            for name, (mean, std) in _findings(row, known).items():
-                if name in found:
-                    found[name][i], errors[name][i] = mean, std
-        parts.append(Evidence(crystals, answers, found, errors, np.zeros(len(useful), dtype=bool)))
-    return learn(together(parts)) if parts else None
+    if not useful:
+        return None
+    crystals = [row.candidate.crystal for row in useful]
+    answers = asked(gate, crystals, known)
+    found = {name: np.full(len(useful), np.nan) for name in answers.names}
+    errors = {name: np.zeros(len(useful)) for name in answers.names}
+    for i, row in enumerate(useful):
+        for name, (mean, std) in _findings(row, known).items():
+            if name in found:
+                found[name][i], errors[name][i] = mean, std
+    return learn(Evidence(crystals, answers, found, errors))
 
 
 def asked(gate: Surrogate, crystals: Sequence[Crystal], known: Mapping[str, Property] = SHIPPED) -> Answers:

@@ -36,19 +36,6 @@ LOOSE = 3.0
 SHORTLIST = 4000
 
 
-@dataclass(frozen=True, eq=False)
-class Parents:
-    """Known crystals as parents of a search.
-
-    Attributes:
-        members: best first.
-        formation_energy: (n,) computed by density functional theory, eV/atom; NaN where it is not known.
-    """
-
-    members: list[Member]
-    formation_energy: Array
-
-
 def known_parents(
     known: KnownCrystals,
     properties: KnownProperties,
@@ -58,7 +45,7 @@ def known_parents(
     groups: frozenset[int] | None,
     hardness: HardnessModel,
     n: int,
-) -> Parents:
+) -> list[Member]:
     """The known crystals that are the likeliest parents for a query, at most `n`, best first.
 
     A parent counts by the chance to be on target and stable, and by how many of its elements would have to be
@@ -73,7 +60,7 @@ def known_parents(
     foreign = np.array([sum(not chemistry.allowed[z] for z in set(g.numbers)) for g in genes])
     score = log_target + log_stable - NOT_ALLOWED * foreign
     order = sorted(np.flatnonzero(np.isfinite(score)), key=lambda i: (-score[i], int(rows[i])))
-    members = [
+    return [
         Member(
             key=protostructure_hash(protostructure(genes[i])),
             gene=genes[i],
@@ -84,10 +71,6 @@ def known_parents(
         )
         for i in order[:n]
     ]
-    chosen = rows[order[:n]]
-    energy = NAMES.index("formation_energy")
-    sound = properties.sound[chosen, energy]
-    return Parents(members, np.where(sound, properties.computed[chosen, energy], np.nan))
 
 
 def _answers(properties: KnownProperties) -> Answers:
@@ -158,6 +141,6 @@ class KnownPool:
         groups: frozenset[int] | None,
         hardness: HardnessModel,
         n: int,
-    ) -> Parents:
+    ) -> list[Member]:
         """See `known_parents`."""
         return known_parents(load_known(), load_properties(), targets, limit, chemistry, groups, hardness, n)
