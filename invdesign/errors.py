@@ -5,7 +5,21 @@ The command line turns any :class:`InvdesignError` into that line and exit code 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
+
+_LONGEST = 80
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxother, _REPR.maxstring, _REPR.maxlong = 4, 400, 400, 400
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxfrozenset = 40
+
+
+def shortened(text: str, most: int = _LONGEST) -> str:
+    """A text in one line, its middle left out if it has more than so many characters."""
+    if len(text) > most:
+        head = (most - 1) // 2
+        text = f"{text[:head]}…{text[head + 1 - most :]}"
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 class InvdesignError(Exception):
@@ -24,7 +38,7 @@ class InputError(InvdesignError):
             allowed: what would have been accepted, as a phrase or as a collection of values.
         """
         phrase = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
-        super().__init__(f"{what}: {value!r} is not valid; allowed: {phrase}")
+        super().__init__(f"{shortened(what)}: {shortened(_REPR.repr(value))} is not valid; allowed: {phrase}")
         self.what, self.value, self.allowed = what, value, phrase
 
 

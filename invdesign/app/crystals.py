@@ -12,10 +12,11 @@ from invdesign import build
 from invdesign.app.record import custom_properties, drift_of, write_run
 from invdesign.app.result import explained, ranked_rows
 from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, written
+from invdesign.crystallography.distances import overlap
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import LOAD, check_load
+from invdesign.properties import LOAD, check_load, get_property
 from invdesign.query import Query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 from invdesign.report import export
@@ -209,9 +210,21 @@ def _estimates(
     for start in range(0, len(crystals), batch):
         part = crystals[start : start + batch]
         found = [_placed(e, c, known) for e, c in zip(model.predict(part), part, strict=True)]
-        out += derive_many(found, part, LOAD if load is None else load)
+        found = derive_many(found, part, LOAD if load is None else load)
+        out += [_possible(e, c) for e, c in zip(found, part, strict=True)]
         progress("predict", len(out), len(crystals))
     return out
+
+
+def _possible(estimate: Estimate, crystal: Crystal) -> Estimate:
+    """The estimate, or a failure where atoms overlap or a value is one that no solid has."""
+    fault = overlap(crystal)
+    for name, value in estimate.values.items():
+        prop = get_property(name)
+        low = -math.inf if name == "energy_above_hull" else prop.low  # new crystals may lie below the hull
+        if not fault and not low <= value.mean <= prop.high:
+            fault = f"{prop.label} of {value.mean:.3g} {prop.unit}, possible are {prop.low:g} to {prop.high:g}"
+    return replace(estimate, values={}, failure=fault) if fault and not estimate.failure else estimate
 
 
 def _placed(estimate: Estimate, crystal: Crystal, known: LocalReference) -> Estimate:
@@ -232,7 +245,7 @@ def _predicted_row(crystal: Crystal, estimate: Estimate) -> export.Row:
 def validate(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
     """Judge crystals as they are by every validator that needs no energy.
 
-    The symmetry asked for is the one found at 0.1 Å, so that verdict says whether it stands at 0.01 Å as well.
+    No symmetry is asked for, so that verdict says whether the space group found at 0.1 Å stands at 0.01 Å as well.
     Arguments and returns as in `predict`; the verdicts are columns `verdict_<name>` with their reasons.
     """
     items = read(paths, out, progress)
@@ -243,15 +256,9 @@ def validate(paths: Paths, out: Path | None = None, progress: Progress = quiet) 
         if isinstance(item, Failure):
             rows.append(failed_row(item))
         else:
-            rows.append(_judged_row(Evaluation(Candidate(item.source, _with_gene(item), "", "given")), judges))
+            rows.append(_judged_row(Evaluation(Candidate(item.source, item, "", "given")), judges))
         progress("validate", done, len(items))
     return written(rows, out)
-
-
-def _with_gene(crystal: Crystal) -> Crystal:
-    from invdesign.crystallography.cif import gene_of
-
-    return replace(crystal, gene=gene_of(crystal, (0.1,)))
 
 
 def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:

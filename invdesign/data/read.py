@@ -159,7 +159,7 @@ def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[
 
 
 def _is_wanted(path: Path | PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
     return not hidden and _kind(path.name) is not None
 
 
@@ -284,7 +284,7 @@ def _archive(stream: Stream, kind: str, source: str, size: int) -> Iterator[Item
     is_empty = True
     members = archives.zip_members(stream, size) if kind == "zip" else archives.tar_members(stream)
     for member in members:
-        if not _is_wanted(PurePosixPath(member.name)):
+        if not _is_wanted(_path(member)):
             continue
         for item in _member(member, f"{source}/{member.name}"):
             is_empty = False
@@ -293,8 +293,12 @@ def _archive(stream: Stream, kind: str, source: str, size: int) -> Iterator[Item
         raise StructureReadError(f"no crystal in the {kind} archive")
 
 
+def _path(member: archives.Member) -> PurePosixPath:
+    return PurePosixPath(member.name.replace("\\", "/"))
+
+
 def _member(member: archives.Member, source: str) -> Iterator[Item]:
-    kind = str(_kind(member.name))
+    kind = str(_kind(_path(member).name))
     try:
         if member.problem:
             raise StructureReadError(member.problem)

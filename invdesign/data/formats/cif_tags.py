@@ -69,7 +69,8 @@ def _text(value: str) -> str | None:
 
     if cif.is_null(value):
         return None
-    return cif.as_string(value).strip() or None
+    text = cif.as_string(value).strip()
+    return None if text in ("", "?", ".") else text
 
 
 def given(tags: Tags, tag: str) -> str | None:

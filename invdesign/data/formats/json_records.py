@@ -34,6 +34,7 @@ MOST_VALUES = 5_000_000
 """Most values in one document: in memory a value takes some fifty bytes, whatever it takes in the file."""
 _HOLDERS = ("structure", "atoms", "cif", "poscar", "final_structure", "initial_structure")
 _CIF = re.compile(r"^[ \t]*(?:data_|_cell[_.]length_a)", re.MULTILINE | re.IGNORECASE)
+_SHORTEST_POSCAR = 6
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -64,7 +65,13 @@ def is_crystal_like(record: object) -> bool:
         return bool(_CIF.search(record))
     if not isinstance(record, dict):
         return False
-    return _reader(record) is not None or any(is_crystal_like(record.get(key)) for key in _HOLDERS)
+    return _reader(record) is not None or any(_is_held(record.get(key)) for key in _HOLDERS)
+
+
+def _is_held(value: object) -> bool:
+    if isinstance(value, str) and (value.lstrip()[:1] == "{" or value.count("\n") > _SHORTEST_POSCAR):
+        return True
+    return is_crystal_like(value)
 
 
 def loaded(text: str) -> Any:
