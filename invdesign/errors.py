@@ -5,8 +5,22 @@ The command line turns any :class:`InvdesignError` into that line and exit code 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_LONGEST = 80
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxother, _REPR.maxstring, _REPR.maxlong = 4, 400, 400, 400
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxfrozenset = 40
+
+
+def shortened(text: str, most: int = _LONGEST) -> str:
+    """A text in one line, its middle left out if it has more than so many characters."""
+    if len(text) > most:
+        head = (most - 1) // 2
+        text = f"{text[:head]}…{text[head + 1 - most :]}"
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 class InvdesignError(Exception):
@@ -27,9 +41,10 @@ class InputError(InvdesignError):
         """
         choices = [] if isinstance(allowed, str) else [str(item) for item in allowed]
         phrase = allowed if isinstance(allowed, str) else ", ".join(choices)
-        near = get_close_matches(str(value), choices, n=1)
+        text = shortened(_REPR.repr(value))
+        near = get_close_matches(text.strip("'"), choices, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        super().__init__(f"{what}: {value!r} is not valid; allowed: {phrase}{hint}")
+        super().__init__(f"{shortened(what)}: {text} is not valid; allowed: {phrase}{hint}")
         self.what, self.value, self.allowed = what, value, phrase
 
 

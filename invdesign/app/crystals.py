@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from invdesign.app.tables import (
     written,
 )
 from invdesign.checks import whole
+from invdesign.crystallography.distances import overlap
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.progress import Progress, Shown, quiet, told, with_progress
-from invdesign.properties import LOAD, Property, check_load, known_properties
+from invdesign.properties import LOAD, Property, check_load, get_property, known_properties
 from invdesign.query import Query, as_query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 from invdesign.report import export
@@ -152,9 +154,21 @@ def _estimates(
     for start in range(0, len(crystals), batch):
         part = crystals[start : start + batch]
         found = [_placed(e, c, known) for e, c in zip(model.predict(part), part, strict=True)]
-        out += derive_many(found, part, LOAD if load is None else load)
+        found = derive_many(found, part, LOAD if load is None else load)
+        out += [_possible(e, c) for e, c in zip(found, part, strict=True)]
         progress("predict", len(out), len(crystals))
     return out
+
+
+def _possible(estimate: Estimate, crystal: Crystal) -> Estimate:
+    """The estimate, or a failure where atoms overlap or a value is one that no solid has."""
+    fault = overlap(crystal)
+    for name, value in estimate.values.items():
+        prop = get_property(name)
+        low = -math.inf if name == "energy_above_hull" else prop.low  # new crystals may lie below the hull
+        if not fault and not low <= value.mean <= prop.high:
+            fault = f"{prop.label} of {value.mean:.3g} {prop.unit}, possible are {prop.low:g} to {prop.high:g}"
+    return replace(estimate, values={}, failure=fault) if fault and not estimate.failure else estimate
 
 
 def _placed(estimate: Estimate, crystal: Crystal, known: LocalReference) -> Estimate:
@@ -183,7 +197,7 @@ def validate(
 ) -> pd.DataFrame:
     """Judge crystals as they are by every validator that needs no energy.
 
-    The symmetry asked for is the one found at 0.1 Å, so that verdict says whether it stands at 0.01 Å as well.
+    No symmetry is asked for, so that verdict says whether the space group found at 0.1 Å stands at 0.01 Å as well.
     Arguments and returns as in `predict`, `validators` are further ones by name; the verdicts are columns
     `verdict_<name>` with their reasons.
     """
@@ -197,15 +211,9 @@ def validate(
         if isinstance(item, Failure):
             rows.append(failed_row(item))
         else:
-            rows.append(_judged_row(Evaluation(Candidate(item.source, _with_gene(item), "", "given")), judges))
+            rows.append(_judged_row(Evaluation(Candidate(item.source, item, "", "given")), judges))
         tell("validate", done, len(items))
     return written(rows, file)
-
-
-def _with_gene(crystal: Crystal) -> Crystal:
-    from invdesign.crystallography.cif import gene_of
-
-    return replace(crystal, gene=gene_of(crystal, (0.1,)))
 
 
 def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:

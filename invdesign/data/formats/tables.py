@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import BytesIO, StringIO
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from invdesign.crystal import Crystal
 from invdesign.data.convert import from_row
-from invdesign.data.formats import Item, OtherContentError, attempt, decoded, from_record
+from invdesign.data.formats.json_records import from_record
+from invdesign.data.items import Item, OtherContentError, attempt, decoded
+from invdesign.data.limits import LARGEST_FILE
 from invdesign.errors import StructureReadError
 from invdesign.records import Failure
 
@@ -24,7 +27,11 @@ _COLUMNS = (
     "cif_file",
 )  # fmt: skip
 _BATCH = 1024
-_LONGEST_CELL = 2**31 - 1
+LONGEST_CELL = 2**24
+"""Most characters of a cell, and most bytes of a row: a crystal of a thousand atoms takes a hundredth of it."""
+_LARGEST_BATCH = 2**25
+_MOST_VALUES = 2**26
+_MOST_COLUMNS = 10_000
 
 EXPECTED = (
     "lattice_parameters, atomic_numbers and frac_coords; or structure or cif (JSON or CIF text, or the path of a "
@@ -51,27 +58,74 @@ def read_parquet(content: bytes | Path, source: str, resolve: Resolve | None = N
 
     try:
         file = pq.ParquetFile(content if isinstance(content, Path) else BytesIO(content))
+        texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+        file = pq.ParquetFile(content if isinstance(content, Path) else BytesIO(content), read_dictionary=texts)
+        _check_groups(file.metadata)
         names = list(file.schema_arrow.names)
+        yield from _read_rows(_rows_of(file), names, source, resolve)
     except (pa.ArrowException, OSError) as error:
         raise StructureReadError(f"not a parquet file, or damaged: {error}") from None
-    rows = (row for batch in file.iter_batches(_BATCH) for row in batch.to_pylist())
-    yield from _read_rows(rows, names, source, resolve)
 
 
-def read_csv(content: bytes, source: str, resolve: Resolve | None = None) -> Iterator[Item]:
+def _check_groups(metadata: Any) -> None:
+    """Refuse groups of rows that would take much memory: a few bytes can stand for millions of equal values."""
+    for g in range(metadata.num_row_groups):
+        group = metadata.row_group(g)
+        for c in range(group.num_columns):
+            column = group.column(c)
+            if column.num_values > _MOST_VALUES or column.total_uncompressed_size > LARGEST_FILE:
+                raise StructureReadError(
+                    f"{column.num_values} values of {column.path_in_schema} in one group of rows"
+                )
+
+
+def _rows_of(file: Any) -> Iterator[Mapping[str, Any] | str]:
+    """The rows of a parquet file; a row too large for a crystal is the reason why it is not read."""
+    for batch in file.iter_batches(_BATCH):
+        if batch.nbytes < _LARGEST_BATCH:
+            yield from batch.to_pylist()
+            continue
+        for k in range(batch.num_rows):
+            row = batch.slice(k, 1)
+            is_large = row.nbytes > LONGEST_CELL + batch.num_columns * 64
+            yield f"a row of {row.nbytes >> 20} MiB" if is_large else row.to_pylist()[0]
+
+
+def read_csv(stream: TextIO, source: str, resolve: Resolve | None = None) -> Iterator[Item]:
     """Every row of a CSV table with a header; the separator is comma, semicolon or tab.
 
-    Args and errors as in :func:`read_parquet`. A row with too many or too few cells is a failure of its own.
+    A row with too many or too few cells is a failure of its own.
+
+    Args:
+        stream: its text, opened without translation of line ends.
+        source: what to call it.
+        resolve: as in :func:`read_parquet`.
+
+    Raises:
+        StructureReadError: if it holds binary data, or a cell that is too large.
+        OtherContentError: if it has no structure column.
     """
-    csv.field_size_limit(_LONGEST_CELL)
-    text = decoded(content)
-    if "\0" in text:
-        raise StructureReadError("not a CSV table: it holds binary data")
-    header = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(StringIO(text.lstrip(), newline=""), delimiter=max(",;\t", key=header.count))
-    names = [name.strip() for name in next(reader, [])]
-    rows = (_named(names, cells) for cells in reader if cells)
-    yield from _read_rows(rows, names, source, resolve)
+    csv.field_size_limit(LONGEST_CELL)
+    lines = _lines_of(stream)
+    header = next((line for line in lines if not line.isspace()), "")
+    reader = csv.reader(chain([header.lstrip()], lines), delimiter=max(",;\t", key=header.count))
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        if len(names) > _MOST_COLUMNS:
+            raise StructureReadError(f"{len(names)} columns, at most {_MOST_COLUMNS}")
+        rows = (_named(names, cells) for cells in reader if cells)
+        yield from _read_rows(rows, names, source, resolve)
+    except csv.Error as error:
+        raise StructureReadError(f"not a CSV table, or damaged: {error}") from None
+
+
+def _lines_of(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(LONGEST_CELL + 1):
+        if "\0" in line:
+            raise StructureReadError("not a CSV table: it holds binary data")
+        if len(line) > LONGEST_CELL:
+            raise StructureReadError(f"a line of more than {LONGEST_CELL} characters")
+        yield line
 
 
 def _named(names: list[str], cells: list[str]) -> Mapping[str, Any] | str:
