@@ -108,10 +108,10 @@ class Target:
         if self.goal:
             return f"{self.name}={self.goal}"
         if self.high is None:
-            return f"{self.name}>={self.low:.12g}"
+            return f"{self.name}>={_exact(self.low)}"
         if self.low is None:
-            return f"{self.name}<={self.high:.12g}"
-        return f"{self.name}={self.low:.12g}..{self.high:.12g}"
+            return f"{self.name}<={_exact(self.high)}"
+        return f"{self.name}={_exact(self.low)}..{_exact(self.high)}"
 
     def in_words(self) -> str:
         """The target as a phrase: `bulk modulus of at least 250 GPa`."""
@@ -152,3 +152,9 @@ def _check_bound(prop: Property, value: object) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not prop.low <= value <= prop.high:  # type: ignore[operator]
         raise InputError(f"target {prop.name}", value, f"{prop.low:g} to {prop.high:g} {prop.unit}".strip())
+
+
+def _exact(value: float | None) -> str:
+    """The shortest text that reads back as the same number."""
+    assert value is not None
+    return short if float(short := f"{value:g}") == value else repr(float(value))

@@ -18,9 +18,11 @@ TOO_LONG_FILES = {
     "invdesign/benchmarking/generation.py",
     "invdesign/benchmarking/surrogates.py",
     "invdesign/benchmarking/targets.py",
+    "invdesign/surrogates/custom/transfer.py",
     "tests/test_data_read.py",
 }
 TOO_LONG_FUNCTIONS = {
+    "invdesign/app/generate.py:generate",
     "invdesign/engine/database.py:tables",
     "invdesign/selection/ranking.py:rank",
     "invdesign/surrogates/custom/transfer.py:train",
