@@ -1,4 +1,4 @@
-"""Hardness formulas against measured Vickers hardnesses, by bonding class; the tables of docs/mechanics.md.
+"""Hardness formulas against measured Vickers hardnesses, by bonding class.
 
     python benchmarks/hardness.py --data DIR [--out FILE.json]
 
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from invdesign.mechanics import bonding, formulas
+from invdesign.uncertainty import Z90
 
 FORMULAS = {
     "Chen": lambda K, G: np.maximum(formulas.chen_hardness(K, G), 0.3),
@@ -147,7 +148,7 @@ def reported(table: pd.DataFrame) -> list[dict[str, Any]]:
     for kind, constants in bonding.BONDING_CLASSES.items():
         mine = np.flatnonzero(table.kind == kind)
         shifts = np.array([np.median(log[mine[mine != i]]) for i in mine])
-        inside = np.abs(log[mine] - shifts) < 1.645 * constants.hardness_scatter
+        inside = np.abs(log[mine] - shifts) < Z90 * constants.hardness_scatter
         error = np.abs(raw[mine] * 10**shifts - table.hardness.to_numpy()[mine])
         out.append(
             {

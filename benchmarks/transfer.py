@@ -38,6 +38,7 @@ from invdesign.surrogates.custom.transfer import Labels, blocks_of, fit_regressi
 from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
 from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, select
 from invdesign.surrogates.inputs.store import join
+from invdesign.uncertainty import Z90
 
 SIZES = (50, 100, 200, 500, 1000)
 NETWORK_SIZES = (100, 500)
@@ -176,7 +177,7 @@ def curve(task: Task, seeds: int, networks: int) -> list[dict[str, Any]]:
                 labels = narrowed(task.labels, blocks)
                 mean, std = fit_regression(labels, rows, rows).predict(labels.columns[test])
                 error = np.abs(mean - truth)
-                extra = {"covered": float(np.mean(error < 1.645 * std))}
+                extra = {"covered": float(np.mean(error < Z90 * std))}
                 if name == "on the gate":
                     extra["unseen"] = float(error[gate_part == "test"].mean())
                 out.append(_record(name, seed, size, error) | extra)

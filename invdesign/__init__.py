@@ -1,9 +1,10 @@
 """invdesign: target properties in, ranked and verified crystals out.
 
->>> import invdesign as ivd
->>> query = ivd.Query(targets=["bulk_modulus>=250"], exclude=["Co"], n=20)
->>> result = ivd.design(query, seed=0)  # doctest: +SKIP
->>> result.table, result.structures, result[0]  # doctest: +SKIP
+Examples:
+    >>> import invdesign as ivd
+    >>> query = ivd.Query(targets=["bulk_modulus>=250"], exclude=["Co"], n=20)
+    >>> result = ivd.design(query, seed=0)  # doctest: +SKIP
+    >>> result.table, result.structures, result[0]  # doctest: +SKIP
 """
 
 from __future__ import annotations

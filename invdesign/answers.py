@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.properties import SHIPPED, Property
-from invdesign.records import Estimate, Value
+from invdesign.records import Estimate
+from invdesign.uncertainty import log10_std
 
 Array = NDArray[np.float64]
 
@@ -66,17 +67,12 @@ def answers_of(estimates: Sequence[Estimate], known: Mapping[str, Property] = SH
         for i, estimate in enumerate(estimates):
             value = estimate.values.get(name)
             if value is not None and (not log or value.mean > 0.0):
-                mean[i, j], std[i, j] = _scaled(value) if log else (value.mean, value.std)
+                mean[i, j], std[i, j] = (
+                    (math.log10(value.mean), log10_std(value)) if log else (value.mean, value.std)
+                )
     failures = tuple(e.failure for e in estimates)
     logs = frozenset(name for name in names if name not in SHIPPED and name in known and known[name].log)
     return Answers(names, mean, std, np.zeros((len(estimates), 0)), failures, logs)
-
-
-def _scaled(value: Value) -> tuple[float, float]:
-    """Mean and standard deviation of log10 of a positive value."""
-    if value.low is not None and value.high is not None and 0.0 < value.low < value.high:
-        return math.log10(value.mean), math.log10(value.high / value.low) / (2.0 * 1.6448536269514722)
-    return math.log10(value.mean), value.std / value.mean / math.log(10.0)
 
 
 def joined(parts: Sequence[Answers], names: tuple[str, ...]) -> Answers:

@@ -18,7 +18,8 @@ import click
 
 from invdesign import __version__
 from invdesign.errors import InputError, InvdesignError
-from invdesign.query import SEARCHES, Query
+from invdesign.query import Query
+from invdesign.query_fields import SEARCHES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,10 +204,10 @@ def generate(
     query = _query(
         {key: value for key, value in flags.items() if value not in (None, ())} | {"generator": generator}
     )
-    from invdesign.app import crystals
+    from invdesign.app import generate as make
 
     with _progress() as progress:
-        table = crystals.generate(
+        table = make.generate(
             query,
             n,
             seed or 0,
@@ -258,10 +259,10 @@ def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str 
 @POTENTIAL
 def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
-    from invdesign.app import crystals
+    from invdesign.app import relax as relaxing
 
     with _progress() as progress:
-        table = crystals.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
+        table = relaxing.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
     _summary(table, Path(out) / "relaxed.csv", "relaxed")
 
 

@@ -183,7 +183,8 @@ def _seed(value: Any) -> Gene | str:
 
     if isinstance(value, Mapping):
         try:
-            return Gene(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in value.items()})
+            parts: dict[str, Any] = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in value.items()}
+            return Gene(**parts)
         except TypeError:
             raise InputError("start", value, allowed) from None
     gene = getattr(value, "gene", value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,10 +99,6 @@ class Target:
             return min(self.low * beyond, self.prop.high)
         return None if self.high is None else max(self.high / beyond, self.prop.low)
 
-    def probability(self, mean: float, std: float) -> float:
-        """Probability that a normally distributed value lies within the bounds (1 for an extreme)."""
-        return probability_between(self.low, self.high, mean, std)
-
     def holds(self, value: float) -> bool:
         """Whether a value satisfies the bounds."""
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
@@ -143,14 +138,6 @@ def split(text: object) -> tuple[str, Sequence[str]]:
     raise InputError("target", text, FORMS)
 
 
-def probability_between(low: float | None, high: float | None, mean: float, std: float) -> float:
-    """Probability that a normally distributed value lies between two bounds; None is no bound."""
-    spread = max(std, 1e-9)
-    upper = 1.0 if high is None else _normal_cdf((high - mean) / spread)
-    lower = 0.0 if low is None else _normal_cdf((low - mean) / spread)
-    return max(0.0, upper - lower)
-
-
 def _around(prop: Property, value: float) -> tuple[float | None, float | None]:
     """The bounds of `name=v`: 10 % (0.05 at zero) to either side; none where the property itself ends."""
     _check_bound(prop, value)
@@ -165,7 +152,3 @@ def _check_bound(prop: Property, value: object) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not prop.low <= value <= prop.high:  # type: ignore[operator]
         raise InputError(f"target {prop.name}", value, f"{prop.low:g} to {prop.high:g} {prop.unit}".strip())
-
-
-def _normal_cdf(x: float) -> float:
-    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))

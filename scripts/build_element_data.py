@@ -2,7 +2,9 @@
 
 Masses, Pauling electronegativities, prices, crustal abundances, supply risks and radioactivity come from the
 `mendeleev` package (MIT licence), which compiles them from IUPAC, the CRC Handbook and the Royal Society of
-Chemistry's periodic table; hazards and criticality are hand-made, with their sources below.
+Chemistry's periodic table; electronegativities that it lacks (Eu, Tb, Yb, the actinides from Am) from SMACT
+(MIT licence), which has the same values for all others; hazards and criticality are hand-made, with their sources
+below.
 
     python scripts/build_element_data.py [--data DIR] [--out FILE]
 
@@ -88,9 +90,10 @@ def build_table() -> dict[str, Any]:
     from mendeleev.fetch import fetch_table
 
     elements = fetch_table("elements").sort_values("atomic_number")
-    table: dict[str, Any] = {"source": f"mendeleev {__version__}; hazards and criticality: see the script"}
+    table: dict[str, Any] = {"source": f"mendeleev {__version__}, SMACT; hazards and criticality: see the script"}
     for ours, theirs in COLUMNS.items():
         table[ours] = [plain(value) for value in elements[theirs]]
+    table["electronegativity"] = completed(table["electronegativity"])
     table["price_source"], table["price_year"] = PRICES, 2024
     symbols = list(elements["symbol"])
     table["embodied_energy"] = [EMBODIED_ENERGY.get(symbol) for symbol in symbols]
@@ -113,6 +116,23 @@ def _concentrations() -> tuple[dict[str, float], dict[str, float]]:
             symbol, first, second = line.split(",")
             production[symbol], reserve[symbol] = float(first), float(second)
     return production, reserve
+
+
+def completed(values: list[float | None]) -> list[float | None]:
+    """Pauling electronegativities, where there is none that of SMACT.
+
+    Raises:
+        ValueError: if both have a value and they differ.
+    """
+    from smact import Element, ordered_elements
+
+    found = list(values)
+    for index, symbol in enumerate(ordered_elements(1, 103)):
+        theirs = Element(symbol).pauling_eneg
+        if theirs is not None and found[index] not in (None, theirs):
+            raise ValueError(f"{symbol}: {found[index]} in mendeleev, {theirs} in SMACT")
+        found[index] = theirs if found[index] is None else found[index]
+    return found
 
 
 def plain(value: float) -> float | None:

@@ -56,7 +56,7 @@ start in nats; of 500 samples without any rejection the shares that keep their d
 | {rule} |
 {rows}
 
-Figures of its samples and other ways of training: `docs/generation.md`.
+Figures of its samples and other ways of training: `docs/benchmarks/generation.md`.
 """
 
 

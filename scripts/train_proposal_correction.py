@@ -30,17 +30,16 @@ from invdesign.engine.pipeline import predict, propose, screen
 from invdesign.engine.screening import acquire, select
 from invdesign.engine.search import make_searcher
 from invdesign.evolution.judge import Judge
-from invdesign.mechanics.derive import log_spread
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
-from invdesign.selection.targets import below
 from invdesign.serialize import from_plain, to_plain
 from invdesign.surrogates import load_gate, load_proposal_gate
-from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.inputs.cells import read_graphs
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.proposal_correction import CUTS, ENERGY, learned, views
 from invdesign.surrogates.scales import to_scale
+from invdesign.uncertainty import modelled_std, probability_below
 
 Said = dict[str, tuple[FloatArray, FloatArray]]
 """By property: (n,) means and spreads, eV/atom or log10."""
@@ -137,7 +136,7 @@ def figures(
     """How well formation energies (mean, std) tell which crystals relax to within the limit of the hull."""
     distance, stable = energy[0] - hull, truth - hull <= LIMIT
     pairs = [Value(float(m), float(s)) for m, s in zip(distance, energy[1], strict=True)]
-    chance = np.clip([below(LIMIT, value) for value in pairs], 1e-3, 1 - 1e-3)
+    chance = np.clip([probability_below(LIMIT, value) for value in pairs], 1e-3, 1 - 1e-3)
     return {
         "mean_absolute_error": float(np.abs(energy[0] - truth).mean()),
         "roc_area": float(roc_auc_score(stable, -distance)),
@@ -234,7 +233,7 @@ def said(estimates: Sequence[Estimate]) -> Said:
     out = {}
     for name in CUTS:
         values = [e.values[name] for e in estimates]
-        spread = [log_spread(v) / np.log(10.0) if name in MODULI else v.std for v in values]
+        spread = [modelled_std(v, log=name in MODULI) for v in values]
         out[name] = to_scale(name, np.array([v.mean for v in values])), np.array(spread)
     return out
 

@@ -1,8 +1,9 @@
 """Design runs: start one, go on with one, tell one what came back.
 
->>> from invdesign import Query, design
->>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
->>> result.table  # doctest: +SKIP
+Examples:
+    >>> from invdesign import Query, design
+    >>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
+    >>> result.table  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from invdesign.chemistry.composition import reduced_formula
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.desirability import with_hull
 from invdesign.selection.ranking import NOT_RELAXED, Selection
-from invdesign.selection.targets import log_spread, meets_targets
+from invdesign.selection.targets import meets_targets
 from invdesign.target import Target
+from invdesign.uncertainty import log10_std
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _distance(target: Target, value: Value) -> float:
     if target.holds(value.mean) or bound is None:
         return 0.0
     if target.prop.log and value.mean > 0.0 and bound > 0.0:
-        return abs(math.log10(bound / value.mean)) / max(log_spread(value), 1e-9)
+        return abs(math.log10(bound / value.mean)) / max(log10_std(value), 1e-9)
     return abs(bound - value.mean) / max(value.std, 1e-9)
 
 

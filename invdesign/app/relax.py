@@ -62,9 +62,10 @@ def relax(
     rows = []
     for item in items:
         answer = item if isinstance(item, Failure) else next(answers)
-        if isinstance(item, Failure) or isinstance(answer, Failure):
-            source = item.item if isinstance(item, Failure) else item.source
-            rows.append({"source": source} | export.failure_columns(answer))
+        if isinstance(item, Failure):
+            rows.append({"source": item.item} | export.failure_columns(item))
+        elif isinstance(answer, Failure):
+            rows.append({"source": item.source} | export.failure_columns(answer))
         else:
             rows.append({"source": item.source, **next(where)} | _relaxed_columns(item, answer, known))
     return written(rows, None if folder is None else folder / "relaxed.csv")

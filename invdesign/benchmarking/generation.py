@@ -27,6 +27,7 @@ from invdesign.benchmarking.cdvae import Prints
 from invdesign.benchmarking.charts import generation_page
 from invdesign.benchmarking.metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate, Template, rate
 from invdesign.chemistry.composition import chemical_system, reduced_formula
+from invdesign.chemistry.oxidation import smact_valid
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.genes import decode, primitive_sites, protostructure
 from invdesign.crystallography.symmetry import space_group
@@ -430,7 +431,7 @@ def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
     return Check(
         distances=bench.distances.check(row).status.value,
         charge_balance=bench.charge_balance.check(row).status.value,
-        smact=metrics.smact_valid(crystal.numbers),
+        smact=smact_valid(crystal.numbers),
         cdvae_structure=metrics.cdvae_structure_valid(crystal),
         cdvae_composition=metrics.cdvae_composition_valid(crystal.numbers),
         lemat_distances=metrics.lemat_distances_valid(crystal),
@@ -636,7 +637,7 @@ def fingerprints(crystals: Sequence[Crystal]) -> Fingerprints:
     bond lengths over covalent radii, smooth coordination number, share of like neighbours, steepness of shells.
     """
     from invdesign.chemistry.element_features import element_features
-    from invdesign.surrogates.gate import read_graphs
+    from invdesign.surrogates.inputs.cells import read_graphs
     from invdesign.surrogates.inputs.features import feature_names
 
     graphs, _ = read_graphs(crystals)

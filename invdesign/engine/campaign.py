@@ -60,9 +60,9 @@ class Sizes:
 
     rounds: int = 5
     proposals: int = 10
-    evolved: int = 16
-    inspections: int = 10
-    probes: float = 6.0
+    evolved: int = 12
+    inspections: int = 6
+    probes: float = 3.0
     probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
@@ -119,8 +119,9 @@ class Step:
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
 
-    >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
-    ...     print(step.counts, step.best)
+    Examples:
+        >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
+        ...     print(step.counts, step.best)
 
     Attributes:
         query: what is asked.
@@ -250,7 +251,8 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
+        start = None if self.search is None else self.search.known_evidence()
+        return learned([*self.rows, *now], self.parts.gate, start, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:

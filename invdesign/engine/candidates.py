@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from invdesign.answers import answers_of
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.elements import atomic_numbers
+from invdesign.engine.online_correction import asked
 from invdesign.engine.parts import Parts
 from invdesign.errors import ReferenceMissingError
 from invdesign.evolution.archive import Member, spread
 from invdesign.evolution.evolve import EvolutionSettings, GeometryModel, World, evolve
 from invdesign.evolution.joint import log_target_chance
 from invdesign.evolution.judge import Correct, Judge, log_normal_below
+from invdesign.evolution.learning import Evidence
 from invdesign.evolution.moves import Chemistry
+from invdesign.evolution.parents import Parents
 from invdesign.protocols import Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Evaluation, Status
@@ -28,6 +32,10 @@ GENERATOR = "evolution"
 """The name under which candidates of the search are recorded."""
 CLEAR = "distances"
 """The validator that tells whether atoms keep apart; it is asked last, for it takes longest."""
+LEARN_FROM = 120
+"""Known crystals whose computed properties correct the gate around them."""
+ERRORS = {"bulk_modulus": 0.03, "shear_modulus": 0.05, "band_gap": 0.1, "formation_energy": 0.02}
+"""Standard deviations of a computed value about what the second stage, or a relaxation, would give."""
 FROM_ROWS = 400
 """Proposals and earlier candidates that become parents, at most."""
 
@@ -51,7 +59,6 @@ class CandidateSearch:
         self.query, self.targets, self.parts, self.settings = query, tuple(targets), parts, settings
         self._cheap = tuple(v for v in screens if v.name != CLEAR)
         self._clear = tuple(v for v in screens if v.name == CLEAR)
-        self._known: list[Member] | None = None
 
     def judge(self, correct: Correct | None) -> Judge:
         """The screening surrogate with the targets, corrected by what the run has learned."""
@@ -76,7 +83,7 @@ class CandidateSearch:
             The candidates as bare rows, and how many genes were judged.
         """
         judge = self.judge(correct)
-        parents = [*self._known_parents(), *self._from_rows([*now, *before], judge)]
+        parents = [*self._known.members, *self._from_rows([*now, *before], judge)]
         found = evolve(parents, self._world(judge), self.settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]
@@ -88,22 +95,31 @@ class CandidateSearch:
         ]
         return rows, found.judged
 
-    def _known_parents(self) -> list[Member]:
-        if self._known is None:
-            pool, q = self.parts.known, self.query
-            self._known = (
-                []
-                if pool is None
-                else pool.parents(
-                    self.targets,
-                    q.max_energy_above_hull,
-                    self._chemistry(),
-                    q.space_groups,
-                    self.parts.hardness,
-                    self.settings.parents,
-                )
-            )
-        return self._known
+    @cached_property
+    def _known(self) -> Parents:
+        """Known crystals that meet the query or nearly do."""
+        pool, q = self.parts.known, self.query
+        if pool is None:
+            return Parents([], {})
+        limit, hardness = q.max_energy_above_hull, self.parts.hardness
+        return pool.parents(
+            self.targets, limit, self._chemistry(), q.space_groups, hardness, self.settings.parents
+        )
+
+    def known_evidence(self) -> Evidence | None:
+        """What was computed of the likeliest parents, against what the gate says of them."""
+        return self._known_evidence
+
+    @cached_property
+    def _known_evidence(self) -> Evidence | None:
+        members = self._known.members[:LEARN_FROM]
+        if not members:
+            return None
+        crystals = decode([m.gene for m in members])
+        answers = asked(self.parts.gate, crystals)
+        found = {name: values[:LEARN_FROM] for name, values in self._known.computed.items()}
+        errors = {name: np.full(len(members), ERRORS.get(name, 0.0)) for name in found}
+        return Evidence(crystals, answers, found, errors, np.ones(len(members), dtype=bool))
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
         """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's
@@ -157,7 +173,7 @@ class CandidateSearch:
             element_volume=exchanges.element_volume,
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-            electronegativity=table().electronegativity[:n],
+            electronegativity=pauling()[:n],
             max_sites=self.query.max_sites,
         )
 

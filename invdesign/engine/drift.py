@@ -23,7 +23,7 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import symbol
 from invdesign.properties import SHIPPED, Property
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
-from invdesign.selection.targets import log_spread
+from invdesign.uncertainty import modelled_std
 
 LEAST = 20
 """Crystals below which distances are not judged."""
@@ -229,7 +229,7 @@ def errors(
     log = prop.log
     usable = [(v, t) for v, t in pairs if not log or (v.mean > 0.0 and t > 0.0)]
     off = np.array([math.log10(v.mean / t) if log else v.mean - t for v, t in usable])
-    std = np.array([max(log_spread(v) if log else v.std, 1e-9) for v, _ in usable])
+    std = np.array([max(modelled_std(v, log=log), 1e-9) for v, _ in usable])
     held = [v.low <= t <= v.high for v, t in usable if v.low is not None and v.high is not None]
     if not len(off):
         return Errors(0, math.nan, math.nan, math.nan, 1.0, 1.0, prop.label)

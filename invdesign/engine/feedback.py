@@ -8,7 +8,6 @@ gate between rounds (`invdesign.engine.online_correction`).
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,9 @@ from invdesign.data.labels import labels_of, property_of
 from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
 from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
-from invdesign.mechanics.derive import log_spread
 from invdesign.properties import DERIVED, SHIPPED, Property
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
+from invdesign.uncertainty import with_interval
 
 LEAST = 3
 """Candidates with a value of a property from which on the estimates of all others are corrected."""
@@ -125,16 +124,8 @@ def _values(row: Mapping[Any, Any], where: str, known: Properties) -> dict[str, 
         std = given.get(name, ERRORS.get(name, RELATIVE_ERROR * abs(mean)))
         if not std >= 0.0:
             raise InputError(f"{where}: {name}_std", std, "a number from 0")
-        found[name] = with_interval(Value(mean, std, source=MEASURED), prop.log)
+        found[name] = with_interval(Value(mean, std, source=MEASURED), log=prop.log)
     return found
-
-
-def with_interval(value: Value, log: bool) -> Value:
-    """The value with the 90 % interval of its standard deviation."""
-    if log and value.mean > 0.0:
-        factor = math.exp(1.645 * math.log(10.0) * log_spread(replace(value, low=None, high=None)))
-        return replace(value, low=value.mean / factor, high=value.mean * factor)
-    return replace(value, low=value.mean - 1.645 * value.std, high=value.mean + 1.645 * value.std)
 
 
 def check(told: Told, rows: Sequence[Evaluation]) -> None:
@@ -220,7 +211,7 @@ def _corrected(row: Evaluation, correct: Derive, parts: Parts, known: Properties
     before = _values_of(row)
     after = correct(Estimate(before), row.crystal).values
     moved = {
-        name: with_interval(replace(value, source=f"{value.source}, corrected by {MEASURED}"), known[name].log)
+        name: replace(value, source=f"{value.source}, corrected by {MEASURED}")
         for name, value in after.items()
         if value is not before[name]
     }

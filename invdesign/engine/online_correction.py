@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign.answers import answers_of
+from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.evolution.judge import Correct
-from invdesign.evolution.learning import Evidence, learn
+from invdesign.evolution.learning import Evidence, learn, together
 from invdesign.properties import SHIPPED, Property
 from invdesign.protocols import Surrogate
 from invdesign.records import Estimate, Evaluation, Value
-from invdesign.selection.targets import log_spread
+from invdesign.uncertainty import modelled_std, modelled_value
 
 LEAST = 8
 """Relaxed rows below which nothing is learned."""
@@ -115,7 +115,7 @@ def _fit(log: bool, pairs: Sequence[Pair], least: int, priors: Sequence[float]) 
     if len(usable) < least:
         return None
     x = np.array([_features(crystal) for crystal, _, _ in usable])
-    spread = np.array([max(_spread(gate, log), 1e-3) for _, gate, _ in usable])
+    spread = np.array([max(modelled_std(gate, log=log), 1e-3) for _, gate, _ in usable])
     error = np.array([(math.log10(t / g.mean) if log else t - g.mean) for _, g, t in usable])
     return _averaged([_ridge(x, error, spread, factor) for factor in priors])
 
@@ -167,16 +167,9 @@ def _moved(log: bool, value: Value, shift: _Shift, crystal: Crystal) -> Value:
     if log and value.mean <= 0.0:
         return value
     by, unsure = shift.at(crystal)
-    spread = math.hypot(shift.inflation * _spread(value, log), unsure)
-    if not log:
-        return Value(value.mean + by, spread, source=value.source)
-    mean = value.mean * 10.0**by
-    return Value(mean, mean * math.log(10.0) * spread, source=value.source)
-
-
-def _spread(value: Value, log: bool) -> float:
-    spread = log_spread(value) if log else value.std
-    return spread if math.isfinite(spread) else 0.0
+    spread = math.hypot(shift.inflation * modelled_std(value, log=log), unsure)
+    mean = value.mean * 10.0**by if log else value.mean + by
+    return modelled_value(mean, spread, value.source, log=log)
 
 
 def _features(crystal: Crystal) -> FloatArray:
@@ -186,30 +179,41 @@ def _features(crystal: Crystal) -> FloatArray:
 
 
 def learned(
-    rows: Sequence[Evaluation], gate: Surrogate, known: Mapping[str, Property] = SHIPPED
+    rows: Sequence[Evaluation],
+    gate: Surrogate,
+    start: Evidence | None = None,
+    known: Mapping[str, Property] = SHIPPED,
 ) -> Correct | None:
-    """What first looks and relaxations say about the gate's errors; None while there are few.
+    """What known crystals, first looks and relaxations say about the gate's errors; None while there are few.
 
     Energies come from relaxations and from first looks, other properties from the estimates of relaxed crystals.
 
     Args:
         rows: of a run, in the order in which they came.
         gate: is asked again about the proposals, for its embedding.
+        start: what is known of the crystals that the search starts from.
         known: properties by name, custom ones included.
     """
     useful = [r for r in rows if r.gate is not None and (r.probe is not None or r.relaxation is not None)]
-    if len(useful) < LEAST:
-        return None
-    crystals = [row.candidate.crystal for row in useful]
+    parts = [] if start is None else [start]
+    if useful:
+        crystals = [row.candidate.crystal for row in useful]
+        answers = asked(gate, crystals, known)
+        found = {name: np.full(len(useful), np.nan) for name in answers.names}
+        errors = {name: np.zeros(len(useful)) for name in answers.names}
+        for i, row in enumerate(useful):
+            for name, (mean, std) in _findings(row, known).items():
+                if name in found:
+                    found[name][i], errors[name][i] = mean, std
+        parts.append(Evidence(crystals, answers, found, errors, np.zeros(len(useful), dtype=bool)))
+    return learn(together(parts)) if parts else None
+
+
+def asked(gate: Surrogate, crystals: Sequence[Crystal], known: Mapping[str, Property] = SHIPPED) -> Answers:
+    """The gate's answers as arrays."""
     ask = getattr(gate, "answers", None)
-    answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals), known)
-    found = {name: np.full(len(useful), np.nan) for name in answers.names}
-    errors = {name: np.zeros(len(useful)) for name in answers.names}
-    for i, row in enumerate(useful):
-        for name, (mean, std) in _findings(row, known).items():
-            if name in found:
-                found[name][i], errors[name][i] = mean, std
-    return learn(Evidence(crystals, answers, found, errors))
+    found: Answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals), known)
+    return found
 
 
 def _findings(row: Evaluation, known: Mapping[str, Property]) -> dict[str, tuple[float, float]]:

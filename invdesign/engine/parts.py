@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.evolution.archive import Member
 from invdesign.evolution.joint import HardnessModel, formula_hardness
 from invdesign.evolution.moves import Chemistry
+from invdesign.evolution.parents import Parents
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
 from invdesign.query import Target
 from invdesign.records import Estimate, Evaluation, Failure, Probe, Relaxation
@@ -58,7 +58,7 @@ class KnownParents(Protocol):
         groups: frozenset[int] | None,
         hardness: HardnessModel,
         n: int,
-    ) -> list[Member]:
+    ) -> Parents:
         """The known crystals that are the likeliest parents for a query, best first."""
         ...
 

@@ -89,7 +89,7 @@ def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Cond
     """What a query asks of a generator: properties, elements, symmetry and size.
 
     The energy above hull asked for is zero: known crystals, which that would retrieve, are left out by the
-    generator itself (docs/architecture.md).
+    generator itself (docs/methods/generators.md).
     """
     wishes = conditioned(query.targets if targets is None else targets)
     wanted = {name: t.aim for name, t in wishes.items() if t.aim is not None}

@@ -21,7 +21,7 @@ from invdesign.records import Estimate, Value
 Array = NDArray[np.float64]
 
 SAMPLES = 64
-"""Joint samples of a crystal's properties; they come in antithetic pairs."""
+"""Joint samples of a crystal's properties, a power of two."""
 SMOOTH = 0.3
 """Width by which a bound is smoothed, in standard deviations of the property; samples are narrower by as much."""
 MODULI = ("bulk_modulus", "shear_modulus")
@@ -195,11 +195,17 @@ def _place(target: Target, value: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _deviates() -> Array:
-    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; the first column is
-    zero."""
-    rng = np.random.default_rng(20_261_126)
-    half = rng.standard_normal((5, SAMPLES // 2))
-    half /= np.sqrt((half**2).mean(axis=1, keepdims=True))
+    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; column 0 is zero.
+
+    A Sobol sequence through the inverse normal distribution: each row alone is evenly spread.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(d=5, scramble=False).random(2 * SAMPLES)[SAMPLES:]
+    normal = ndtri(points).T
+    normal -= normal.mean(axis=1, keepdims=True)
+    normal /= normal.std(axis=1, keepdims=True)
     rho = MODULUS_CORRELATION
-    half[1] = rho * half[0] + np.sqrt(1.0 - rho**2) * half[1]
-    return np.concatenate([np.zeros((5, 1)), half, -half], axis=1)
+    normal[1] = rho * normal[0] + np.sqrt(1.0 - rho**2) * normal[1]
+    return np.concatenate([np.zeros((5, 1)), normal], axis=1)

@@ -16,15 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign.answers import Answers
+from invdesign.answers import Answers, joined
 from invdesign.crystal import Crystal
 
 Array = NDArray[np.float64]
 
 LEAST = 8
 """Crystals with a known error below which nothing is learned of a property."""
-MOST = 900
+MOST = 500
 """Latest crystals that are learned from at most: the cost grows with the third power."""
+KNOWN = 1.5
+"""Standard deviation of the error that known crystals have in common, in units of the surrogate's."""
 TUNED_ON = 300
 """Crystals on which the shares are chosen, at most."""
 N_ELEMENTS = 119
@@ -47,12 +49,15 @@ class Evidence:
         answers: what the surrogate said, uncorrected.
         found: by property (n,) what was found, in the units of `answers`; NaN where it is not known.
         errors: by property (n,) standard deviation of what was found.
+        known: (n,) whether the crystal is a known one, about all of which the surrogate errs otherwise than about
+            proposals: what they have in common is not passed on.
     """
 
     crystals: Sequence[Crystal]
     answers: Answers
     found: Mapping[str, Array]
     errors: Mapping[str, Array]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +94,25 @@ class ErrorProcess:
         return across @ self.weights, np.sqrt(np.maximum(prior - explained, 0.0) + self.left**2)
 
 
+def together(parts: Sequence[Evidence]) -> Evidence:
+    """All evidence; what one part does not tell of a property is not known there."""
+    names = dict.fromkeys(name for part in parts for name in part.found)
+    counts = [len(part.crystals) for part in parts]
+
+    def column(field: str, name: str, missing: float) -> Array:
+        return np.concatenate(
+            [getattr(p, field).get(name, np.full(n, missing)) for p, n in zip(parts, counts, strict=True)]
+        )
+
+    return Evidence(
+        crystals=[crystal for part in parts for crystal in part.crystals],
+        answers=joined([part.answers for part in parts], parts[0].answers.names),
+        found={name: column("found", name, np.nan) for name in names},
+        errors={name: column("errors", name, 0.0) for name in names},
+        known=np.concatenate([part.known for part in parts]),
+    )
+
+
 def learn(evidence: Evidence) -> Correct | None:
     """A function that corrects the surrogate's answers about other crystals; None while too little is known."""
     shares = _shares(evidence.crystals)
@@ -101,7 +125,9 @@ def learn(evidence: Evidence) -> Correct | None:
             continue
         error = (found[known] - mean[known]) / std[known]
         extra = evidence.errors[name][known] / std[known]
-        processes[name] = _fitted(views[known], shares[known], np.clip(error, -6.0, 6.0), extra)
+        processes[name] = _fitted(
+            views[known], shares[known], np.clip(error, -6.0, 6.0), extra, evidence.known[known].astype(float)
+        )
     if not processes:
         return None
 
@@ -119,17 +145,18 @@ def learn(evidence: Evidence) -> Correct | None:
     return correct
 
 
-def _fitted(views: Array, shares: Array, error: Array, extra: Array) -> ErrorProcess:
+def _fitted(views: Array, shares: Array, error: Array, extra: Array, known: Array) -> ErrorProcess:
     """The process whose shares are the likeliest."""
     some = np.linspace(0, len(error) - 1, min(len(error), TUNED_ON)).astype(int)
     scale = _median_distance(views[some])
     squares = _squares(views[some], views[some])
     product = shares[some] @ shares[some].T
+    apart = KNOWN**2 * np.outer(known[some], known[some])
     best, choice = -np.inf, (SMOOTH[0], COMPOSITION[0], COMMON[0], NOISE[-1], LENGTHS[0])
     for length in LENGTHS:
         bell = np.exp(-0.5 * squares / (length * scale) ** 2)
         for smooth, composition, common, noise in itertools.product(SMOOTH, COMPOSITION, COMMON, NOISE):
-            covariance = smooth**2 * bell + composition**2 * product + common**2
+            covariance = smooth**2 * bell + composition**2 * product + common**2 + apart
             covariance[np.diag_indices_from(covariance)] += noise**2 + extra[some] ** 2
             evidence = _log_evidence(covariance, error[some])
             if evidence > best:
@@ -137,7 +164,7 @@ def _fitted(views: Array, shares: Array, error: Array, extra: Array) -> ErrorPro
     smooth, composition, common, noise, length = choice
     parts, reach = (smooth, composition, common), length * scale
     spread = np.sqrt(noise**2 + extra**2)
-    covariance = _kernel(views, shares, views, shares, parts, reach)
+    covariance = _kernel(views, shares, views, shares, parts, reach) + KNOWN**2 * np.outer(known, known)
     covariance[np.diag_indices_from(covariance)] += spread**2
     factor = np.linalg.cholesky(covariance)
     weights = np.linalg.solve(factor.T, np.linalg.solve(factor, error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,20 @@ LOOSE = 3.0
 SHORTLIST = 4000
 
 
+@dataclass(frozen=True, eq=False)
+class Parents:
+    """Known crystals as parents of a search.
+
+    Attributes:
+        members: best first.
+        computed: by property (n,) values computed by density functional theory, NaN where there is none; log10 of
+            moduli.
+    """
+
+    members: list[Member]
+    computed: Mapping[str, Array]
+
+
 def known_parents(
     known: KnownCrystals,
     properties: KnownProperties,
@@ -45,7 +59,7 @@ def known_parents(
     groups: frozenset[int] | None,
     hardness: HardnessModel,
     n: int,
-) -> list[Member]:
+) -> Parents:
     """The known crystals that are the likeliest parents for a query, at most `n`, best first.
 
     A parent counts by the chance to be on target and stable, and by how many of its elements would have to be
@@ -60,7 +74,7 @@ def known_parents(
     foreign = np.array([sum(not chemistry.allowed[z] for z in set(g.numbers)) for g in genes])
     score = log_target + log_stable - NOT_ALLOWED * foreign
     order = sorted(np.flatnonzero(np.isfinite(score)), key=lambda i: (-score[i], int(rows[i])))
-    return [
+    members = [
         Member(
             key=protostructure_hash(protostructure(genes[i])),
             gene=genes[i],
@@ -71,6 +85,9 @@ def known_parents(
         )
         for i in order[:n]
     ]
+    chosen = rows[order[:n]]
+    computed = np.where(properties.computed[chosen], properties.values[chosen], np.nan)
+    return Parents(members, {name: computed[:, j] for j, name in enumerate(NAMES)})
 
 
 def _answers(properties: KnownProperties) -> Answers:
@@ -141,6 +158,6 @@ class KnownPool:
         groups: frozenset[int] | None,
         hardness: HardnessModel,
         n: int,
-    ) -> list[Member]:
+    ) -> Parents:
         """See `known_parents`."""
         return known_parents(load_known(), load_properties(), targets, limit, chemistry, groups, hardness, n)

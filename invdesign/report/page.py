@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.errors import InputError, OutputError
-from invdesign.properties import PROPERTIES, Property, known_properties
+from invdesign.properties import PROPERTIES, SHIPPED, Property, get_property, known_properties
 from invdesign.query import Target
+from invdesign.records import Value
 from invdesign.report.charts import Chart, Guide, Point, draw
+from invdesign.uncertainty import with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,11 +286,12 @@ def _digits(prop: Property, mean: float) -> int:
 
 
 def _interval(row: Row, name: str) -> tuple[float | None, float | None]:
-    """The 90 % interval: as given, or from the standard deviation of a normal distribution."""
+    """The 90 % interval: as given, or from the standard deviation."""
     low, high = _number(row.get(f"{name}_low")), _number(row.get(f"{name}_high"))
     mean, std = _number(row.get(name)), _number(row.get(f"{name}_std"))
     if (low is None or high is None) and mean is not None and std is not None:
-        low, high = mean - 1.645 * std, mean + 1.645 * std
+        value = with_interval(Value(mean, std), log=name in SHIPPED and get_property(name).log)
+        low, high = value.low, value.high
     return low, high
 
 

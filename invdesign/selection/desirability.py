@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Crystal
-from invdesign.mechanics.derive import draw, has_moduli, log_spread
+from invdesign.mechanics.derive import draw, has_moduli
 from invdesign.mechanics.quantities import OF_ELEMENTS, quantities
 from invdesign.properties import QUANTITIES, Property, get_property
 from invdesign.query import Query, Target
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
 from invdesign.selection.components import Component, Index
 from invdesign.selection.targets import target_probability
+from invdesign.uncertainty import log10_std
 
 Array = NDArray[np.float64]
 
@@ -202,7 +203,7 @@ class Samples:
             return np.full(self._n, known)
         normal = _normal(self._seeds[i], name, self._n)
         if log and value.mean > 0:
-            return np.asarray(value.mean * np.exp(log_spread(value) * normal))
+            return np.asarray(value.mean * 10.0 ** (log10_std(value) * normal))
         return np.asarray(value.mean + value.std * normal)
 
     def desirability(self, wish: Target | Index | float) -> Array:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable
 
 from invdesign.records import Estimate, Evaluation, Value
-from invdesign.target import Target, probability_between
-
-_Z90 = 1.6448536269514722
+from invdesign.target import Target
+from invdesign.uncertainty import probability_between
 
 
 def target_probability(targets: Iterable[Target], estimate: Estimate | None) -> float:
@@ -33,28 +32,7 @@ def _one_target(target: Target, value: Value) -> float:
     if target.goal:
         place = min(1.0, max(0.0, (value.mean - prop.low) / (prop.high - prop.low)))
         return place if target.goal == "max" else 1.0 - place
-    if not prop.log or value.mean <= 0.0:
-        return target.probability(value.mean, _spread(value))
-    low, high = (None if b is None else math.log10(max(b, 1e-12)) for b in (target.low, target.high))
-    return probability_between(low, high, math.log10(value.mean), log_spread(value))
-
-
-def log_spread(value: Value) -> float:
-    """Standard deviation of log10 of a positive quantity: from its 90 % interval if it has one."""
-    if value.low is not None and value.high is not None and 0.0 < value.low < value.high:
-        return (math.log10(value.high) - math.log10(value.low)) / (2.0 * _Z90)
-    return _spread(value) / max(value.mean, 1e-12) / math.log(10.0)
-
-
-def _spread(value: Value) -> float:
-    return value.std if math.isfinite(value.std) else 0.0
-
-
-def below(limit: float, value: Value | None) -> float:
-    """Probability that a normally distributed value is at most `limit`; 0 where there is none."""
-    if value is None or not math.isfinite(value.mean):
-        return 0.0
-    return probability_between(None, limit, value.mean, _spread(value))
+    return probability_between(value, target.low, target.high, log=prop.log)
 
 
 def meets_targets(row: Evaluation, targets: Iterable[Target]) -> bool:

@@ -31,6 +31,7 @@ from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.custom.process import Process, named, process_of
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
+from invdesign.uncertainty import std_from_log10
 
 NAME = "vickers_hardness"
 TABLE = "hardness.safetensors"
@@ -55,7 +56,8 @@ def columns(shares: FloatArray, K: FloatArray, G: FloatArray, start: FloatArray,
 
     Args:
         shares: (n, 103) atomic fractions.
-        K, G: (n,) moduli, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         start: (n,) of `formula`.
         load: (n,) N.
     """
@@ -99,14 +101,15 @@ class Hardness:
 
         Args:
             shares: (n, 103) atomic fractions.
-            K, G: (n,) bulk and shear modulus, GPa, with the usual errors of a surrogate.
+            K: (n,) bulk moduli, GPa, with the usual errors of a surrogate.
+            G: (n,) shear moduli, GPa, likewise.
             kinds: (n,) bonding classes.
             load: N.
         """
         mean, std = self.logs(shares, K, G, kinds, load)
         zeros = np.zeros(len(mean))
         low, high = self.calibration.interval(mean, std, zeros)
-        spread = self.calibration.std(mean, std, zeros) * np.log(10.0) * 10.0**mean
+        spread = std_from_log10(10.0**mean, self.calibration.std(mean, std, zeros))
         source = f"surrogate:hardness ({load:g} N)"
         return [
             Value(float(10.0**m), float(s), float(10.0**a), float(10.0**b), source)

@@ -26,15 +26,16 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
+from invdesign.uncertainty import modelled_value
 
 ENERGY = "formation_energy"
 CUTS = {ENERGY: (-0.3, 1.0), "bulk_modulus": (-0.5, 0.5), "shear_modulus": (-0.7, 0.7)}
 """What is corrected, and where residuals are cut: eV/atom, and log10 of moduli. Beyond, a crystal is hopeless."""
 OPINION_WEIGHT = 2.0
 """How much more the gate's answers count than a direction of its feature space in the distance of crystals."""
-Z90 = 1.6449
 """Half width of a 90 % interval of a normal distribution, in standard deviations."""
 LEAST = 100
 """Relaxed proposals below which nothing can be learned."""
@@ -303,7 +304,5 @@ def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Est
 def _moved(name: str, value: Value, by: float, std: float) -> Value:
     """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
     source = f"{value.source} and correction"
-    if not get_property(name).log:
-        return Value(value.mean + by, std, source=source)
-    mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)
-    return Value(mean, mean * math.sinh(std * math.log(10.0)), mean / arm, mean * arm, source)
+    log = get_property(name).log
+    return modelled_value(value.mean * 10.0**by if log else value.mean + by, std, source, log=log)

@@ -19,7 +19,7 @@ from invdesign.progress import Progress, quiet
 from invdesign.properties import Property, check_custom_name, custom_property
 from invdesign.records import Failure
 from invdesign.surrogates.custom.transfer import FEW, Labels, Transfer, blocks_of, to_scale, train, view
-from invdesign.surrogates.gate import read_cells, read_graphs
+from invdesign.surrogates.inputs.cells import read_cells, read_graphs
 from invdesign.surrogates.model import Model
 
 SCALES = ("auto", "log", "linear")

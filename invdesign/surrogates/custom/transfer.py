@@ -31,11 +31,13 @@ from invdesign.properties import Property, known_properties
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration, coverage, fit_calibration
 from invdesign.surrogates.custom.process import Process, fit_process, named, process_of
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.inputs.dataset import Graphs
 from invdesign.surrogates.inputs.features import LAST_ELEMENT, VOLUME_NAMES, feature_names
 from invdesign.surrogates.model import Model, mini_batches, standardise
 from invdesign.surrogates.network import edge_features
+from invdesign.uncertainty import std_from_log10
 
 FOLDS = 5
 LEAST = 15
@@ -248,7 +250,7 @@ class Transfer:
             spread = np.where(chosen, calibration.std(mean, std, zeros), spread)
         low, high = from_scale(self.prop, ends)
         centre = from_scale(self.prop, mean)
-        spread = spread * (np.log(10.0) * centre if self.prop.log else 1.0)
+        spread = std_from_log10(centre, spread) if self.prop.log else spread
         return [
             Value(float(c), float(s), float(a), float(b), f"surrogate:{self.prop.name}")
             for c, s, a, b in zip(centre, spread, low, high, strict=True)
