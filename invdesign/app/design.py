@@ -9,6 +9,7 @@ Examples:
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
+from invdesign.app.feasibility import feasibility
 from invdesign.app.outcome import outcome
 from invdesign.app.record import drift_of_rows, run_record
 from invdesign.app.result import Result
 from invdesign.checks import text, whole
 from invdesign.engine.wishes import completed, resolved
-from invdesign.errors import EmptyQueryError, InputError, LedgerError
+from invdesign.errors import EmptyQueryError, InputError, InvdesignWarning, LedgerError
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.report import export
@@ -63,10 +65,15 @@ def design(
         EmptyQueryError: if nothing is asked for.
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
+
+    Warns:
+        InvdesignWarning: if no known crystal comes anywhere near what is asked for.
     """
     from invdesign.engine.campaign import Campaign
 
     query = checked_query(as_query(query, wishes))
+    if warning := feasibility(query).warning():
+        warnings.warn(warning, InvdesignWarning, stacklevel=3)
     seed, workers = whole("seed", seed, 0), _workers(workers)
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)

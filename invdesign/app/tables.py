@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from invdesign.errors import InputError, OutputError, StructureReadError
 from invdesign.progress import Progress
@@ -106,6 +106,14 @@ def write_run(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> N
     write_report(folder)
 
 
+@overload
+def new_file(out: None, overwrite: bool = False) -> None: ...
+
+
+@overload
+def new_file(out: str | Path, overwrite: bool = False) -> Path: ...
+
+
 def new_file(out: str | Path | None, overwrite: bool = False) -> Path | None:
     """A file to write, after a look at whether that can be done.
 
@@ -145,3 +153,11 @@ def _plain(value: Any) -> Any:
     if value is None or value != value or str(value) in ("<NA>", "inf", "-inf"):
         return None
     return value.item() if hasattr(value, "item") else value
+
+
+def rows_json(record: Mapping[str, Any], table: pd.DataFrame) -> str:
+    """A record with the rows of a table under `candidates`, as JSON."""
+    import json
+
+    rows = json.loads(table_json(table))
+    return json.dumps(export.finite({**record, "candidates": rows}), indent=1, ensure_ascii=False, allow_nan=False)

@@ -101,7 +101,7 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
         OutputError: if it cannot be written.
     """
     draft = path.with_name(path.name + ".part")
-    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         draft.write_text(text + "\n", encoding="utf-8")
         draft.replace(path)
@@ -110,11 +110,12 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same plain types for JSON, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
