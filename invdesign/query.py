@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +205,7 @@ class Query:
     def _system(self) -> tuple[str, ...]:
         return tuple(self.chemical_system.split("-")) if self.chemical_system else ()
 
-    @cached_property
+    @property
     def composition(self) -> dict[str, int]:
         """Atoms of each element in the formula that is asked for, reduced; empty for any."""
         return parse_formula(self.formula) if self.formula else {}

@@ -88,11 +88,11 @@ def checked_query(query: Query) -> Query:
     Raises:
         InputError, ConflictError, EmptyQueryError: if it is none.
     """
+    build.check_names(query)
     if query.is_empty:
         raise EmptyQueryError
     query = resolved(query)
     completed(query)
-    build.check_names(query)
     return query
 
 

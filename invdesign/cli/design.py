@@ -29,6 +29,7 @@ from invdesign.cli.options import (
 )
 from invdesign.cli.process import InterruptedRunError
 from invdesign.errors import InputError
+from invdesign.progress import Progress
 from invdesign.query import Query
 from invdesign.query_fields import SEARCHES
 
@@ -77,7 +78,7 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
         _plan(query, run.get("workers"), as_json)
         return
     folder = Path(run.get("out") or app.new_run_folder())
-    with _run_in(folder), progress() as reporter:
+    with _run_in(folder) as reporter:
         result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter)
     _show(result, as_json)
 
@@ -91,7 +92,7 @@ def resume(folder: str, workers: int | None, as_json: bool) -> None:
     """Go on with a run that was stopped."""
     from invdesign.app import design as app
 
-    with _run_in(Path(folder)), progress() as reporter:
+    with _run_in(Path(folder)) as reporter:
         result = app.resume(Path(folder), workers=workers, progress=reporter)
     _show(result, as_json)
 
@@ -106,7 +107,7 @@ def feedback(folder: str, results: str, workers: int | None, as_json: bool) -> N
     """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
     from invdesign.app import design as app
 
-    with _run_in(Path(folder)), progress() as reporter:
+    with _run_in(Path(folder)) as reporter:
         result = app.feedback(Path(folder), Path(results), workers=workers, progress=reporter)
     _show(result, as_json)
 
@@ -151,17 +152,30 @@ COMMANDS = (design, resume, feedback, report, generate)
 
 
 @contextmanager
-def _run_in(folder: Path) -> Iterator[None]:
-    """Name the run folder before the run, and where Ctrl-C ends it."""
+def _run_in(folder: Path) -> Iterator[Progress]:
+    """What a run tells its progress to; names the run folder as soon as it works, and where Ctrl-C ends it."""
     from invdesign.report.export import LEDGER
 
-    note(f"run folder: {folder}")
     try:
-        yield
+        with progress() as reporter:
+            yield _announcing(folder, reporter)
     except (KeyboardInterrupt, click.Abort):
         if (folder / LEDGER).exists():
             raise InterruptedRunError(folder) from None
         raise
+
+
+def _announcing(folder: Path, reporter: Progress) -> Progress:
+    named = False
+
+    def tell(stage: str, done: int, total: int | None) -> None:
+        nonlocal named
+        if not named:
+            note(f"run folder: {folder}")
+            named = True
+        reporter(stage, done, total)
+
+    return tell
 
 
 def _show(result: Result, as_json: bool) -> None:
