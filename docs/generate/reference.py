@@ -108,14 +108,14 @@ def _is_data(name: str) -> bool:
 
 def property_table() -> str:
     """The properties of targets and tables: name, unit, allowed range of a target, where the value comes from."""
-    from invdesign.properties import PROPERTIES, SHIPPED
+    from invdesign.properties import SHIPPED, get_property
 
     rows = [
         "| name | meaning | symbol | unit | range of a target | value |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in SHIPPED:
-        p = PROPERTIES[name]
+        p = get_property(name)
         how = "formula" if p.derived else "model"
         how += ", in log10" if p.log else ""
         rows.append(f"| `{name}` | {p.label} | {p.symbol} | {p.unit} | {p.low:g} to {p.high:g} | {how} |")
