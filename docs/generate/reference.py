@@ -122,6 +122,22 @@ def property_table() -> str:
     return "\n".join(rows)
 
 
+def class_table() -> str:
+    """The classes of elements that a query may name."""
+    rows = ["| class | elements |", "| --- | --- |"]
+    return "\n".join(
+        [*rows, *(f"| `{name}` | {', '.join(s)} |" for name, s in code("element_classes:CLASSES").items())]
+    )
+
+
+def structure_type_table() -> str:
+    """The structure types that a query may name, with an example each."""
+    rows = ["| name | label | example | about |", "| --- | --- | --- | --- |"]
+    for name, found in code("structure_types:STRUCTURE_TYPES").items():
+        rows.append(f"| `{name}` | `{found.label}` | {found.example} | {found.about} |")
+    return "\n".join(rows)
+
+
 def component_table() -> str:
     """The components that the package ships, with their constraints and indices."""
     import yaml
