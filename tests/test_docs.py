@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import shlex
@@ -12,11 +13,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import griffe
 import pytest
 import yaml
 from jinja2 import UndefinedError
@@ -248,6 +250,14 @@ def test_example_queries_are_valid(path: Path) -> None:
     assert query.component == path.stem
 
 
+@pytest.mark.parametrize(
+    "block", [b for b in ALL if b.language == "yaml" and "targets:" in b.text], ids=lambda b: b.note
+)
+def test_queries_on_the_pages_are_valid(block: Block) -> None:
+    found = yaml.safe_load(block.text)
+    assert Query.from_dict({key: value for key, value in found.items() if key not in RUN_KEYS}).targets
+
+
 # Figures and generated pages
 
 
@@ -274,7 +284,7 @@ def test_the_command_of_a_record_is_right(name: str) -> None:
 
 def test_the_table_of_keys_is_complete() -> None:
     table = command_pages.query_table()
-    for key in (*vars(Query()), *RUN_KEYS):
+    for key in (*(field.name for field in fields(Query)), *RUN_KEYS):
         (row,) = (line for line in table.splitlines() if line.startswith(f"| `{key}`"))
         assert len(row.split("|")[2].strip()) > 3, f"{key} is not explained"
     assert f"`{Query().relaxations}`" in table
@@ -285,6 +295,40 @@ def test_the_reference_has_every_command_and_module() -> None:
     assert all(f"## invdesign {name} " in page for name in commands.commands)
     described = {name for names in reference.packages().values() for name in names}
     assert described == {n for n in layers.modules() if n != "invdesign" and "._" not in n}
+
+
+def faults(folder: Path) -> list[str]:
+    """What is wrong with the sections of the docstrings of a package `invdesign` in a folder."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("griffe")
+    log.addHandler(handler)
+    try:
+        waiting: list[griffe.Object | griffe.Alias] = [
+            griffe.load("invdesign", search_paths=[folder], try_relative_path=False, docstring_parser="google")
+        ]
+        while waiting:
+            each = waiting.pop()
+            if each.docstring is not None:
+                _ = each.docstring.parsed
+            waiting += [member for member in each.members.values() if not member.is_alias]
+    finally:
+        log.removeHandler(handler)
+    return found
+
+
+def test_docstrings_can_be_read(tmp_path: Path) -> None:
+    """Sections name arguments that exist, one a line; the site's build would say so, too, but much later."""
+    assert faults(reference.stage(tmp_path)) == []
+
+
+def test_the_check_of_docstrings_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "invdesign").mkdir()
+    (tmp_path / "invdesign" / "__init__.py").write_text(
+        'def f(x: int) -> None:\n    """Do.\n\n    Args:\n        x, y: two.\n    """\n', encoding="utf-8"
+    )
+    assert faults(tmp_path)
 
 
 def test_the_picture_shows_every_package_and_only_downward_lines() -> None:

@@ -90,7 +90,7 @@ def query_table() -> str:
         rows.append(_query_row(field.name, flags.get(field.name), meanings[field.name], shown))
     for key in RUN_KEYS:
         meaning, _, default = (flags[key].help or "").partition("[")
-        rows.append(_query_row(key, flags[key], meaning.strip(), default.rstrip("].")))
+        rows.append(_query_row(key, flags[key], meaning.strip(), _cell(default.rstrip("]."))))
     return "\n".join(rows)
 
 

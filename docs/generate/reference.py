@@ -108,17 +108,33 @@ def _is_data(name: str) -> bool:
 
 def property_table() -> str:
     """The properties of targets and tables: name, unit, allowed range of a target, where the value comes from."""
-    from invdesign.properties import PROPERTIES, SHIPPED
+    from invdesign.properties import SHIPPED, get_property
 
     rows = [
         "| name | meaning | symbol | unit | range of a target | value |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in SHIPPED:
-        p = PROPERTIES[name]
+        p = get_property(name)
         how = "formula" if p.derived else "model"
         how += ", in log10" if p.log else ""
         rows.append(f"| `{name}` | {p.label} | {p.symbol} | {p.unit} | {p.low:g} to {p.high:g} | {how} |")
+    return "\n".join(rows)
+
+
+def class_table() -> str:
+    """The classes of elements that a query may name."""
+    rows = ["| class | elements |", "| --- | --- |"]
+    return "\n".join(
+        [*rows, *(f"| `{name}` | {', '.join(s)} |" for name, s in code("element_classes:CLASSES").items())]
+    )
+
+
+def structure_type_table() -> str:
+    """The structure types that a query may name, with an example each."""
+    rows = ["| name | label | example | about |", "| --- | --- | --- | --- |"]
+    for name, found in code("structure_types:STRUCTURE_TYPES").items():
+        rows.append(f"| `{name}` | `{found.label}` | {found.example} | {found.about} |")
     return "\n".join(rows)
 
 

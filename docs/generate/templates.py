@@ -20,6 +20,7 @@ def render(text: str) -> str:
         bonding_table=reference.bonding_table,
         cell=records.cell,
         code=reference.code,
+        class_table=reference.class_table,
         component_table=reference.component_table,
         layer_picture=layers.picture,
         layer_table=layers.table,
@@ -30,5 +31,6 @@ def render(text: str) -> str:
         record=records.record,
         report=records.report,
         row_count=reference.row_count,
+        structure_type_table=reference.structure_type_table,
     )
     return made.from_string(text).render()

@@ -161,7 +161,8 @@ def log_hardness(
 
     Args:
         numbers: (n,) atomic numbers of the atoms of each crystal.
-        K, G: (n,) bulk and shear modulus, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         gap: (n,) band gap, eV; NaN where it is not known.
         load: N.
     """
