@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from invdesign import build
-from invdesign.benchmarking.generation import Plan, draw_known
-from invdesign.benchmarking.metrics import rate
-from invdesign.chemistry.oxidation import smact_valid
+from invdesign.benchmarking.metrics import rate, smact_valid
+from invdesign.benchmarking.samples import Plan, draw_known
 from invdesign.crystal import Crystal
 from invdesign.records import Conditions
 from invdesign.reference.local import load_known
