@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from invdesign import build
 from invdesign.generators.prepare import prepare
 from invdesign.generators.train import make_training_set
 from invdesign.generators.train_gan import AdversarialConfig, train_gan
 from invdesign.surrogates import load_gate
+from invdesign.tables import path_of
 from invdesign.training.recipes import design_reward
 
 CONFIGS = {
@@ -72,7 +72,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     prepared = prepare(args.data / "crystals.parquet", load_gate().predict)
     data = make_training_set(prepared.genes, prepared.labels, prepared.split)
-    vae = Path(str(build.resources.files("invdesign.tables").joinpath("vae.safetensors")))
+    vae = path_of("vae.safetensors")
     config, out = replace(CONFIGS[args.critic], seed=args.seed), args.work / "gan.safetensors"
     reward = design_reward() if args.critic == "gene" and not args.realism_only else None
     history = train_gan(data, config, vae, out, args.work, report, reward)

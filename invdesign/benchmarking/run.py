@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from invdesign import build
 from invdesign.errors import InputError, OutputError
 from invdesign.report import export
+from invdesign.tables import checksum
 
 
 def check_output(out: Path) -> None:
@@ -70,11 +69,7 @@ def measured_with(potential: str) -> dict[str, Any]:
         "versions": build.versions(),
         "weights": build.checksums(),
         "potential": potential,
-        "hull": f"{HULL_TABLE} {_digest(HULL_TABLE)}, formation energies on the MP2020 scale",
-        "known_crystals": f"{TABLE} {_digest(TABLE)}, {FORMULA_TABLE} {_digest(FORMULA_TABLE)}",
+        "hull": f"{HULL_TABLE} {checksum(HULL_TABLE)}, formation energies on the MP2020 scale",
+        "known_crystals": f"{TABLE} {checksum(TABLE)}, {FORMULA_TABLE} {checksum(FORMULA_TABLE)}",
         "matcher": "pymatgen StructureMatcher: ltol 0.2, stol 0.3, angle_tol 5, primitive, scaled, either order",
     }
-
-
-def _digest(table: str) -> str:
-    return hashlib.sha256(resources.files("invdesign.tables").joinpath(table).read_bytes()).hexdigest()[:12]

@@ -37,6 +37,8 @@ from invdesign.surrogates.fitting.assess import judge
 from invdesign.surrogates.inputs.dataset import graphs_of_genes, perturb
 from invdesign.workers import Lost, WorkerError, Workers
 
+__all__ = ["PROTOCOLS", "Part", "Plan", "end_to_end", "gate_speed", "markdown", "predictor", "surrogates"]
+
 PERTURBATION_SEED = 9
 QUICK_RELAXED = 200
 SPEED_CRYSTALS, SLOW_SPEED_CRYSTALS = 2000, 200
