@@ -97,15 +97,15 @@ def main() -> None:
 
 ABOUT = """\
 Coefficients that take the energy per atom of {potential} to the formation energy on the scale of the Materials
-Project (MP2020 corrections), with their uncertainty; `invdesign/potentials/energy_scale.py` says how they are used.
+Project (MP2020 corrections), with their uncertainty; `invdesign/potentials/energy_scale.py` says how to use them.
 
 Fields: `elements` (eV/atom by symbol), `terms` (eV per anion or +U atom), `floor`, `spread` and `unsure` (standard
-deviations, eV/atom), `interval` (half width of the 90 % interval in standard deviations), `seconds` (how to combine
-with a second potential), `notes` (crystals used and held-out errors)."""
+deviations, eV/atom), `interval` (half width of the 90 % interval in standard deviations), `seconds` (how to
+combine with a second potential), `notes` (crystals used and held-out errors)."""
 FITTED = """\
 errors of chemical systems left out of the fit (five folds); no crystal of a system that is held out for tests
-(`invdesign.data.split`, seed 0) is used, except for `seconds`, which is fitted on new crystals drawn at random from
-these systems"""
+(`invdesign.data.split`, seed 0) is used, except for `seconds`, which is fitted on new crystals drawn at random
+from these systems"""
 
 
 def sheet(out: Path, potential: str, scale: EnergyScale, data: dict[str, str], commit: str) -> None:
@@ -122,8 +122,8 @@ def sheet(out: Path, potential: str, scale: EnergyScale, data: dict[str, str], c
         seed="0, of the choice of crystals" if fitted else "none: nothing is random",
         metrics=figures(scale),
         commit=commit,
-        licence="A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0; J. Schmidt et al., Alexandria, CC BY 4.0; "
-        "corrections: A. Wang et al., Sci. Rep. 11, 15496 (2021).",
+        licence="A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0; J. Schmidt et al., Alexandria, CC BY "
+        "4.0; corrections: A. Wang et al., Sci. Rep. 11, 15496 (2021).",
     ).write(out)
 
 
@@ -138,8 +138,8 @@ def figures(scale: EnergyScale) -> str:
     for second, agreement in scale.seconds.items():
         n = agreement["notes"]["first_and_mean"]
         said.append(
-            f"with {second}: mean absolute error {n['mean_absolute_after']:.4f} eV/atom on {n['crystals']:.0f} new "
-            f"crystals ({n['mean_absolute_before']:.4f} alone)"
+            f"with {second}: mean absolute error {n['mean_absolute_after']:.4f} eV/atom on {n['crystals']:.0f} "
+            f"new crystals ({n['mean_absolute_before']:.4f} alone)"
         )
     return "; ".join(said) or f"{len(scale.elements)} elements"
 
@@ -229,7 +229,7 @@ def crystal_of(row: dict[str, Any]) -> Crystal:
 
 def references(data: Path) -> dict[str, float]:
     """Energy per atom of each element in its reference state, without corrections."""
-    with gzip.open(data / "mp2020_elemental_references.json.gz", "rt") as stream:
+    with gzip.open(data / SOURCES[2], "rt") as stream:
         entries = json.load(stream)
     found = {name: entry["energy"] / sum(entry["composition"].values()) for name, entry in entries.items()}
     return {name: found[name] for name in SYMBOLS if name in found}
