@@ -62,12 +62,13 @@ PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""
 
 
-def default_parts(query: Query, workers: int | None = None) -> Parts:
+def default_parts(query: Query, workers: int | None = None, gate: Surrogate | None = None) -> Parts:
     """Everything that a campaign for this query is handed.
 
     Args:
         query: names the generator (`mixture`: all) and the limit above the hull.
         workers: processes for relaxations (None: one per core).
+        gate: the screening surrogate (None: the shipped one with its proposal correction).
 
     Raises:
         InputError: if there is no such generator.
@@ -80,7 +81,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, query.max_energy_above_hull))
     return Parts(
         generators=generators(query.generator),
-        gate=with_custom(surrogate("proposals"), query.surrogates),
+        gate=with_custom(gate or surrogate("proposals"), query.surrogates),
         surrogate=with_custom(surrogate("relaxed"), query.surrogates),
         screens=tuple(validator(name, known) for name in SCREENS if name not in INSPECTIONS),
         inspections=tuple(validator(name, known) for name in INSPECTIONS),

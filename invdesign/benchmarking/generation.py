@@ -17,7 +17,15 @@ from invdesign.benchmarking.charts import generation_page
 from invdesign.benchmarking.figures.generation import markdown, summarise
 from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.metrics import KNOWN
-from invdesign.benchmarking.run import check_names, check_output, closing, measured_with, write_text
+from invdesign.benchmarking.run import (
+    check_names,
+    check_output,
+    closing,
+    measured_with,
+    run_of,
+    tables_of,
+    write_text,
+)
 from invdesign.benchmarking.samples import (
     REFERENCE_SIZE,
     SYMPREC,
@@ -71,7 +79,12 @@ def generation(
                 relax(name, plan, bench, journal, progress)
             crystals = dict(enumerate(real) if name == KNOWN else recorded(name, plan.n, journal))
             take_prints(name, crystals, bench, journal, progress)
-    record = summarise(plan, bench, real, journal)
+    command = (
+        f"invdesign benchmark generation --generators {','.join(plan.generators)} -n {plan.n} "
+        f"--relax {plan.relax} --seed {plan.seed} --out {out.name}"
+    )
+    run = run_of(command, plan.seed, tables_of(plan.generators))
+    record = {"run": run, **summarise(plan, bench, real, journal)}
     export.write_json(record, out)
     write_text(markdown(record), out.with_suffix(".md"))
     write_text(generation_page(record), out.with_suffix(".html"))

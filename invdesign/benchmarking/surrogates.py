@@ -25,7 +25,7 @@ from invdesign.benchmarking import splits as protocols
 from invdesign.benchmarking.charts import surrogates_page
 from invdesign.benchmarking.figures.surrogates import labels_of, markdown, summary, with_plots
 from invdesign.benchmarking.journal import Journal
-from invdesign.benchmarking.run import check_output, write_text
+from invdesign.benchmarking.run import check_output, run_of, write_text
 from invdesign.benchmarking.splits import GATE, MODULI, PROTOCOLS, Answered, Data, Key, Task
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.genes import decode
@@ -109,7 +109,8 @@ def surrogates(
     journal = Journal(out.with_suffix(".jsonl"), about)
     data = protocols.read(plan.data, plan.task.step)
     test = np.flatnonzero(data.split == "test")
-    record: dict[str, Any] = {"benchmark": "surrogates", **about}
+    record: dict[str, Any] = {"run": run_of(_command(plan, out), "0, of splits and trainings", TABLES)}
+    record |= {"benchmark": "surrogates", **about}
     record["crystals"] = {part: int((data.split == part).sum()) for part in ("train", "valid", "test")}
     answered = _answered(plan, data, journal, workers, progress)
     shipped = _shipped(plan, data, test, journal, progress)
@@ -127,6 +128,18 @@ def surrogates(
     write_text(markdown(record), out.with_suffix(".md"))
     write_text(surrogates_page(record), out.with_suffix(".html"))
     return record
+
+
+TABLES = ("surrogate_gate.safetensors", "surrogate_relaxed.safetensors", "labelled_crystals.npz")
+"""What the figures depend on."""
+
+
+def _command(plan: Plan, out: Path) -> str:
+    """The command that makes the record again."""
+    options = [f"--protocols {','.join(plan.protocols)}"]
+    options += [f"--relaxed {plan.relaxed}"] * (plan.relaxed is not None) + ["--quick"] * plan.quick
+    options += ["--data DIR"] * (plan.data is not None)
+    return f"invdesign benchmark surrogates {' '.join(options)} --out {out.name}"
 
 
 def _about(plan: Plan) -> dict[str, Any]:

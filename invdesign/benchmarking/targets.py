@@ -18,7 +18,15 @@ from invdesign.benchmarking.charts import targets_page
 from invdesign.benchmarking.figures.targets import markdown, summarise
 from invdesign.benchmarking.hits import TARGETS, TargetBench, TargetPlan, cells_of, relax_chosen, sample_and_screen
 from invdesign.benchmarking.journal import Journal
-from invdesign.benchmarking.run import check_names, check_output, closing, measured_with, write_text
+from invdesign.benchmarking.run import (
+    check_names,
+    check_output,
+    closing,
+    measured_with,
+    run_of,
+    tables_of,
+    write_text,
+)
 from invdesign.progress import Progress, quiet
 from invdesign.query import Query
 from invdesign.report import export
@@ -83,7 +91,13 @@ def targets(
             sample_and_screen(cell, plan, bench, journal)
             progress("targets sampled and screened", number + 1, len(cells))
             relax_chosen(cell, plan, bench, journal, progress, number * plan.relax, len(cells) * plan.relax)
-    record = summarise(plan, bench, journal)
+    wanted = " ".join(f"--target '{text}'" for text in plan.targets)
+    command = (
+        f"invdesign benchmark targets --generators {','.join(plan.generators)} {wanted} -n {plan.n} "
+        f"--relax {plan.relax} --seed {plan.seed} --out {out.name}"
+    )
+    run = run_of(command, plan.seed, tables_of(plan.generators, *build.TRAINED))
+    record = {"run": run, **summarise(plan, bench, journal)}
     export.write_json(record, out)
     write_text(markdown(record), out.with_suffix(".md"))
     write_text(targets_page(record), out.with_suffix(".html"))
