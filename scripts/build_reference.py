@@ -195,7 +195,7 @@ def check_known(crystals: pd.DataFrame, out: Path, n: int = 1000) -> tuple[int, 
     """How many of a random sample of the source crystals the table finds again, and with their own structure."""
     known = KnownCrystals.load(out / TABLE)
     rows = {known[row].id: row for row in range(len(known))}
-    sample = crystals.sample(min(n, len(crystals)), random_state=0)
+    sample = crystals.sample(min(n, -(-len(crystals) // 10)), random_state=0)
     matched = kept = 0
     for row in sample.itertuples():
         crystal = crystal_of(row)

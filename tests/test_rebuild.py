@@ -1,4 +1,4 @@
-"""The chain that rebuilds tables and weights: sheets, source data, the small sample, and all of it at small scale."""
+"""The chain that rebuilds tables and weights: sheets, source data, the small sample, all of it at small scale."""
 
 from __future__ import annotations
 

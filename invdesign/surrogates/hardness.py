@@ -3,7 +3,7 @@
 Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.bonding`) is the mean of
 a Gaussian
 process over composition, moduli and load, which was taught by a thousand measured hardnesses; far from all of them
-the formula stands. `benchmarks/hardness_load.py` trains and judges it.
+the formula stands. `scripts/train_hardness.py` trains it, `benchmarks/hardness.py` measures it.
 """
 
 from __future__ import annotations
