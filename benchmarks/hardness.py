@@ -32,6 +32,7 @@ from invdesign.benchmarking.run import write_record
 from invdesign.mechanics import bonding, formulas
 from invdesign.training import hardness
 from invdesign.training.hardness import FORMULAS, elements, ionic, reduced
+from invdesign.uncertainty import Z90
 
 GOLDEN_TOUGHNESS = (
     # K, G (GPa, measured), volume per atom (Å³), measured K_IC (MPa m^0.5, middle of the range in handbooks)
@@ -121,7 +122,7 @@ def reported(table: pd.DataFrame) -> list[dict[str, Any]]:
     for kind, constants in bonding.BONDING_CLASSES.items():
         mine = np.flatnonzero(table.kind == kind)
         shifts = np.array([np.median(log[mine[mine != i]]) for i in mine])
-        inside = np.abs(log[mine] - shifts) < 1.645 * constants.hardness_scatter
+        inside = np.abs(log[mine] - shifts) < Z90 * constants.hardness_scatter
         error = np.abs(raw[mine] * 10**shifts - table.hardness.to_numpy()[mine])
         out.append(
             {

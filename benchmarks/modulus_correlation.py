@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from invdesign.benchmarking.run import write_record
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.element_data import table
 
 
@@ -64,7 +65,7 @@ def features(numbers: np.ndarray, lattice: np.ndarray, space_group: int) -> list
     a, b, c, *angles = lattice
     cosines = np.cos(np.radians(angles))
     volume = a * b * c * np.sqrt(max(1 - (cosines**2).sum() + 2 * cosines.prod(), 1e-6)) / len(numbers)
-    columns = [table().mass, table().electronegativity, np.arange(119.0), PERIOD, GROUP]
+    columns = [table().mass, pauling(), np.arange(119.0), PERIOD, GROUP]
     properties = np.nan_to_num(np.stack([column[numbers] for column in columns]), nan=1.5)
     spread = [properties.mean(1), properties.std(1), properties.min(1), properties.max(1)]
     return [volume, float(space_group), *np.concatenate(spread)]

@@ -34,18 +34,18 @@ from invdesign.engine.pipeline import predict, propose, screen
 from invdesign.engine.screening import acquire, select
 from invdesign.engine.search import make_searcher
 from invdesign.errors import TrainingError
-from invdesign.mechanics.derive import log_spread
+from invdesign.evolution.judge import Judge
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
-from invdesign.selection.targets import below
 from invdesign.serialize import from_plain, to_plain
 from invdesign.surrogates import PROPOSAL_CORRECTION, load_gate, load_proposal_gate, weights_of
-from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.inputs.cells import read_graphs
 from invdesign.surrogates.proposal_correction import CUTS, ENERGY, LEAST, ProposalCorrection, learned, views
 from invdesign.surrogates.scales import to_scale
 from invdesign.training.rebuild import begin, built, digest, options, run
 from invdesign.training.sheet import Sheet
+from invdesign.uncertainty import modelled_std, probability_below
 
 Said = dict[str, tuple[FloatArray, FloatArray]]
 """By property: (n,) means and spreads, eV/atom or log10."""
@@ -109,7 +109,7 @@ def proposals(query: Query, seed: int, parts: Any, scale: Scale) -> list[Evaluat
         for row in propose(request, parts.generators[request.generator])[0]
     ]
     rows = predict(screen(rows, parts.screens), parts.gate, parts.reference, parts.derive)
-    rows = acquire(rows, query.targets, LIMIT)
+    rows = acquire(rows, Judge(parts.gate, parts.reference, query.targets, LIMIT, parts.hardness), LIMIT)
     rng = np.random.default_rng(seed)
     marked, _ = select(rows, scale.chosen, [], rng)
     rest = [r for r in marked if not r.selected and not r.failed]
@@ -171,7 +171,7 @@ def figures(
     """How well formation energies (mean, std) tell which crystals relax to within the limit of the hull."""
     distance, stable = energy[0] - hull, truth - hull <= LIMIT
     pairs = [Value(float(m), float(s)) for m, s in zip(distance, energy[1], strict=True)]
-    chance = np.clip([below(LIMIT, value) for value in pairs], 1e-3, 1 - 1e-3)
+    chance = np.clip([probability_below(LIMIT, value) for value in pairs], 1e-3, 1 - 1e-3)
     return {
         "mean_absolute_error": float(np.abs(energy[0] - truth).mean()),
         "roc_area": area(stable, -distance),
@@ -307,7 +307,7 @@ def said(estimates: Sequence[Estimate]) -> Said:
     out = {}
     for name in CUTS:
         values = [e.values[name] for e in estimates]
-        spread = [log_spread(v) / np.log(10.0) if name in MODULI else v.std for v in values]
+        spread = [modelled_std(v, log=name in MODULI) for v in values]
         out[name] = to_scale(name, np.array([v.mean for v in values])), np.array(spread)
     return out
 

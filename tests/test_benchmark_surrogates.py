@@ -50,7 +50,7 @@ def test_plots_by_hand() -> None:
     mean, sigma = np.full(10, 100.0), 0.1
     apart = sigma * np.array([0.5] * 5 + [1.0] * 3 + [3.0] * 2)
     truth = mean * 10.0**apart
-    found = figures.plots("bulk_modulus", mean, sigma * np.log(10) * mean, truth)
+    found = figures.plots("bulk_modulus", mean, mean * np.sinh(sigma * np.log(10)), truth)
     shares = dict(zip(np.round(found["levels"], 2), found["coverage"], strict=True))
     # central shares of 0.5, 1 and 3 deviations: 0.383, 0.683 and 0.997
     assert (shares[0.35], shares[0.4], shares[0.65], shares[0.7], shares[0.95]) == (0.0, 0.5, 0.5, 0.8, 0.8)

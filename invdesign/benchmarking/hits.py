@@ -13,7 +13,7 @@ from invdesign.benchmarking.metrics import KNOWN
 from invdesign.benchmarking.samples import SYMPREC, Plan, Sampling, draw, match, recorded
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystallography.symmetry import space_group
-from invdesign.engine.campaign import SIZES
+from invdesign.engine.campaign import PLAIN
 from invdesign.engine.funnel import StageCount, accepted
 from invdesign.engine.parts import Derive, Parts
 from invdesign.engine.pipeline import (
@@ -29,12 +29,12 @@ from invdesign.engine.pipeline import (
     screen,
     unique,
 )
-from invdesign.engine.screening import POLICY, acquire, promising, select
+from invdesign.engine.screening import acquire, promising, select
 from invdesign.engine.search import conditions_of, seed_of
 from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.errors import InputError
+from invdesign.evolution.judge import Judge
 from invdesign.progress import Progress
-from invdesign.properties import get_property
 from invdesign.protocols import Surrogate, Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Estimate, Evaluation, Failure, Relaxation, Status
@@ -227,7 +227,7 @@ def _index(row: Evaluation) -> int:
 
 def derive_for(query: Query, parts: Parts) -> Derive | None:
     """Derived properties cost time, so the gate's estimates get them only where the target needs them."""
-    return parts.derive if any(get_property(t.name).derived for t in query.targets) else None
+    return parts.derive if any(t.prop.derived for t in query.targets) else None
 
 
 def _raw(row: Evaluation, query: Query, parts: Parts) -> Raw:
@@ -256,13 +256,15 @@ def _screened(gated: Sequence[Evaluation], cell: Cell, plan: TargetPlan, parts: 
     """One round of a design run up to the choice of what is relaxed, nothing learned from earlier rounds."""
     rows = screen(gated, (MatchesQuery(cell.query), *parts.screens))
     stages = {"screen": count(gated, rows)}
-    rows = acquire(rows, cell.query.targets, cell.query.max_energy_above_hull)
-    top, left = promising(rows, SIZES.inspections * plan.relax, ())
+    limit = cell.query.max_energy_above_hull
+    judge = Judge(parts.gate, parts.reference, cell.query.targets, limit, parts.hardness)
+    rows = acquire(rows, judge, limit)
+    top, left = promising(rows, PLAIN.inspections * plan.relax, ())
     stages["rank"] = _chosen(len(top), left)
     inspected = screen(top, parts.inspections)
     stages["inspect"] = count(top, inspected)
     rng = np.random.default_rng(seed_of(plan.seed, "gate", cell.name))
-    marked, left = select(inspected, plan.relax, (), rng, POLICY)
+    marked, left = select(inspected, plan.relax, (), rng)
     chosen = tuple(_index(row) for row in marked if row.selected)
     stages["gate"] = _chosen(len(chosen), left)
     return Screened(chosen, stages)

@@ -13,6 +13,7 @@ from invdesign.benchmarking import metrics
 from invdesign.benchmarking.cdvae import Prints
 from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.metrics import KNOWN
+from invdesign.chemistry.oxidation import smact_valid
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, primitive_sites
 from invdesign.crystallography.symmetry import space_group
@@ -212,7 +213,7 @@ def _checked(crystal: Crystal, bench: Bench, compare: bool) -> Check:
     return Check(
         distances=bench.distances.check(row).status.value,
         charge_balance=bench.charge_balance.check(row).status.value,
-        smact=metrics.smact_valid(crystal.numbers),
+        smact=smact_valid(crystal.numbers),
         cdvae_structure=metrics.cdvae_structure_valid(crystal),
         cdvae_composition=metrics.cdvae_composition_valid(crystal.numbers),
         lemat_distances=metrics.lemat_distances_valid(crystal),

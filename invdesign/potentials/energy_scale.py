@@ -19,13 +19,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
 from invdesign.tables import folder, path_of
+from invdesign.uncertainty import Z90
 
 ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
 """Elements that MP2020 corrects where they are anions."""
@@ -175,7 +176,7 @@ def published(potential: str, references: Mapping[str, float], corrected: bool =
     nothing = dict.fromkeys(references, 0.0)
     terms = dict.fromkeys(TERMS, 0.0) if corrected else MP2020
     rounded = {name: round(energy, 4) for name, energy in references.items()}
-    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, 1.645)
+    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, Z90)
 
 
 def shipped() -> list[str]:
@@ -243,7 +244,7 @@ def _bonds(crystal: Crystal) -> list[list[tuple[int, float]]]:
 @cache
 def _electronegativity() -> FloatArray:
     """Pauling electronegativity by atomic number, 0 where there is none."""
-    return np.nan_to_num(table().electronegativity, nan=0.0)
+    return np.nan_to_num(pauling(), nan=0.0)
 
 
 def design_row(crystal: Crystal, elements: Sequence[str]) -> FloatArray:

@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -21,6 +22,7 @@ from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.errors import ReferenceMissingError
 
 if TYPE_CHECKING:
@@ -125,6 +127,31 @@ class KnownCrystals(Sequence[KnownCrystal]):
             mp2024_energy_above_hull=float(column["mp2024_energy_above_hull"][row]),
             experimental=None if experimental < 0 else bool(experimental),
         )
+
+    @property
+    def space_groups(self) -> NDArray[np.int64]:
+        """(n,) space group numbers."""
+        return np.asarray(self._columns["space_group"], dtype=np.int64)
+
+    @cached_property
+    def sites(self) -> NDArray[np.int64]:
+        """(n,) atoms in the primitive cells."""
+        values, offsets = self._columns["wyckoffs"]
+        table = wyckoff_table()
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        position = table.group_start[self.space_groups - 1][owner] + values[offsets[0] : offsets[-1]]
+        counts = table.primitive_multiplicity[position].astype(np.float64)
+        return np.bincount(owner, weights=counts, minlength=len(self)).astype(np.int64)
+
+    def foreign_elements(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(n,) how many elements of each crystal are not allowed; `allowed` is indexed by atomic number."""
+        values, offsets = self._columns["numbers"]
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        numbers = values[offsets[0] : offsets[-1]].astype(np.int64)
+        alien = numbers >= len(allowed)
+        alien |= ~allowed[np.where(alien, 0, numbers)]
+        pairs = np.unique(np.stack([owner[alien], numbers[alien]]), axis=1)
+        return np.bincount(pairs[0], minlength=len(self)).astype(np.int64)
 
     def has_formula(self, formula: str) -> bool:
         """Whether any known crystal has this reduced formula."""

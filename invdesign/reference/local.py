@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from invdesign.chemistry.composition import reduced_formula
-from invdesign.crystal import Crystal
+from invdesign.crystal import Crystal, FloatArray
 from invdesign.records import Value
 from invdesign.reference.disorder import Ordering, possible_disorder
 from invdesign.reference.hull import Hull
@@ -53,6 +53,10 @@ class LocalReference:
         """Formation energy of the hull at the composition of these atoms, eV/atom; None without reference."""
         mixture = load_hull().mixture(numbers)
         return None if mixture is None else mixture.energy
+
+    def hull_energies(self, compositions: Sequence[tuple[tuple[int, int], ...]]) -> FloatArray:
+        """(n,) formation energies of the hull, eV/atom, NaN without reference; see `Hull.energies`."""
+        return load_hull().energies(compositions)
 
     def decomposition(self, numbers: Iterable[int]) -> list[tuple[str, float]]:
         """Known phases that this composition would decompose into, with their share of the atoms."""

@@ -31,6 +31,7 @@ from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.custom.process import Process, named, process_of
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
 from invdesign.tables import path_of
+from invdesign.uncertainty import std_from_log10
 
 NAME = "vickers_hardness"
 TABLE = "hardness.safetensors"
@@ -55,7 +56,8 @@ def columns(shares: FloatArray, K: FloatArray, G: FloatArray, start: FloatArray,
 
     Args:
         shares: (n, 103) atomic fractions.
-        K, G: (n,) moduli, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         start: (n,) of `formula`.
         load: (n,) N.
     """
@@ -99,20 +101,28 @@ class Hardness:
 
         Args:
             shares: (n, 103) atomic fractions.
-            K, G: (n,) bulk and shear modulus, GPa, with the usual errors of a surrogate.
+            K: (n,) bulk moduli, GPa, with the usual errors of a surrogate.
+            G: (n,) shear moduli, GPa, likewise.
             kinds: (n,) bonding classes.
             load: N.
         """
-        start = formula(K, G, kinds)
-        mean, std = self.process.predict(columns(shares, K, G, start, np.full(len(K), load)))
-        mean, zeros = mean + start, np.zeros(len(mean))
+        mean, std = self.logs(shares, K, G, kinds, load)
+        zeros = np.zeros(len(mean))
         low, high = self.calibration.interval(mean, std, zeros)
-        spread = self.calibration.std(mean, std, zeros) * np.log(10.0) * 10.0**mean
+        spread = std_from_log10(10.0**mean, self.calibration.std(mean, std, zeros))
         source = f"surrogate:hardness ({load:g} N)"
         return [
             Value(float(10.0**m), float(s), float(10.0**a), float(10.0**b), source)
             for m, s, a, b in zip(mean, spread, low, high, strict=True)
         ]
+
+    def logs(
+        self, shares: FloatArray, K: FloatArray, G: FloatArray, kinds: Sequence[BondingClass], load: float = LOAD
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n,) log10 of hardnesses (GPa) and (n,) raw spreads of the same, before calibration; see `values`."""
+        start = formula(K, G, kinds)
+        mean, std = self.process.predict(columns(shares, K, G, start, np.full(len(K), load)))
+        return mean + start, std
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
@@ -142,6 +152,23 @@ def load_hardness(path: Path | None = None) -> Hardness:
         return Hardness(process_of("process", arrays), Calibration(**named("calibration", arrays)), notes)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ReferenceMissingError(f"hardness model {where} cannot be read: {error}") from None
+
+
+def log_hardness(
+    numbers: Sequence[NDArray[np.int64]], K: FloatArray, G: FloatArray, gap: FloatArray, load: float = LOAD
+) -> tuple[FloatArray, FloatArray]:
+    """(n,) log10 of hardnesses (GPa) and (n,) calibrated standard deviations of the same.
+
+    Args:
+        numbers: (n,) atomic numbers of the atoms of each crystal.
+        K, G: (n,) bulk and shear modulus, GPa.
+        gap: (n,) band gap, eV; NaN where it is not known.
+        load: N.
+    """
+    kinds = [bonding_class(z, None if np.isnan(e) else float(e)) for z, e in zip(numbers, gap, strict=True)]
+    model = load_hardness()
+    mean, std = model.logs(fractions(numbers), K, G, kinds, load)
+    return mean, model.calibration.std(mean, std, np.zeros(len(mean)))
 
 
 def derive(estimate: Estimate, crystal: Crystal, load: float = LOAD) -> Estimate:

@@ -177,7 +177,7 @@ def fingerprints(crystals: Sequence[Crystal]) -> Fingerprints:
     bond lengths over covalent radii, smooth coordination number, share of like neighbours, steepness of shells.
     """
     from invdesign.chemistry.element_features import element_features
-    from invdesign.surrogates.gate import read_graphs
+    from invdesign.surrogates.inputs.cells import read_graphs
     from invdesign.surrogates.inputs.features import feature_names
 
     graphs, _ = read_graphs(crystals)

@@ -13,7 +13,8 @@ from invdesign.crystal import FloatArray
 from invdesign.properties import PREDICTED, get_property
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.fitting.assess import STIFF, by_class, figures, tail
-from invdesign.surrogates.scales import slope, to_scale
+from invdesign.surrogates.scales import to_scale
+from invdesign.uncertainty import central_level, std_to_log10
 
 LEVELS = np.linspace(0.05, 0.95, 19)
 PARITY_BINS = 24
@@ -127,11 +128,9 @@ def plots(modulus: str, mean: FloatArray, std: FloatArray, truth: FloatArray) ->
         mean predicted standard deviation and root mean square error of ten equal groups by that deviation;
         `parity`: counts by true (rows) and predicted value (words of a row) between `low` and `high`.
     """
-    from scipy.special import erf
-
     error = to_scale(modulus, mean) - to_scale(modulus, truth)
-    sigma = std / slope(modulus, to_scale(modulus, mean))
-    inside = erf(np.abs(error) / (sigma * np.sqrt(2.0)))
+    sigma = std_to_log10(mean, std)
+    inside = central_level(error, sigma)
     groups = np.array_split(np.argsort(sigma, kind="stable"), min(10, len(sigma)))
     both = np.concatenate([to_scale(modulus, truth), to_scale(modulus, mean)])
     low, high = float(both.min()), float(both.max())

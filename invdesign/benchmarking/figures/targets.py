@@ -24,7 +24,7 @@ from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.metrics import KNOWN, Rate, rate
 from invdesign.benchmarking.samples import REFERENCE_SIZE, Sampling, draw_known
 from invdesign.crystal import Crystal
-from invdesign.engine.campaign import SIZES
+from invdesign.engine.campaign import PLAIN
 from invdesign.engine.funnel import Funnel
 from invdesign.engine.parts import Parts
 from invdesign.engine.pipeline import predict
@@ -63,9 +63,8 @@ def _screen_in_words(parts: Parts) -> str:
     first = ", ".join(v.name for v in parts.screens)
     second = ", ".join(v.name for v in parts.inspections)
     return (
-        f"{first}; the gate's P(on target) x P(stable); {second} of the {SIZES.inspections} best per relaxation; "
-        f"at most {POLICY.per_formula} of a formula, {POLICY.per_system:.0%} of a chemical system, "
-        f"{POLICY.per_prototype:.0%} of a prototype; {POLICY.explore:.0%} drawn at random"
+        f"{first}; the gate's P(on target) x P(stable); {second} of the {PLAIN.inspections} best per relaxation; "
+        f"the largest expected gain, {POLICY.explore:.0%} drawn at random"
     )
 
 
