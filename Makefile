@@ -23,9 +23,9 @@ export MKL_NUM_THREADS ?= 1
 S := $(WORK)/steps
 TABLES := --out $(OUT)
 FROM := --data $(DATA)
-STEPS := wyckoff element-data element-features hull known formulas frequencies ashby mp2020 scale-sevennet-0 \
-	scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled relaxed hardness vae-likelihood \
-	correction-first vae-reward correction-second gan
+STEPS := wyckoff element-data element-features materials hull known formulas frequencies ashby mp2020 \
+	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled \
+	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan
 
 .DEFAULT_GOAL := help
 .PHONY: help rebuild rebuild-small $(STEPS) clean-rebuilt
@@ -42,7 +42,7 @@ rebuild-small:  ## the whole chain on 1,500 crystals of the package's own tables
 	$(eval OUT := $(if $(filter rebuilt,$(OUT)),rebuilt-small,$(OUT)))
 	$(PYTHON) scripts/sample_small.py --to $(OUT)-work/data --crystals $(SMALL_CRYSTALS)
 	$(MAKE) --no-print-directory rebuild OUT=$(OUT) WORK=$(OUT)-work DATA=$(OUT)-work/data SCALE=--small \
-		KNOWN=60 NEW=30 L3I5=30 SECOND=12
+		KNOWN=40 NEW=20 L3I5=16 SECOND=8
 
 clean-rebuilt:  ## remove OUT and WORK
 	rm -rf -- $(OUT) $(WORK)
@@ -52,6 +52,7 @@ $(STEPS): %: $(S)/%
 wyckoff:  ## Wyckoff positions as affine maps (PyXtal, moyopy)
 element-data:  ## facts of elements for selection (mendeleev)
 element-features:  ## numbers of elements for the surrogates (mendeleev, pymatgen)
+materials:  ## engineering materials, with a source for every value
 hull:  ## phases on the convex hull
 known:  ## genes of the known crystals
 formulas:  ## formulas of known phases without a crystal
@@ -65,12 +66,14 @@ scale-with-chgnet:  ## how SevenNet-0 is combined with CHGNet
 scale-with-l3i5:  ## how SevenNet-0 is combined with SevenNet-l3i5
 gate:  ## screening surrogate
 labelled:  ## known crystals with moduli as the gate sees them
+known-properties:  ## properties of known crystals, computed or predicted, for the choice of parents
 relaxed:  ## surrogate of relaxed crystals
 hardness:  ## hardness at a load
 vae-likelihood:  ## autoencoder without reward: where the circle of reward and correction starts
 correction-first:  ## proposal correction by proposals of that autoencoder
 vae-reward:  ## autoencoder rewarded by the corrected gate
 correction-second:  ## proposal correction by proposals of the rewarded autoencoder, too
+probe:  ## what a first look with few calls of the potential is worth
 gan:  ## adversarial generator
 
 define step
@@ -86,6 +89,8 @@ $(S)/element-data:
 	$(call step,build_element_data.py,)
 $(S)/element-features:
 	$(call step,build_element_features.py,)
+$(S)/materials: $(S)/element-data
+	$(call step,build_engineering_materials.py,)
 $(S)/hull: $(S)/wyckoff $(S)/element-data
 	$(call step,build_reference.py,$(FROM) --only hull)
 $(S)/known: $(S)/wyckoff $(S)/element-data
@@ -112,6 +117,8 @@ $(S)/gate: $(S)/wyckoff $(S)/element-data $(S)/element-features
 	$(call step,train_surrogates.py,$(FROM) --stage gate --cache $(WORK)/cache $(SCALE))
 $(S)/labelled: $(S)/gate $(S)/known
 	$(call step,build_labelled_crystals.py,$(FROM))
+$(S)/known-properties: $(S)/gate $(S)/known
+	$(call step,build_known_properties.py,$(FROM))
 $(S)/relaxed: $(S)/gate $(S)/hull $(S)/known $(S)/formulas $(S)/scale-sevennet-l3i5
 	$(call step,train_surrogates.py,$(FROM) --stage relaxed --cache $(WORK)/cache $(SCALE))
 $(S)/hardness: $(S)/gate
@@ -124,5 +131,7 @@ $(S)/vae-reward: $(S)/correction-first
 	$(call step,train_vae.py,$(FROM) --part reward --work $(WORK)/vae $(SCALE))
 $(S)/correction-second: $(S)/vae-reward
 	$(call step,train_proposal_correction.py,--corrected --seed 12 --work $(WORK)/correction $(SCALE))
+$(S)/probe: $(S)/correction-second $(S)/known-properties
+	$(call step,fit_probe.py,--work $(WORK)/probe.jsonl $(SCALE))
 $(S)/gan: $(S)/correction-second
 	$(call step,train_gan.py,$(FROM) --work $(WORK)/gan $(SCALE))

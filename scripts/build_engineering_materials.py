@@ -5,9 +5,9 @@
 Reads `engineering_materials.yaml` beside it (every value with its source). Pure metals come from pymatgen's
 periodic table (MIT licence), their prices and embodied energies from `element_data.json` of the folder. What
 follows from measured values is marked `derived`: bulk and shear modulus of an isotropic solid from Young's modulus
-and Poisson's ratio, and `strength`, the yield strength, or where a material has none, the flexural or tensile strength.
-Refused is a value without a known source, outside its property's range, with its bounds exchanged, or moduli
-that contradict each other by over 15 %.
+and Poisson's ratio, and `strength`, the yield strength, or where a material has none, the flexural or tensile
+strength. Refused is a value without a known source, outside its property's range, with its bounds exchanged, or
+moduli that contradict each other by over 15 %.
 """
 
 from __future__ import annotations
