@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from typing import Any
+
+from invdesign.benchmarking.run import tables_of, write_record
+from invdesign.build import TRAINED
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -32,7 +33,6 @@ def summary(folder: Path) -> dict[str, Any]:
         "formulas": int(table["formula"].nunique()),
         "space_groups": int(table["space_group"].nunique()),
         "chemical_systems": len(systems),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
 
 
@@ -42,10 +42,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the finished run")
     parser.add_argument("--out", type=Path, help="write the record here")
     args = parser.parse_args()
-    text = json.dumps(summary(args.run), indent=1, ensure_ascii=False) + "\n"
-    print(text, end="")
+    record = summary(args.run)
+    print(json.dumps(record, indent=1, ensure_ascii=False))
     if args.out:
-        args.out.write_text(text, encoding="utf-8")
+        write_record(args.out, record, record["seed"], tables_of([record["query"]["generator"]], *TRAINED))
 
 
 if __name__ == "__main__":

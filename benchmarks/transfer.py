@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
 from invdesign.data.split import by_chemical_system
@@ -269,7 +270,8 @@ def main() -> None:
             figures[name]["low_fidelity"] = low_fidelity_curve(task, args.seeds)
             print(markdown(figures[name]["low_fidelity"]), flush=True)
         if args.out:
-            args.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+            seeds = f"0 to {args.seeds - 1}, of splits and trainings"
+            write_record(args.out, figures, seeds, ("surrogate_gate.safetensors",))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from invdesign import tables as shipped
 from invdesign.catalogue import NEEDS, STAGES, GeneratorPart, ValidatorPart
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
@@ -63,12 +64,13 @@ PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""
 
 
-def default_parts(query: Query, workers: int | None = None) -> Parts:
+def default_parts(query: Query, workers: int | None = None, gate: Surrogate | None = None) -> Parts:
     """Everything that a campaign for this query is handed.
 
     Args:
         query: names the generator (`mixture`: all) and further validators, and the limit above the hull.
         workers: processes for relaxations (None: one per core).
+        gate: the screening surrogate (None: the shipped one with its proposal correction).
 
     Raises:
         InputError: if there is no such generator or validator.
@@ -88,7 +90,7 @@ def default_parts(query: Query, workers: int | None = None) -> Parts:
     (unique,) = judges["uniqueness"]
     return Parts(
         generators=generators(query.generator),
-        gate=with_custom(surrogate("proposals"), query.surrogates),
+        gate=with_custom(gate or surrogate("proposals"), query.surrogates),
         surrogate=with_custom(surrogate("relaxed"), query.surrogates),
         screens=judges["screen"],
         inspections=judges["inspection"],
@@ -292,10 +294,9 @@ def reference() -> LocalReference:
 
 
 def checksums() -> dict[str, str]:
-    """First digits of the SHA-256 of every file of shipped weights, by its stem."""
-    folder = resources.files("invdesign.tables")
-    files = [folder.joinpath(name) for name in TRAINED]
-    return {f.name.split(".")[0]: hashlib.sha256(f.read_bytes()).hexdigest()[:12] for f in files if f.is_file()}
+    """First digits of the SHA-256 of every file of weights, by its stem."""
+    found = [name for name in TRAINED if shipped.path_of(name).is_file()]
+    return {name.split(".")[0]: shipped.checksum(name) for name in found}
 
 
 def versions() -> dict[str, str]:

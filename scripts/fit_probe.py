@@ -1,6 +1,6 @@
-"""Make `invdesign/tables/probe.json`: what a first look at a proposal with few calls of the potential is worth.
+"""Make `probe.json`: what a first look at a proposal with few calls of the potential is worth.
 
-Run: python scripts/fit_probe.py [--per-query 40] [--seed 21] [--work FILE.jsonl] [--out invdesign/tables]
+Run: python scripts/fit_probe.py [--out FOLDER] [--per-query 40] [--seed 21] [--work FILE.jsonl] [--small]
 
 For some queries the search among candidates proposes crystals, and the autoencoder as many. Each is looked at with
 one, two, three and four calls, and relaxed in full. By bins of the gain that the quadratic model still expects,
@@ -12,9 +12,9 @@ goes on. An hour on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.query import Query
 from invdesign.records import Failure, Request
 from invdesign.relaxation.probe import TABLE, Looked, ProbeModel
+from invdesign.training.rebuild import begin, built, digest, options, run
+from invdesign.training.sheet import Sheet
 
 CALLS = (1, 2, 3, 4)
 EDGES = (0.003, 0.01, 0.03, 0.1)
@@ -44,43 +46,63 @@ QUERIES: tuple[dict[str, Any], ...] = (
     {"targets": ["band_gap=0.5..2"]},
     {"targets": ["formation_energy<=-1.5"]},
 )
-SEARCH = EvolutionSettings(generations=6, children=400)
-SHEET = """# probe.json
+NEEDED = (
+    "vae.safetensors",
+    "surrogate_gate.safetensors",
+    "proposal_correction.safetensors",
+    "known_properties.npz",
+    "hull.parquet",
+    "energy_scale_sevennet-0.json",
+)
+"""Tables that the proposals and their energies depend on."""
 
+
+@dataclass(frozen=True)
+class Scale:
+    """How many queries there are, crystals for each, and how the search among candidates is set."""
+
+    queries: int
+    per_query: int
+    search: EvolutionSettings
+
+
+FULL = Scale(len(QUERIES), 40, EvolutionSettings(generations=6, children=400))
+SMALL = Scale(2, 4, EvolutionSettings(generations=2, children=60))
+ABOUT = """\
 From a first look at a proposal (one to four calls of `{potential}` in symmetry-adapted coordinates) to the energy
 after a full relaxation: for each number of calls, by bins of the gain that the quadratic model still expects
 (`edges`, eV/atom), the median and the robust standard deviation of the relaxed energy less that of the first look
-and the gain (`shift`, `spread`, eV/atom).
-
+and the gain (`shift`, `spread`, eV/atom)."""
+MORE = """\
 {n} proposals of {queries} queries (half of the search among candidates, half of the autoencoder; seed {seed}), of
-which
-{stable:.0%} end within 0.1 eV/atom of the hull. With the model of the other queries:
+which {stable:.0%} end within 0.1 eV/atom of the hull. With the model of the other queries:
 
 | stage | rank correlation with the energy above hull after relaxation | MAE, eV/atom | ROC area of stable |
 | --- | --- | --- | --- |
 {table}
 
-A full relaxation takes {steps:.1f} calls on average. Made by `scripts/fit_probe.py`.
-"""
+A full relaxation takes {steps:.1f} calls on average."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--per-query", type=int, default=40)
+    parser = options(__doc__, data=False, small=True)
+    parser.add_argument("--per-query", type=int, help="crystals for each query (40)")
     parser.add_argument("--seed", type=int, default=21)
-    parser.add_argument("--work", type=Path, default=Path("probe.jsonl"))
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables"))
-    args = parser.parse_args()
-    for number in range(len(QUERIES)):
+    parser.add_argument("--work", type=Path, default=Path("probe.jsonl"), help="file of what was measured")
+    args = begin(parser)
+    scale = SMALL if args.small else FULL
+    args.work.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(scale.queries):
         if not any(line["query"] == number for line in lines(args.work)):
-            found = measured(number, args.per_query, args.seed)
+            found = measured(number, args.per_query or scale.per_query, args.seed, scale.search)
             with args.work.open("a") as file:
                 file.writelines(json.dumps(line) + "\n" for line in found)
-    found = list(lines(args.work))
+    found, out = list(lines(args.work)), args.out / TABLE
     models = {str(calls): fitted(found, calls) for calls in CALLS}
-    (args.out / TABLE).write_text(json.dumps({"models": models, "seed": args.seed}, indent=1) + "\n")
-    (args.out / TABLE).with_suffix(".md").write_text(sheet(found, args.seed))
-    print((args.out / TABLE).with_suffix(".md").read_text())
+    out.write_text(json.dumps({"models": models, "seed": args.seed}, indent=1) + "\n")
+    data = built(*NEEDED) | {args.work.name: digest(args.work)[:12]}
+    sheet(found, args.seed, data, args.commit).write(out)
+    print(f"{out}: {len(found)} proposals")
 
 
 def lines(work: Path) -> Iterator[dict[str, Any]]:
@@ -89,9 +111,9 @@ def lines(work: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, work.read_text().splitlines())
 
 
-def measured(number: int, n: int, seed: int) -> list[dict[str, Any]]:
+def measured(number: int, n: int, seed: int, search: EvolutionSettings) -> list[dict[str, Any]]:
     """First looks at, and relaxations of, proposals for one query; one line for each that could be relaxed."""
-    crystals, campaign = proposals(Query(**QUERIES[number], n=8, relaxations=n), n, seed)
+    crystals, campaign = proposals(Query(**QUERIES[number], n=8, relaxations=n), n, seed, search)
     judged = campaign.judge().judge(crystals)
     hull = campaign.judge().hull_energies(crystals)
     relaxer = build.relaxer()
@@ -112,9 +134,9 @@ def measured(number: int, n: int, seed: int) -> list[dict[str, Any]]:
     return [line for line in out if "relaxed" in line and all(str(c) in line for c in CALLS)]
 
 
-def proposals(query: Query, n: int, seed: int) -> tuple[list[Crystal], Campaign]:
+def proposals(query: Query, n: int, seed: int, search: EvolutionSettings) -> tuple[list[Crystal], Campaign]:
     """Half of the search, half of the autoencoder, all of which pass the screens."""
-    campaign = Campaign(query, seed, build.default_parts(query), evolution=SEARCH)
+    campaign = Campaign(query, seed, build.default_parts(query), evolution=search)
     assert campaign.search is not None
     (request, *_) = campaign.searcher.ask(4 * n)
     request = Request(request.id, request.generator, request.conditions, 2 * n, seed_of(seed, "probe"))
@@ -140,7 +162,7 @@ def fitted(found: Sequence[dict[str, Any]], calls: int) -> dict[str, list[float]
     return {"edges": list(EDGES), "shift": shift, "spread": spread}
 
 
-def sheet(found: Sequence[dict[str, Any]], seed: int) -> str:
+def sheet(found: Sequence[dict[str, Any]], seed: int, data: dict[str, str], commit: str) -> Sheet:
     """The data sheet, with what each stage is worth for queries that its model has not seen."""
     truth = np.array([line["relaxed"] for line in found])
     rows = [figures("gate with its proposal correction", np.array([line["gate"] for line in found]), truth)]
@@ -153,14 +175,25 @@ def sheet(found: Sequence[dict[str, Any]], seed: int) -> str:
                     energy, gain, seconds = line[str(calls)]
                     answer[i] = model.relaxed(Looked(None, energy, gain, calls, seconds))[0]  # type: ignore[arg-type]
         rows.append(figures(f"{calls} call{'s' * (calls > 1)}", answer, truth))
-    return SHEET.format(
-        potential=build.relaxer().potential,
+    more = MORE.format(
         n=len(found),
         queries=len({line["query"] for line in found}),
         seed=seed,
         stable=float((truth <= 0.1).mean()),
         table="\n".join(rows),
         steps=float(np.mean([line["steps"] for line in found])),
+    )
+    name, rank, error, _ = rows[2].strip("| ").split(" | ")
+    return Sheet(
+        about=ABOUT.format(potential=build.relaxer().potential),
+        script="python scripts/fit_probe.py",
+        data=data,
+        split="figures: the query of a crystal left out; the model itself: all queries",
+        seed=f"{seed}, of queries and proposals",
+        metrics=f"{len(found)} proposals; {name}: rank correlation {rank}, MAE {error} eV/atom",
+        commit=commit,
+        licence="relaxations by this project with SevenNet-0.",
+        more=more,
     )
 
 
@@ -169,8 +202,8 @@ def figures(name: str, answer: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]
     from scipy.stats import spearmanr
     from sklearn.metrics import roc_auc_score
 
-    rank = float(spearmanr(answer, truth)[0])
-    area = float(roc_auc_score(truth <= 0.1, -answer))
+    rank, stable = float(spearmanr(answer, truth)[0]), truth <= 0.1
+    area = float(roc_auc_score(stable, -answer)) if 0 < stable.sum() < len(stable) else float("nan")
     return f"| {name} | {rank:.2f} | {np.abs(answer - truth).mean():.3f} | {area:.2f} |"
 
 
@@ -179,4 +212,4 @@ def _tuples(model: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

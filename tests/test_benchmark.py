@@ -14,20 +14,12 @@ from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, Unique, cu
 
 from invdesign.benchmarking import metrics
 from invdesign.benchmarking.cdvae import Prints
-from invdesign.benchmarking.generation import (
-    Background,
-    Bench,
-    Journal,
-    Plan,
-    Sample,
-    Sampling,
-    _rediscovered,
-    fingerprints,
-    generation,
-    markdown,
-    quantiles,
-)
+from invdesign.benchmarking.figures.generation import Background, _rediscovered, fingerprints, markdown
+from invdesign.benchmarking.figures.numbers import quantiles
+from invdesign.benchmarking.generation import generation
+from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate
+from invdesign.benchmarking.samples import Bench, Plan, Sample, Sampling
 from invdesign.chemistry.oxidation import smact_valid
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene

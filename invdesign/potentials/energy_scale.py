@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
+from invdesign.tables import folder, path_of
 from invdesign.uncertainty import Z90
 
 ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
@@ -115,7 +115,7 @@ class EnergyScale:
             ReferenceMissingError: if there is none, or the file is not a scale.
         """
         name = str(potential)
-        source = Path(name) if name.endswith(".json") else files("invdesign.tables") / f"energy_scale_{name}.json"
+        source = Path(name) if name.endswith(".json") else path_of(f"energy_scale_{name}.json")
         try:
             return cls(**json.loads(source.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -181,8 +181,7 @@ def published(potential: str, references: Mapping[str, float], corrected: bool =
 
 def shipped() -> list[str]:
     """Names of the potentials for which a scale is in the package."""
-    names = (item.name for item in files("invdesign.tables").iterdir())
-    return sorted(n[13:-5] for n in names if n.startswith("energy_scale_") and n.endswith(".json"))
+    return sorted(path.stem.removeprefix("energy_scale_") for path in folder().glob("energy_scale_*.json"))
 
 
 def fractions(crystal: Crystal) -> dict[int, float]:

@@ -19,6 +19,7 @@ from invdesign.properties import PROPERTIES, SHIPPED, Property, get_property, kn
 from invdesign.query import Target
 from invdesign.records import Value
 from invdesign.report.charts import Chart, Guide, Point, draw
+from invdesign.tables import read_json
 from invdesign.uncertainty import with_interval
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         _section("How this was made", _provenance(run)),
         "</main>",
     ]
-    style, script = _shipped("report.css"), _shipped("report.js")
+    style, script = _beside("report.css"), _beside("report.js")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -110,8 +111,8 @@ def _rows(table: pd.DataFrame) -> list[Row]:
     return [{str(k): v for k, v in row.items() if v == v and v is not None} for row in records]
 
 
-def _shipped(name: str) -> str:
-    return resources.files("invdesign.tables").joinpath(name).read_text(encoding="utf-8")
+def _beside(name: str) -> str:
+    return resources.files("invdesign.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _title(run: Mapping[str, Any]) -> str:
@@ -408,7 +409,7 @@ def _hardness_guides() -> list[Guide]:
 
 def _known() -> Mapping[str, Sequence[float]]:
     """Density (g/cm³) and moduli (GPa) of a sample of known crystals, by property name."""
-    table: dict[str, list[float]] = json.loads(_shipped("ashby_cloud.json"))["values"]
+    table: dict[str, list[float]] = read_json("ashby_cloud.json")["values"]
     return table
 
 

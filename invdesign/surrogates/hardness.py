@@ -3,7 +3,7 @@
 Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.bonding`) is the mean of
 a Gaussian
 process over composition, moduli and load, which was taught by a thousand measured hardnesses; far from all of them
-the formula stands. `benchmarks/hardness_load.py` trains and judges it.
+the formula stands. `scripts/train_hardness.py` trains it, `benchmarks/hardness.py` measures it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.custom.process import Process, named, process_of
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
+from invdesign.tables import path_of
 from invdesign.uncertainty import std_from_log10
 
 NAME = "vickers_hardness"
@@ -144,7 +144,7 @@ def load_hardness(path: Path | None = None) -> Hardness:
     """
     from safetensors import SafetensorError, safe_open
 
-    where = path or Path(str(files("invdesign.tables").joinpath(TABLE)))
+    where = path or path_of(TABLE)
     try:
         with safe_open(str(where), framework="np") as file:
             notes = json.loads(file.metadata()["notes"])

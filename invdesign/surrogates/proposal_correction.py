@@ -134,6 +134,7 @@ def learned(
     basis: int = 400,
     seed: int = 0,
     notes: Mapping[str, Any] = {},
+    least: int = LEAST,
 ) -> ProposalCorrection:
     """Learn from relaxed proposals.
 
@@ -145,25 +146,28 @@ def learned(
         basis: largest number of basis points.
         seed: of the choice of basis points.
         notes: goes into the file.
+        least: proposals of a property below which nothing is learned.
 
     Raises:
-        TrainingError: if a property has fewer than `LEAST` proposals.
+        TrainingError: if a property has fewer.
     """
     corrections = {}
     for name, residual in residuals.items():
         known = np.isfinite(residual)
-        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
+        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed, least)
     return ProposalCorrection(gate.checksum, corrections, dict(notes))
 
 
-def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
+def fit(
+    seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0, least: int = LEAST
+) -> Correction:
     """Learn the correction of one property; see `learned`.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` proposals.
+        TrainingError: if there are fewer than `least` proposals.
     """
-    if len(seen) < LEAST:
-        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {LEAST}")
+    if len(seen) < least:
+        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {least}")
     centre, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scale[-2 * len(gate.properties) :] /= OPINION_WEIGHT
     x, offset = (seen - centre) / scale, float(residual.mean())

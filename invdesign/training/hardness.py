@@ -1,59 +1,53 @@
-"""Train the hardness at a load on measured ones, and judge it beside the formulas on unseen chemical systems.
+"""Training of the hardness at a load: measured and handbook hardnesses, and errors on unseen chemical systems.
 
-    python benchmarks/hardness_load.py --data DIR [--seeds 2] [--out FILE.json] [--table FILE.safetensors]
-
-DIR holds vickers_hardness.csv and crystals.parquet. Elemental solids and a few ionic crystals come from handbooks
-(`benchmarks/hardness.py`, with their moduli), their load taken as 9.81 N. Other moduli are the gate's, of the
-crystal of the formula that lies lowest above the hull; compositions without a crystal, most of them solid
-solutions, get those of a process over the compositions of crystals. Each row is predicted by a process that has
-seen none of its chemical system, while the factors of bonding classes that formulas are multiplied by were fitted
-to these data.
+Elemental solids and a few ionic crystals come from handbooks, their load taken as 9.81 N. Other moduli are the
+screening surrogate's, of the crystal of the formula that lies lowest above the hull; compositions without a
+crystal, most of them solid solutions, get those of a Gaussian process over the compositions of crystals.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from hardness import FORMULAS, elements, ionic, reduced
 
+from invdesign.crystal import FloatArray
+from invdesign.mechanics import formulas
 from invdesign.mechanics.bonding import bonding_class
-from invdesign.surrogates import hardness, load_gate
+from invdesign.surrogates import hardness
 from invdesign.surrogates.calibrate import fit_calibration
 from invdesign.surrogates.custom.process import fit_process
 from invdesign.surrogates.custom.transfer import FOLDS, folds_of
-from invdesign.surrogates.inputs.dataset import encode_rows
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULAS: Mapping[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "Chen": lambda K, G: np.maximum(formulas.chen_hardness(K, G), 0.3),
+    "Tian": formulas.tian_hardness,
+    "Teter": lambda K, G: formulas.teter_hardness(G),
+    "Mazhnik-Oganov": formulas.mazhnik_oganov_hardness,
+}
+"""Formulas by name: hardness (GPa) from bulk and shear modulus (GPa)."""
+BY_CLASS, MODEL = "Mazhnik-Oganov, by class", "this model"
+HANDBOOK_IONIC = (("MgO", 163, 131, 6.0), ("SrTiO3", 174, 117, 6.5), ("CaF2", 86, 42, 1.8), ("NaCl", 25, 15, 0.25))
+"""Formula, measured K and G (GPa), Vickers hardness (GPa)."""
 HANDBOOK_LOAD = 9.81
+"""Load that values from handbooks are taken to be of, N."""
 COMPOSITIONS = 2500
 """Crystals that the moduli of compositions are learned from."""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the source data")
-    parser.add_argument("--seeds", type=int, default=2, help="random foldings")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    parser.add_argument("--table", type=Path, help="write the model, and its data sheet beside it")
-    args = parser.parse_args()
-    table = measured(args.data)
-    figures, left_out = judged(table, args.seeds)
-    print(markdown(figures))
-    if args.out:
-        args.out.write_text(json.dumps(figures, indent=1) + "\n")
-    if args.table:
-        model = trained(table, left_out, figures)
-        model.save(args.table)
-        args.table.with_suffix(".md").write_text(sheet(figures), encoding="utf-8")
+GROUPS = ("crystal", "no crystal", "handbook")
 
 
 def measured(folder: Path) -> pd.DataFrame:
-    """One row per measurement: formula, system, atomic fractions, load (N), hardness (GPa), K, G (GPa), group."""
-    from pymatgen.core import Composition
+    """One row per hardness: formula, system, atomic fractions, load (N), hardness (GPa), K, G (GPa), group.
+
+    Args:
+        folder: holds `vickers_hardness.csv` and `crystals.parquet`.
+    """
+    import pandas as pd
 
     crystals = pd.read_parquet(folder / "crystals.parquet").dropna(subset=["energy_above_hull"])
     crystals = crystals.sort_values("energy_above_hull", kind="stable")
@@ -64,26 +58,73 @@ def measured(folder: Path) -> pd.DataFrame:
     books = books[["text", "hardness", "K", "G"]].assign(load=HANDBOOK_LOAD, group="handbook")
     rows = pd.concat([rows.assign(group="measured"), books], ignore_index=True)
     rows["formula"] = [reduced(text) for text in rows.text]
-    compositions = [Composition(text).fractional_composition for text in rows.text]
-    rows["system"] = ["-".join(sorted(e.symbol for e in c)) for c in compositions]
-    shares = np.zeros((len(rows), 103))
-    for i, composition in enumerate(compositions):
-        for element, share in composition.items():
-            shares[i, element.Z - 1] = share
+    shares, rows["system"] = fractions_of(rows.text)
     found = moduli_of_formulas(crystals[crystals.formula.isin(rows.formula)].drop_duplicates("formula"))
     rows = rows.merge(found, on="formula", how="left", suffixes=("_book", ""))
     rows["K"], rows["G"] = rows.K_book.fillna(rows.K), rows.G_book.fillna(rows.G)
     known = rows.K.notna()
     rows.loc[known & (rows.group == "measured"), "group"] = "crystal"
     rows.loc[~known & (rows.group == "measured"), "group"] = "no crystal"
-    guessed = moduli_of_compositions(with_moduli, shares[~known])
-    rows.loc[~known, ["K", "G"]] = guessed
+    rows.loc[~known, ["K", "G"]] = moduli_of_compositions(with_moduli, shares[~known])
     return rows.assign(shares=list(shares))
 
 
+def reduced(text: str) -> str | None:
+    """The reduced formula of a composition as written; None of what is none."""
+    from pymatgen.core import Composition
+
+    try:
+        return str(Composition(text).reduced_formula)
+    except (ValueError, KeyError):
+        return None
+
+
+def fractions_of(texts: pd.Series) -> tuple[FloatArray, list[str]]:
+    """(n, 103) atomic fractions of compositions as written, and their chemical systems."""
+    from pymatgen.core import Composition
+
+    compositions = [Composition(text).fractional_composition for text in texts]
+    shares = np.zeros((len(compositions), 103))
+    for i, composition in enumerate(compositions):
+        for element, share in composition.items():
+            shares[i, element.Z - 1] = share
+    return shares, ["-".join(sorted(e.symbol for e in c)) for c in compositions]
+
+
+def elements(crystals: pd.DataFrame) -> pd.DataFrame:
+    """Elemental solids: measured hardness as in pymatgen's periodic table (from handbooks), moduli computed."""
+    from pymatgen.core import Element
+
+    known = []
+    for index, numbers in crystals.atomic_numbers.items():
+        if len(set(numbers)) == 1:
+            value = Element.from_Z(int(numbers[0])).vickers_hardness
+            if value is not None and np.isfinite(float(value)):
+                known.append((index, float(value) / 1e3))
+    return crystals.loc[[index for index, _ in known]].assign(hardness=[value for _, value in known])
+
+
+def ionic() -> pd.DataFrame:
+    """The ionic crystals from handbooks, with the columns of the others."""
+    import pandas as pd
+    from pymatgen.core import Composition
+
+    rows = []
+    for formula, K, G, value in HANDBOOK_IONIC:
+        amounts = Composition(formula).items()
+        numbers = [element.Z for element, n in amounts for _ in range(int(n))]
+        rows.append((formula, 0.0, K, G, np.nan, numbers, value))
+    columns = "formula energy_above_hull bulk_modulus_vrh shear_modulus_vrh band_gap atomic_numbers hardness"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
 def moduli_of_formulas(crystals: pd.DataFrame) -> pd.DataFrame:
-    """Formula, the gate's K, G and band gap of one crystal each."""
+    """Formula, the screening surrogate's K, G and band gap of one crystal each."""
+    import pandas as pd
+
     from invdesign.crystallography.genes import decode
+    from invdesign.surrogates import load_gate
+    from invdesign.surrogates.inputs.dataset import encode_rows
 
     genes = encode_rows(crystals)
     rows = [i for i, gene in enumerate(genes) if gene is not None]
@@ -96,7 +137,7 @@ def moduli_of_formulas(crystals: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["formula", "K", "G", "gap"])
 
 
-def moduli_of_compositions(crystals: pd.DataFrame, shares: Any) -> Any:
+def moduli_of_compositions(crystals: pd.DataFrame, shares: FloatArray) -> FloatArray:
     """(n, 2) K and G of atomic fractions, by a process over those of stable crystals of the same elements."""
     usable = crystals[
         (crystals.energy_above_hull < 0.1)
@@ -115,8 +156,8 @@ def moduli_of_compositions(crystals: pd.DataFrame, shares: Any) -> Any:
     return np.stack(columns, axis=1)
 
 
-def inputs(table: pd.DataFrame) -> tuple[Any, Any, Any]:
-    """Columns of the process, its labels, and the formula that they are relative to."""
+def inputs(table: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Columns of the process, its labels, and the formula that they are relative to (log10 GPa)."""
     shares = np.stack(table.shares.to_list())
     numbers = [np.repeat(np.arange(1, 104), np.round(1000 * s).astype(int)) for s in shares]
     gaps = [None if np.isnan(g) else float(g) for g in table.gap]
@@ -130,43 +171,39 @@ def inputs(table: pd.DataFrame) -> tuple[Any, Any, Any]:
     )
 
 
-def judged(table: pd.DataFrame, seeds: int) -> tuple[dict[str, Any], Any]:
-    """Errors by group of rows and method, and (2, n) mean and spread of each row left out, of the first seed."""
+def judged(table: pd.DataFrame, seeds: int) -> tuple[dict[str, Any], FloatArray]:
+    """Errors by group of rows and method, and (2, n) mean and spread of each row left out, of the first seed.
+
+    Each row is predicted by a process that has seen none of its chemical system, while the factors of bonding
+    classes that formulas are multiplied by were fitted to these data.
+    """
     columns, labels, start = inputs(table)
     truth = labels + start
     K, G = table.K.to_numpy(float), table.G.to_numpy(float)
     answers = {name: np.log10(np.maximum(f(K, G), hardness.SOFTEST)) for name, f in FORMULAS.items()}
-    answers["Mazhnik-Oganov, by class"] = start
-    first, inside = None, np.zeros(len(table))
-    trained = np.zeros((seeds, len(table)))
+    answers[BY_CLASS] = start
+    inside, trials = np.zeros(len(table)), np.zeros((seeds, 2, len(table)))
     for seed in range(seeds):
-        out, fold = left_out(columns, labels, table.system.to_numpy(), seed)
-        trained[seed] = out[0] + start
-        inside += covered(out, fold, labels, start) / seeds
-        first = out if first is None else first
-    answers["this model"] = trained[0]
-    groups = {
-        "crystal": table.group == "crystal",
-        "no crystal": table.group == "no crystal",
-        "handbook": table.group == "handbook",
-    }
+        trials[seed], fold = left_out(columns, labels, table.system.to_numpy(), seed)
+        inside += covered(trials[seed], fold, labels, start) / seeds
+    answers[MODEL] = trials[0, 0] + start
     figures: dict[str, Any] = {"rows": len(table), "formulas": int(table.formula.nunique()), "groups": {}}
-    for group, rows in groups.items():
-        mask = rows.to_numpy()
+    for group in GROUPS:
+        mask = (table.group == group).to_numpy()
         errors = {n: np.abs(a - truth)[mask] for n, a in answers.items()}
-        errors["this model"] = np.abs(trained - truth).mean(axis=0)[mask]
+        errors[MODEL] = np.abs(trials[:, 0] + start - truth).mean(axis=0)[mask]
         figures["groups"][group] = {
             "rows": int(mask.sum()),
             "systems": int(table.system[mask].nunique()),
             "error log10": {n: float(e.mean()) for n, e in errors.items()},
             "error GPa": {n: float(np.abs(10**a - 10**truth)[mask].mean()) for n, a in answers.items()},
             "coverage": float(inside[mask].mean()),
-            "gain": gain(errors["Mazhnik-Oganov, by class"] - errors["this model"], table.system[mask].to_numpy()),
+            "gain": gain(errors[BY_CLASS] - errors[MODEL], table.system[mask].to_numpy()),
         }
-    return figures, first
+    return figures, trials[0]
 
 
-def left_out(columns: Any, labels: Any, systems: Any, seed: int) -> tuple[Any, Any]:
+def left_out(columns: FloatArray, labels: FloatArray, systems: Any, seed: int) -> tuple[FloatArray, Any]:
     """(2, n) mean and spread of each row by a process without its chemical system, and (n,) its fold."""
     fold = folds_of(systems, np.arange(len(labels)), seed)
     out = np.zeros((2, len(labels)))
@@ -176,7 +213,7 @@ def left_out(columns: Any, labels: Any, systems: Any, seed: int) -> tuple[Any, A
     return out, fold
 
 
-def covered(out: Any, fold: Any, labels: Any, start: Any) -> Any:
+def covered(out: FloatArray, fold: Any, labels: FloatArray, start: FloatArray) -> FloatArray:
     """(n,) whether the 90 % interval, calibrated on the other folds, holds the label."""
     zeros, inside = np.zeros(len(labels)), np.zeros(len(labels))
     for k in range(FOLDS):
@@ -188,7 +225,7 @@ def covered(out: Any, fold: Any, labels: Any, start: Any) -> Any:
     return inside
 
 
-def gain(less: Any, systems: Any) -> dict[str, float]:
+def gain(less: FloatArray, systems: Any) -> dict[str, float]:
     """Mean reduction of the error in log10, and its standard error, chemical systems resampled."""
     names, which = np.unique(systems, return_inverse=True)
     sums, counts = np.bincount(which, weights=less), np.bincount(which)
@@ -198,8 +235,8 @@ def gain(less: Any, systems: Any) -> dict[str, float]:
     return {"mean": float(less.mean()), "standard error": float(np.std(means))}
 
 
-def trained(table: pd.DataFrame, out: Any, figures: dict[str, Any]) -> hardness.Hardness:
-    """The model on all rows, its intervals from rows left out."""
+def trained(table: pd.DataFrame, out: FloatArray, figures: dict[str, Any]) -> hardness.Hardness:
+    """The model on all rows, its intervals from rows left out (`out` of `judged`)."""
     columns, labels, start = inputs(table)
     process = fit_process(columns, labels, hardness.blocks())
     calibration = fit_calibration(out[0] + start, out[1], np.zeros(len(start)), labels + start)
@@ -207,6 +244,7 @@ def trained(table: pd.DataFrame, out: Any, figures: dict[str, Any]) -> hardness.
 
 
 def markdown(figures: dict[str, Any]) -> str:
+    """Mean absolute errors, log10 / GPa, by method and group of rows; coverage of the model's intervals."""
     groups = figures["groups"]
     names = list(next(iter(groups.values()))["error log10"])
     lines = ["| | " + " | ".join(f"{g} ({f['rows']} rows)" for g, f in groups.items()) + " |"]
@@ -218,29 +256,3 @@ def markdown(figures: dict[str, Any]) -> str:
     lines.append("| gain over the formula by class | " + " | ".join(gains) + " |")
     lines.append("| 90 % intervals hold | " + " | ".join(f"{f['coverage']:.0%}" for f in groups.values()) + " |")
     return "\n".join(lines)
-
-
-def sheet(figures: dict[str, Any]) -> str:
-    return f"""# hardness.safetensors
-
-Vickers hardness at a load: a Gaussian process over atomic fractions, statistics of the elements, bulk and shear
-modulus, the formula of Mazhnik and Oganov with the factor of the bonding class, and the load, of the logarithm of
-measured over formula hardness. Read by `invdesign.surrogates.hardness`; made by `benchmarks/hardness_load.py`.
-
-Data: {figures["rows"]} measured hardnesses of {figures["formulas"]} compositions, from Z. Zhang et al. (MIT
-licence; loads from 0.0015 to 49 N), elemental solids as in pymatgen's table and four ionic crystals from handbooks
-(load taken as 9.81 N). Moduli: the gate's for compositions of which the Materials Project has a crystal, otherwise
-of a process over compositions.
-
-Mean absolute error, log10 / GPa, chemical systems left out in five folds; *crystal*: a crystal of that formula is
-known, *no crystal*: solid solutions and others, *handbook*: elements and ionic crystals.
-
-{markdown(figures)}
-
-Limits: seven in ten measurements are of borides or solid solutions of them; the gate was trained on some of the
-crystals whose moduli it gives here. The sample may be another polymorph, textured, porous or off stoichiometry.
-"""
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The data sheet of a trained surrogate, in markdown."""
+"""The data sheet of a trained surrogate: its notes and the figures of its test part."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from invdesign.properties import get_property
 from invdesign.surrogates.model import Model
+from invdesign.training.sheet import Sheet
 
 WHAT = {
     "gate": "Predicts properties of a gene or unrelaxed crystal, to decide what is worth a relaxation.",
@@ -15,37 +16,61 @@ WHAT = {
 }
 
 
-def data_sheet(model: Model) -> str:
-    """What the weights are, what they were trained on, and how good they are on unseen chemical systems."""
-    notes = model.notes
-    lines = [
-        f"# surrogate_{model.stage}.safetensors",
-        "",
+SPLIT = """by chemical system (hash, seed 0, 80 / 10 / 10): trained on the first, intervals calibrated on the
+second, figures from the third"""
+LICENCE = """Materials Project (A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., Sci. Data 2, 150009
+(2015)), CC BY 4.0."""
+LEGEND = """\
+Errors of moduli are in log10 GPa, of the others in their unit. `stiff`: K > 250 GPa, G > 150 GPa.
+`recall_top_1_in_3_percent`: share of the true top 1 % found in the predicted top 3 %. `near_hull`: crystals within
+0.15 eV/atom of the hull, as in Matbench. `zero`: metals, and phases on the hull; `zero_auc` and `zero_brier` are
+of their probability, and the miscalibration area of these two properties is that of the whole distribution with
+its mass at zero."""
+
+
+def surrogate_sheet(model: Model, script: str, data: Mapping[str, str] | str, commit: str) -> Sheet:
+    """The sheet of a trained surrogate, from what stands in its notes.
+
+    Args:
+        model: with figures of its test part in `notes["test"]`.
+        script, data, commit: as in `Sheet`.
+    """
+    notes, tests = model.notes, model.notes.get("test", {})
+    about = [
         WHAT.get(model.stage, f"Surrogate of stage {model.stage}."),
         f"{len(model.members)} networks over symmetry orbits ({model.shape.layers} rounds of messages, width "
-        f"{model.shape.width}) with crystal features; half precision. Made by `scripts/train_surrogates.py`, "
-        "calibrated by the same with `--calibrate`.",
-        "",
-        "Data: Materials Project crystals (CC BY 4.0; A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et "
-        "al., Sci. Data 2, 150009 (2015)). Split by chemical system (hash, seed 0, 80 / 10 / 10): trained on the "
-        "first, intervals calibrated on the second, figures from the third.",
-        "",
+        f"{model.shape.width}) with crystal features; half precision.",
+    ]
+    more = [
         f"Crystals: {_listed(notes.get('crystals', {}))}. Training labels: "
         f"{_listed(notes.get('training labels', {}))}. Set aside: {_listed(notes.get('dropped', {}))}.",
         f"Settings: {_listed(notes.get('settings', {}))}.",
         *_widened(model),
     ]
-    for kind, figures in notes.get("test", {}).items():
-        lines += ["", f"## Test set, {kind} geometry", "", *_table(figures)]
-    lines += [
-        "",
-        "Errors of moduli are in log10 GPa, of the others in their unit. `stiff`: K > 250 GPa, G > 150 GPa. "
-        "`recall_top_1_in_3_percent`: share of the true top 1 % found in the predicted top 3 %. `near_hull`: "
-        "crystals within 0.15 eV/atom of the hull, as in Matbench. `zero`: metals, and "
-        "phases on the hull; `zero_auc` and `zero_brier` are of their probability, and the miscalibration area of "
-        "these two properties is that of the whole distribution with its mass at zero.",
-    ]
-    return "\n".join(lines) + "\n"
+    for kind, figures in tests.items():
+        more += ["", f"## Test set, {kind} geometry", "", *_table(figures)]
+    return Sheet(
+        about="\n".join(about),
+        script=script,
+        data=data,
+        split=SPLIT,
+        seed=f"{notes.get('settings', {}).get('seed', 0)}, of the first network; the others follow",
+        metrics=_errors(tests.get("exact", {})),
+        commit=commit,
+        licence=LICENCE,
+        more="\n".join([*more, "", LEGEND]),
+    )
+
+
+def _errors(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """Mean absolute errors on the test part in one line."""
+    errors = [f"{name} {table['mae']:.4g}{_unit(name)}" for name, table in figures.items() if "mae" in table]
+    return f"mean absolute error on the test part: {', '.join(errors)}" if errors else "none: no test part"
+
+
+def _unit(name: str) -> str:
+    prop = get_property(name)
+    return f" log10 {prop.unit}" if prop.log else f" {prop.unit}"
 
 
 def _widened(model: Model) -> list[str]:
