@@ -125,8 +125,8 @@ def _loader() -> Any:
     """PyYAML's safe loader without dates, binary data, sets, merged keys, and aliases of lists and mappings."""
     import yaml
 
-    kept = ("null", "bool", "int", "float", "str", "seq", "map")
-    kept = tuple(f"tag:yaml.org,2002:{name}" for name in kept)
+    names = ("null", "bool", "int", "float", "str", "seq", "map")
+    kept = tuple(f"tag:yaml.org,2002:{name}" for name in names)
 
     class PlainLoader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML wants it
@@ -139,7 +139,7 @@ def _loader() -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                event = self.peek_event()
+                event = self.peek_event()  # type: ignore[no-untyped-call]
                 node = self.anchors.get(event.anchor)
                 if node is not None and not isinstance(node, yaml.ScalarNode):
                     raise yaml.composer.ComposerError(

@@ -71,7 +71,9 @@ def _moves(images: FloatArray, position: FloatArray, metric: FloatArray) -> tupl
 
 def lengths_of(moves: FloatArray, metric: FloatArray) -> FloatArray:
     """Lengths of fractional moves, Å; any leading shape."""
-    return np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", moves, metric, moves), 0.0))
+    squares: FloatArray = np.einsum("...i,ij,...j->...", moves, metric, moves)
+    lengths: FloatArray = np.sqrt(np.maximum(squares, 0.0))
+    return lengths
 
 
 def _distinct(images: FloatArray, times: int) -> FloatArray:

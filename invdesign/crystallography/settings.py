@@ -225,6 +225,9 @@ def _choice(ext: str) -> str:
     return ext.strip("\0 ")
 
 
+_DASHES = str.maketrans("−–‐", "---")
+
+
 def _setting(number: int, symbol: str, operations: Iterable[gemmi.Op], choice: str = "") -> Setting:
     every = list(operations)
     rotations = np.array([o.rot for o in every]) // _PARTS
@@ -233,7 +236,7 @@ def _setting(number: int, symbol: str, operations: Iterable[gemmi.Op], choice: s
 
 def _split(symbol: str) -> tuple[str, str]:
     """The symbol in lower case with single spaces, and the origin choice or axes as gemmi writes them."""
-    body, colon, after = symbol.translate(str.maketrans({"−": "-", "–": "-", "‐": "-"})).partition(":")
+    body, colon, after = symbol.translate(_DASHES).partition(":")
     words = _words(body)
     if colon:
         return words, _SUFFIXES.get(_words(after).replace(" ", ""), "unknown")
@@ -271,7 +274,7 @@ def _by_symbol() -> dict[str, tuple[gemmi.SpaceGroup, ...]]:
         for form in (words, words.replace(" ", "")):
             forms.setdefault(form, {}).setdefault(setting.xhm(), setting)
 
-    by_hall = {}
+    by_hall: dict[str, gemmi.SpaceGroup] = {}
     for setting in _table():
         by_hall.setdefault(setting.hall.replace(" ", ""), setting)
         add(setting.hm, setting)

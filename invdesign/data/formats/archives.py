@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -98,9 +99,8 @@ def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
     room = [LARGEST_ARCHIVE]
     for info in sorted(archive.infolist(), key=lambda member: member.filename):
         if not info.is_dir():
-            yield Member(
-                info.filename, info.compress_size, _zip_problem(info), lambda i=info: _opened(archive, i, room)
-            )  # type: ignore[misc]
+            opener = partial(_opened, archive, info, room)
+            yield Member(info.filename, info.compress_size, _zip_problem(info), opener)
 
 
 def _check_entries(file: IO[bytes]) -> None:
@@ -144,7 +144,7 @@ def tar_members(stream: IO[bytes]) -> Iterator[Member]:
     try:
         archive = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - read to its end by the caller
         for count, info in enumerate(archive):
-            archive.members = []  # tarfile keeps every header
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
             if count >= MOST_MEMBERS:
                 raise StructureReadError(f"more than {MOST_MEMBERS} members")
             if not info.isdir():

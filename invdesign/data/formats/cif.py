@@ -98,7 +98,7 @@ def _lattice(tags: Tags) -> tuple[FloatArray, list[int]]:
 def _check_angles(missing: Sequence[int], setting: Setting, lattice: FloatArray) -> None:
     """A missing angle is 90 degrees only if the symmetry does not let it be anything else."""
     for k in missing:
-        parameters = np.array(Crystal(lattice, np.ones(1), np.zeros(3)).lattice_parameters)
+        parameters = list(Crystal(lattice, np.ones(1, dtype=np.int64), np.zeros((1, 3))).lattice_parameters)
         parameters[3 + k] += _NUDGE
         if setting.misfit(lattice_from_parameters(parameters)) < 0.01:
             raise StructureReadError(f"{_ANGLES[k]} is missing")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign.chemistry.element_data import atomic_masses
-from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.crystallography.orbits import APART, SAME, lengths_of, orbit
 from invdesign.crystallography.settings import Setting
@@ -210,7 +210,7 @@ def _disordered(site: Site, occupancy: float) -> StructureReadError:
 
 
 def _owner(
-    sites: Sequence[Site], index: int, coords: FloatArray, owners: FloatArray, metric: FloatArray
+    sites: Sequence[Site], index: int, coords: FloatArray, owners: IntArray, metric: FloatArray
 ) -> int | None:
     """The earlier site that has an atom where this one is."""
     if not len(coords):

@@ -50,9 +50,10 @@ def tags_of(block: cif.Block) -> dict[str, list[str | None]]:
 def _columns(block: cif.Block) -> Iterator[tuple[int, str, list[str]]]:
     """Number of the loop (-1 for single values), tag and values."""
     for index, item in enumerate(block):
-        if item.pair is not None:
-            if item.pair[0].lower().startswith(RELEVANT):
-                yield -1, item.pair[0], [item.pair[1]]
+        pair: Sequence[str] | None = item.pair  # type: ignore[assignment]  # gemmi's stubs say object
+        if pair is not None:
+            if pair[0].lower().startswith(RELEVANT):
+                yield -1, pair[0], [pair[1]]
         elif item.loop is not None:
             tags = item.loop.tags
             if any(tag.lower().startswith(RELEVANT) for tag in tags):

@@ -189,8 +189,9 @@ def _array(value: Any) -> FloatArray:
 
 
 def _from_moyo(record: Record, source: str) -> Crystal:
-    lattice = record["lattice"]
-    matrix = lattice_of(lattice.get("basis") if isinstance(lattice, dict) else lattice)
+    lattice: Any = record["lattice"]
+    basis: Any = lattice.get("basis") if isinstance(lattice, dict) else lattice
+    matrix = lattice_of(basis)
     numbers = _whole(np.asarray(record["numbers"], dtype=float))
     return checked(matrix, numbers, _positions(record["positions"], len(numbers)), source)
 
