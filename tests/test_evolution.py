@@ -26,7 +26,7 @@ from invdesign.evolution.judge import Judge
 from invdesign.evolution.learning import Evidence, learn
 from invdesign.evolution.moves import MOVES, Chemistry
 from invdesign.evolution.orbits import gene_of, orbits_of, sites
-from invdesign.evolution.parents import KnownPool
+from invdesign.evolution.parents import KnownPool, Wanted
 from invdesign.evolution.subgroups import decorated
 from invdesign.query import Target
 from invdesign.records import Estimate, Value
@@ -307,7 +307,7 @@ def test_known_parents_meet_the_query_or_nearly() -> None:
     """Band gap of 3 eV and bulk modulus of 150 GPa without oxygen: nitrides that every chemist knows."""
     allowed = [z for z in range(1, 84) if z != 8]
     targets = tuple(Target.parse(t) for t in ("band_gap>=3", "bulk_modulus>=150"))
-    found = KnownPool().parents(targets, 0.1, chemistry(allowed), None, formula_hardness, 60)
+    found = KnownPool().parents(Wanted(targets), chemistry(allowed), formula_hardness, 60)
     formulas = {m.origin for m in found}
     assert len(found) == 60 and all(m.known for m in found)
     fitness = [m.fitness for m in found]
@@ -317,7 +317,7 @@ def test_known_parents_meet_the_query_or_nearly() -> None:
 
 def test_parents_with_foreign_elements_come_later() -> None:
     targets = (Target.parse("bulk_modulus>=150"),)
-    found = KnownPool().parents(targets, 0.1, chemistry([13, 7]), None, formula_hardness, 40)
+    found = KnownPool().parents(Wanted(targets), chemistry([13, 7]), formula_hardness, 40)
     foreign = [len(set(m.gene.numbers) - {7, 13}) for m in found]
     assert foreign[0] == 0 and max(foreign) > 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -10,16 +12,18 @@ import numpy as np
 from invdesign.answers import answers_of
 from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
-from invdesign.crystal import Crystal
+from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.elements import atomic_numbers
 from invdesign.engine.parts import Parts
+from invdesign.engine.wishes import prototype_key
 from invdesign.errors import ReferenceMissingError
 from invdesign.evolution.archive import Member, spread
 from invdesign.evolution.evolve import EvolutionSettings, GeometryModel, World, evolve
 from invdesign.evolution.joint import log_target_chance
 from invdesign.evolution.judge import Correct, Judge, log_normal_below
 from invdesign.evolution.moves import Chemistry
+from invdesign.evolution.parents import Wanted
 from invdesign.protocols import Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Evaluation, Status
@@ -76,8 +80,10 @@ class CandidateSearch:
             The candidates as bare rows, and how many genes were judged.
         """
         judge = self.judge(correct)
-        parents = [*self._known, *self._from_rows([*now, *before], judge)]
-        found = evolve(parents, self._world(judge), self.settings, np.random.default_rng(seed), _tried(before))
+        parents = [*self._start(judge), *self._known, *self._from_rows([*now, *before], judge)]
+        children = min(self.settings.children, math.ceil(n * self.settings.per_candidate))
+        settings = replace(self.settings, children=children)
+        found = evolve(parents, self._world(judge), settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]
         chosen = spread(new, n)
@@ -91,13 +97,31 @@ class CandidateSearch:
     @cached_property
     def _known(self) -> list[Member]:
         """Known crystals that meet the query or nearly do."""
-        pool, q = self.parts.known, self.query
-        if pool is None:
+        if self.parts.known is None or self.query.start:
             return []
-        limit, hardness = q.max_energy_above_hull, self.parts.hardness
-        return pool.parents(
-            self.targets, limit, self._chemistry(), q.space_groups, hardness, self.settings.parents
+        q, prototype = self.query, self.query.wanted_prototype
+        wanted = Wanted(
+            targets=self.targets,
+            limit=q.max_energy_above_hull,
+            groups=q.space_groups,
+            required=frozenset(atomic_numbers(q.required_elements)),
+            stoichiometry=q.stoichiometry,
+            n_elements=q.n_elements,
+            prototype=None if prototype is None else prototype_key(prototype),
         )
+        return self.parts.known.parents(wanted, self._chemistry(), self.parts.hardness, self.settings.parents)
+
+    def _start(self, judge: Judge) -> list[Member]:
+        """The crystals that the query names as starting points; they themselves are never proposed."""
+        genes = [gene for gene in self.query.start if isinstance(gene, Gene)]
+        crystals = decode(genes)
+        judged = judge.judge(crystals)
+        return [
+            Member(_key(crystal), gene, float(target), float(stable), known=True, origin=f"start-{i}")
+            for i, (gene, crystal, target, stable) in enumerate(
+                zip(genes, crystals, judged.log_target, judged.log_stable, strict=True)
+            )
+        ]
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
         """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's
@@ -152,7 +176,8 @@ class CandidateSearch:
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
             electronegativity=pauling()[:n],
-            max_sites=self.query.max_sites,
+            kept=atomic_numbers(self.query.keep),
+            max_sites=self.query.site_range[1],
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,26 @@ class MatchesQuery:
         self._composition = {z: n for s, n in query.composition.items() for z in atomic_numbers([s])}
         wanted = query.wanted_prototype
         self._prototype = None if wanted is None else prototype_key(wanted)
+        starts = [gene for gene in query.start if isinstance(gene, Gene)]
+        self._kept = {_sublattices(gene, query.keep) for gene in starts} if query.keep else set()
 
     def check(self, row: Evaluation) -> Verdict:
         """Compare the best structure there is with the query: a relaxation can raise the symmetry."""
         reason = self.objection(row.crystal)
+        if not reason and self._kept and row.relaxation is None:
+            reason = self._of_sublattices(row.crystal)
         return Verdict(self.name, Status.FAIL if reason else Status.PASS, reason)
 
     def objection(self, crystal: Crystal) -> str:
         """The first thing that a crystal has and should not, or lacks; empty if there is none."""
         return self._of_elements(crystal) or self._of_size(crystal) or self._of_symmetry(crystal)
+
+    def _of_sublattices(self, crystal: Crystal) -> str:
+        """Before a relaxation, which may find a higher symmetry: whether the kept elements stand where they
+        stood."""
+        if crystal.gene is not None and _sublattices(crystal.gene, self.query.keep) in self._kept:
+            return ""
+        return f"the sublattice of {', '.join(self.query.keep)} is not that of a crystal to start from"
 
     def _of_elements(self, crystal: Crystal) -> str:
         present = set(crystal.numbers.tolist())
@@ -88,6 +99,13 @@ class MatchesQuery:
         if int(gene_prototypes([found])[0]) == self._prototype:
             return ""
         return f"prototype {Prototype.of(found)}, not {self.query.wanted_prototype}"
+
+
+def _sublattices(gene: Gene, symbols: Sequence[str]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """The space group, and for each element the Wyckoff positions that it holds, ascending."""
+    elements = [z for name in symbols for z in atomic_numbers([name])]
+    pairs = list(zip(gene.numbers, gene.wyckoffs, strict=True))
+    return gene.space_group, tuple(tuple(sorted(w for n, w in pairs if n == z)) for z in elements)
 
 
 def prototype_key(prototype: Prototype) -> int:

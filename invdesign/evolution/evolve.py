@@ -41,7 +41,9 @@ class EvolutionSettings:
 
     Attributes:
         generations: rounds of moves.
-        children: genes judged in each.
+        children: genes judged in each, at most.
+        per_candidate: genes judged in each for every candidate that is wanted, so that a small run has a small
+            search.
         parents: known crystals that it starts from, at most.
         per_niche: members that a niche of the archive keeps.
         elite: share of the parents that are drawn from the fittest of all niches.
@@ -50,6 +52,7 @@ class EvolutionSettings:
 
     generations: int = 12
     children: int = 640
+    per_candidate: float = 4.5
     parents: int = 300
     per_niche: int = 24
     elite: float = 0.5
@@ -77,7 +80,7 @@ class EvolutionSettings:
         Raises:
             InputError: if a number is not positive or a move is not known.
         """
-        for name in ("generations", "children", "parents", "per_niche"):
+        for name in ("generations", "children", "per_candidate", "parents", "per_niche"):
             if not getattr(self, name) > 0:
                 raise InputError(name, getattr(self, name), "a positive number")
         for name, weight in self.moves.items():

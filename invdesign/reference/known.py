@@ -143,6 +143,33 @@ class KnownCrystals(Sequence[KnownCrystal]):
         counts = table.primitive_multiplicity[position].astype(np.float64)
         return np.bincount(owner, weights=counts, minlength=len(self)).astype(np.int64)
 
+    @cached_property
+    def n_elements(self) -> NDArray[np.int64]:
+        """(n,) number of elements of each crystal."""
+        owner, _, _ = self._element_counts()
+        return np.bincount(owner, minlength=len(self)).astype(np.int64)
+
+    def of_stoichiometry(self, counts: tuple[int, ...]) -> NDArray[np.bool_]:
+        """(n,) whether a crystal has this stoichiometry: atoms of each element, reduced and ascending."""
+        owner, _, atoms = self._element_counts()
+        here = np.flatnonzero(self.n_elements == len(counts))
+        mine = np.sort(atoms[np.isin(owner, here)].reshape(-1, len(counts)), axis=1)
+        mine = mine // np.gcd.reduce(mine, axis=1, initial=0)[:, None]
+        out = np.zeros(len(self), dtype=bool)
+        out[here] = (mine == np.array(counts)).all(axis=1)
+        return out
+
+    def _element_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Crystal, element and number of atoms in the primitive cell, for every element of every crystal."""
+        positions, offsets = self._columns["wyckoffs"]
+        numbers = self._columns["numbers"][0][offsets[0] : offsets[-1]].astype(np.int64)
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        table = wyckoff_table()
+        position = table.group_start[self.space_groups - 1][owner] + positions[offsets[0] : offsets[-1]]
+        pairs, place = np.unique(owner * 256 + numbers, return_inverse=True)
+        atoms = np.bincount(place, weights=table.primitive_multiplicity[position].astype(np.float64))
+        return pairs // 256, pairs % 256, np.rint(atoms).astype(np.int64)
+
     def foreign_elements(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(n,) how many elements of each crystal are not allowed; `allowed` is indexed by atomic number."""
         values, offsets = self._columns["numbers"]
