@@ -25,7 +25,7 @@ TABLES := --out $(OUT)
 FROM := --data $(DATA)
 STEPS := wyckoff element-data element-features materials hull known formulas frequencies ashby mp2020 \
 	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled \
-	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan
+	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan run-costs
 
 .DEFAULT_GOAL := help
 .PHONY: help rebuild rebuild-small $(STEPS) clean-rebuilt
@@ -75,6 +75,7 @@ vae-reward:  ## autoencoder rewarded by the corrected gate
 correction-second:  ## proposal correction by proposals of the rewarded autoencoder, too
 probe:  ## what a first look with few calls of the potential is worth
 gan:  ## adversarial generator
+run-costs:  ## CPU seconds of each stage of a run, for --dry-run
 
 define step
 	@test -n "$(DATA)" || { echo "name the folder of the public files: make rebuild DATA=DIR (docs/rebuild.md)"; exit 2; }
@@ -135,3 +136,5 @@ $(S)/probe: $(S)/correction-second $(S)/known-properties
 	$(call step,fit_probe.py,--work $(WORK)/probe.jsonl $(SCALE))
 $(S)/gan: $(S)/correction-second
 	$(call step,train_gan.py,$(FROM) --work $(WORK)/gan $(SCALE))
+$(S)/run-costs: $(S)/probe $(S)/gan $(S)/ashby $(S)/materials $(S)/scale-with-l3i5
+	$(call step,measure_run_costs.py,$(SCALE))

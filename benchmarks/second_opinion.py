@@ -67,7 +67,7 @@ def main() -> None:
             row |= {"stable": False, "new": False, "space_group_kept": False, "reason": result.reason}
         rows.append(row)
     record = {
-        "run": args.run.name,
+        "folder": args.run.name,
         "potential": args.potential,
         "limit_eV_per_atom": args.limit,
         "candidates": len(read),

@@ -1,57 +1,58 @@
-"""Make `invdesign/tables/run_costs.json`: CPU seconds of each stage of a design run, for `design --dry-run`.
+"""Make `run_costs.json`: CPU seconds of each stage of a design run, for `design --dry-run`.
 
-Run: python scripts/measure_run_costs.py [--relaxations 20] [--seed 0] [--machine TEXT] [--out invdesign/tables]
+Run: python scripts/measure_run_costs.py [--out FOLDER] [--relaxations 20] [--seed 0] [--machine TEXT] [--small]
 
 One run of the query `bulk_modulus>=200` with default settings. Stages of the main process are timed by its CPU
-time; first looks and relaxations by what their worker processes report. Half an hour on two cores.
+time; first looks and relaxations by what their worker processes report. Five minutes on two cores.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from invdesign import build
 from invdesign.app.design import result_of
+from invdesign.app.plan import TABLE
 from invdesign.engine import rounds
 from invdesign.engine.campaign import Campaign
 from invdesign.query import Query
+from invdesign.training.rebuild import begin, options, run
+from invdesign.training.sheet import Sheet
 
-SHEET = """# run_costs.json
-
+ABOUT = """\
 CPU seconds that a design run takes for each proposal (sampled, screened and predicted), each gene that the search
 among candidates judges, each inspection, each first look and each relaxation (in worker processes), for what
-follows a relaxation, to start, and to rank and explain the list at the end.
+follows a relaxation, to start, and to rank and explain the list at the end. `design --dry-run` reads it.
 
-One run of `{query}`, seed {seed}, {relaxations} relaxations, on {machine}. Made by `scripts/measure_run_costs.py`;
-`design --dry-run` reads it.
-"""
+Measured on {machine}."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = options(__doc__, data=False, small=True)
     parser.add_argument("--relaxations", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--machine", default=f"{platform.machine()} {platform.system()}")
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables"))
-    args = parser.parse_args()
+    args = begin(parser)
+    n = 2 if args.small else args.relaxations
     rounds.time = SimpleNamespace(perf_counter=time.process_time)  # type: ignore[attr-defined]
-    query = Query(targets=["bulk_modulus>=200"], relaxations=args.relaxations, n=args.relaxations)
-    record = {
-        "cpu_seconds": {name: float(f"{value:.3g}") for name, value in measured(query, args.seed).items()},
-        "machine": args.machine,
-        "query": str(query.targets[0]),
-        "seed": args.seed,
-        "relaxations": args.relaxations,
-        "versions": build.versions(),
-    }
-    (args.out / "run_costs.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (args.out / "run_costs.md").write_text(SHEET.format(**record), encoding="utf-8")
+    query = Query(targets=["bulk_modulus>=200"], relaxations=n, n=n)
+    costs = {name: float(f"{value:.3g}") for name, value in measured(query, args.seed).items()}
+    record = {"cpu_seconds": costs, "machine": args.machine, "versions": build.versions()}
+    (args.out / TABLE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    Sheet(
+        about=ABOUT.format(machine=args.machine),
+        script=f"python scripts/measure_run_costs.py --relaxations {n}",
+        data="no file: a run with the tables and weights of the folder",
+        split="none: nothing is fitted",
+        seed=str(args.seed),
+        metrics=f"one run of `{query.targets[0]}` with {n} relaxations: {costs['relaxations']:g} s each",
+        commit=args.commit,
+        licence="measured by this project.",
+    ).write(args.out / TABLE)
     print(json.dumps(record, indent=1))
 
 
@@ -87,4 +88,4 @@ def _share(stages: Any, names: tuple[str, ...], items: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -88,6 +88,8 @@ def chosen(known: KnownCrystals, n: int, rng: np.random.Generator) -> tuple[list
     elements = [row for row in with_moduli if len(set(known[row].gene.numbers)) == 1]
     compounds = [row for row in with_moduli if len(set(known[row].gene.numbers)) > 1]
     first = (elements + compounds)[: 2 * n // 3]
+    mine = {known[row].formula for row in first}
+    apart = [row for row in apart if known[row].formula not in mine]
     taken = {known[row].formula for row in apart}
     rest = [row for row in without if known[row].formula not in taken]
     return sorted(first + rest[: n - len(first)]), sorted(apart)

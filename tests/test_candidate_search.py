@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_evolution import chemistry
 
 from invdesign import build
 from invdesign.chemistry.composition import integer_composition
@@ -19,7 +20,6 @@ from invdesign.evolution.parents import KnownPool, Wanted
 from invdesign.query import Query
 from invdesign.records import Candidate, Evaluation, Status
 from invdesign.reference.local import load_known
-from test_evolution import chemistry
 
 SMALL = EvolutionSettings(generations=2, children=60, parents=60)
 SPINEL = Gene(227, (0, 3, 4), (12, 13, 8), (0.2624,), (8.08,))

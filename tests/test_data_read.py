@@ -447,21 +447,3 @@ def test_links_that_lead_nowhere_are_rows(cif: str, tmp_path: Path) -> None:
 def test_frames_apart_by_blank_lines(known: list[Crystal], tmp_path: Path) -> None:
     path = write_extxyz(known[:1], tmp_path)
     assert pattern(written(path, path.read_text() + "\n\n" + path.read_text())) == "cc"
-
-
-def test_the_example_on_the_page_runs(
-    known: list[Crystal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
-    example = page.split("```python\n")[1].split("```")[0]
-    (tmp_path / "run").mkdir()
-    write_csv_paths(known, tmp_path / "run")
-    shutil.move(write_zip(known, tmp_path), tmp_path / "more.zip")
-    shutil.move(write_csv(known, tmp_path), tmp_path / "training.csv")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    exec(compile(example, "data.md", "exec", dont_inherit=True), names)
-    frame = names["frame"]
-    assert isinstance(frame, pd.DataFrame)
-    assert frame.bulk_modulus.tolist() == [100.0, 101.0, 102.0, 103.0, 104.0]
-    assert names["failures"] == []

@@ -77,8 +77,12 @@ TEXTS = [
     if path.suffix in SUFFIXES and path.name not in ("CHANGELOG.md", Path(__file__).name)
 ]
 """Files that name modules."""
-EXAMPLES = {"invdesign.validators.lightness:Lightness", "invdesign.generators.rock_salt:RockSalt"}
-"""Names of modules that a reader of the docs writes."""
+EXAMPLES = {
+    "invdesign.validators.lightness:Lightness",
+    "invdesign.generators.rock_salt:RockSalt",
+    "invdesign.__file__",
+}
+"""Names of modules that a reader of the docs writes, and what every module has."""
 
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 

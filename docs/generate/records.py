@@ -23,20 +23,22 @@ def record(name: str) -> Any:
 
 @cache
 def notes() -> dict[str, Any]:
-    """How each record was made: title, command, protocol; seed and hardware where the record lacks them."""
+    """Title and protocol of each record; all else about it stands in the record."""
     found: dict[str, Any] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
     return found
 
 
 def about(name: str) -> str:
     """The box on a benchmark page that names command, protocol, seed, versions and hardware of a record."""
-    found, note = record(name), notes()[name]
+    made, note = record(name)["run"], notes()[name]
     rows = {
-        "Command": f"`{note['command']}`",
+        "Command": f"`{made['command']}`",
         "Protocol": note["protocol"],
-        "Seed": _seed(found, note),
-        "Versions": _versions(found),
-        "Hardware": _hardware(found),
+        "Seed": made["seed"],
+        "Commit": made["commit"],
+        "Versions": _listed(made["versions"]),
+        "Hardware": _listed(made["hardware"]),
+        "Repeatable": made["repeatable"],
         "Record": f"`benchmarks/results/{name}.json`",
     }
     lines = [f'??? info "How it was measured: {note["title"]}"', "", "    | | |", "    | --- | --- |"]
@@ -44,37 +46,18 @@ def about(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _seed(found: Any, note: Mapping[str, Any]) -> str:
-    if "seed" in note:
-        return str(note["seed"])
-    for place in (found, found.get("plan", {}), found.get("protocol", {}), found.get("settings", {})):
-        if "seed" in place:
-            return str(place["seed"])
-    raise KeyError("no seed in the record or in records.yaml")
-
-
-def _versions(found: Any) -> str:
-    versions = found.get("versions") if isinstance(found, Mapping) else None
-    if not versions:
-        return f"{notes()['defaults']['versions']} (not in the record itself)"
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _hardware(found: Any) -> str:
-    if isinstance(found, Mapping):
-        if isinstance(found.get("machine"), str):
-            return str(found["machine"])
-        if isinstance(found.get("hardware"), Mapping):
-            return f"{found['hardware']['machine']}, {found['hardware']['cores']} cores"
-    return f"{notes()['defaults']['hardware']} (not in the record itself)"
+def _listed(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{name} {each}" for name, each in value.items())
 
 
 def overview() -> str:
     """All records with their commands, as a table."""
     rows = ["| record | what it measures | command |", "| --- | --- | --- |"]
     for path in sorted(FOLDER.glob("*.json")):
-        note = notes()[path.stem]
-        rows.append(f"| `{path.stem}` | {note['title']} | `{note['command']}` |")
+        title, command = notes()[path.stem]["title"], record(path.stem)["run"]["command"]
+        rows.append(f"| `{path.stem}` | {title} | `{command}` |")
     return "\n".join(rows)
 
 

@@ -83,7 +83,10 @@ def counted(query: Query) -> dict[str, int]:
     """The most that a run may do of everything."""
     sizes = PLAIN if query.search == "none" else SIZES
     rounds, relaxations = min(sizes.rounds, query.relaxations), query.relaxations
-    evaluations = 0 if query.search == "none" else rounds * EVOLUTION.generations * EVOLUTION.children
+    evaluations = 0
+    if query.search != "none":
+        candidates = math.ceil(relaxations / rounds) * sizes.evolved
+        evaluations = rounds * EVOLUTION.generations * EVOLUTION.children_for(candidates)
     return {
         "rounds": rounds,
         "proposals": relaxations * sizes.proposals,

@@ -139,7 +139,8 @@ def write_record(
     Args:
         out: `FILE.json`.
         figures: by name.
-        seed, depends_on: as in `run_of`.
+        seed: as in `run_of`.
+        depends_on: as in `run_of`.
         command: as in `run_of`; None: that of this process.
 
     Returns:

@@ -61,7 +61,7 @@ def predict(paths: Sequence[str], out: str, drift: bool, force: bool, as_json: b
 @JSON
 @talk
 def validate(paths: Sequence[str], out: str, validators: Sequence[str], force: bool, as_json: bool) -> None:
-    """Judge crystals: distances, charge balance, symmetry, novelty."""
+    """Judge distances, charge balance, symmetry and novelty."""
     from invdesign.app import crystals
 
     with progress() as reporter:

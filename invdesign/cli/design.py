@@ -78,7 +78,7 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
         _plan(query, run.get("workers"), as_json)
         return
     folder = Path(run.get("out") or app.new_run_folder())
-    with _run_in(folder) as reporter:
+    with _run_in(folder, is_new=True) as reporter:
         result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter)
     _show(result, as_json)
 
@@ -152,13 +152,13 @@ COMMANDS = (design, resume, feedback, report, generate)
 
 
 @contextmanager
-def _run_in(folder: Path) -> Iterator[Progress]:
-    """What a run tells its progress to; names the run folder as soon as it works, and where Ctrl-C ends it."""
+def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
+    """What a run tells its progress to; names a new run folder as soon as it works, and any where Ctrl-C ends it."""
     from invdesign.report.export import LEDGER
 
     try:
         with progress() as reporter:
-            yield _announcing(folder, reporter)
+            yield _announcing(folder, reporter) if is_new else reporter
     except (KeyboardInterrupt, click.Abort):
         if (folder / LEDGER).exists():
             raise InterruptedRunError(folder) from None

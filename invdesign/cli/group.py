@@ -64,6 +64,7 @@ def _versions(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     name="invdesign",
     cls=Sections,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"\b\nStart with:\n  {EXAMPLE}",
 )

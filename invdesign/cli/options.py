@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULTS = Query()
 STDOUT = "-"
-QUIET = "invdesign.quiet"
+QUIET = "quiet"
 
 
 def conditions(function: F) -> F:
@@ -75,17 +75,8 @@ def _quiet(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 def _verbose(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        before = os.environ.get("INVDESIGN_DEBUG")
-        os.environ["INVDESIGN_DEBUG"] = "1"
-        context.find_root().call_on_close(lambda: _restore(before))
+        os.environ["INVDESIGN_DEBUG"] = "1"  # until the command has ended, see `invdesign.cli.process.run`
         warnings.simplefilter("default")
-
-
-def _restore(before: str | None) -> None:
-    if before is None:
-        os.environ.pop("INVDESIGN_DEBUG", None)
-    else:
-        os.environ["INVDESIGN_DEBUG"] = before
 
 
 SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")
@@ -124,7 +115,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the table to 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given."""
-    return {key: value for key, value in flags.items() if value not in (None, (), False, "")}
+    return {key: value for key, value in flags.items() if value is not None and value is not False and value != ()}
 
 
 def is_quiet() -> bool:

@@ -37,12 +37,17 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 (a defect), 2 (wrong input) or 130 (interrupted)."""
-    with warnings.catch_warnings():
-        if not os.environ.get(DEBUG):
-            warnings.simplefilter("ignore")
-        warnings.simplefilter("always", InvdesignWarning)
-        warnings.showwarning = _shown  # type: ignore[assignment]  # put back by catch_warnings
-        return _run(args)
+    before = os.environ.get(DEBUG)
+    try:
+        with warnings.catch_warnings():
+            if not before:
+                warnings.simplefilter("ignore")
+            warnings.simplefilter("always", InvdesignWarning)
+            warnings.showwarning = _shown  # type: ignore[assignment]  # put back by catch_warnings
+            return _run(args)
+    finally:
+        os.environ.pop(DEBUG, None)
+        os.environ |= {} if before is None else {DEBUG: before}
 
 
 def _run(args: Sequence[str] | None) -> int:

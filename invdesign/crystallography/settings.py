@@ -10,7 +10,6 @@ old style (`F m 3 m`), and extended by the origin choice or the axes (`F d -3 m 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign.crystal import FloatArray, IntArray
+from invdesign.crystallography.symmetry import group_of_operations
 
 if TYPE_CHECKING:
     import gemmi
@@ -155,21 +155,7 @@ def _listed(operations: tuple[str, ...]) -> Setting:
     known = gemmi.find_spacegroup_by_ops(gemmi.GroupOps([gemmi.Op(text) for text in operations]))
     if known is not None:
         return Setting(known.number, known.xhm(), rotations, shifts / _PARTS, _choice(known.ext))
-    return Setting(_type_number(rotations, shifts / _PARTS), "", rotations, shifts / _PARTS)
-
-
-def _type_number(rotations: IntArray, shifts: FloatArray) -> int:
-    """Number of the group of operations in a setting that the tables do not have, by spglib; 0 if it cannot
-    tell."""
-    import spglib
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = spglib.get_spacegroup_type_from_symmetry(rotations, shifts)
-    except Exception:  # spglib's exception classes differ between releases
-        return 0
-    return int(found.number) if found is not None else 0
+    return Setting(group_of_operations(rotations, shifts / _PARTS) or 0, "", rotations, shifts / _PARTS)
 
 
 def _operation(text: str) -> tuple[IntArray, IntArray]:

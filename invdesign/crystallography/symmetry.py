@@ -43,6 +43,24 @@ def operations(crystal: Crystal, symprec: float) -> tuple[IntArray, FloatArray]:
     return np.asarray(rotations, dtype=np.int64), np.asarray(translations, dtype=np.float64)
 
 
+def group_of_operations(rotations: IntArray, translations: FloatArray) -> int | None:
+    """Number of the space group that operations make in any setting, or None where spglib cannot tell.
+
+    Args:
+        rotations: (n, 3, 3).
+        translations: (n, 3), fractional.
+    """
+    import spglib
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = spglib.get_spacegroup_type_from_symmetry(rotations, translations)
+    except Exception:  # spglib's exception classes differ between releases
+        return None
+    return None if found is None else int(found.number)
+
+
 def orbits(crystal: Crystal, symprec: float) -> tuple[int, IntArray] | None:
     """Space group number, and for each atom the first atom of its orbit; None if spglib finds no symmetry."""
     data = _ask("get_symmetry_dataset", crystal, symprec=symprec)

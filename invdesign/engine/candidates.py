@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -81,8 +80,7 @@ class CandidateSearch:
         """
         judge = self.judge(correct)
         parents = [*self._start(judge), *self._known, *self._from_rows([*now, *before], judge)]
-        children = min(self.settings.children, math.ceil(n * self.settings.per_candidate))
-        settings = replace(self.settings, children=children)
+        settings = replace(self.settings, children=self.settings.children_for(n))
         found = evolve(parents, self._world(judge), settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]

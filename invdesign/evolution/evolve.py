@@ -5,6 +5,7 @@ A pure function of the random source and of what it is given, so that a run that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -73,6 +74,10 @@ class EvolutionSettings:
             "lower_symmetry": 0.4,
         }
     )
+
+    def children_for(self, candidates: int) -> int:
+        """Genes judged in each generation of a search for so many candidates."""
+        return min(self.children, math.ceil(candidates * self.per_candidate))
 
     def __post_init__(self) -> None:
         """Check the values.

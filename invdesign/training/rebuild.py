@@ -80,7 +80,9 @@ def _checked(path: Path, listed: dict[str, Any], anything: bool) -> str:
     found = digest(path)
     if found != listed.get("sha256") and not anything:
         wanted = f"SHA-256 {listed['sha256']}" if "sha256" in listed else "one of the files that are written down"
-        raise InputError("source data", f"{path} (SHA-256 {found})", f"{wanted}; --any-data builds from others")
+        raise InputError(
+            "source data", f"{path.name} (SHA-256 {found[:12]}…)", f"{wanted}; --any-data builds from others"
+        )
     return found
 
 

@@ -33,7 +33,9 @@ def surrogate_sheet(model: Model, script: str, data: Mapping[str, str] | str, co
 
     Args:
         model: with figures of its test part in `notes["test"]`.
-        script, data, commit: as in `Sheet`.
+        script: as in `Sheet`.
+        data: as in `Sheet`.
+        commit: as in `Sheet`.
     """
     notes, tests = model.notes, model.notes.get("test", {})
     about = [
