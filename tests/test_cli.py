@@ -466,7 +466,7 @@ def test_rank_says_of_every_crystal_why_it_is_not_listed(
 
 def test_check_reports_each_promise(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "distances"]) == 0
-    assert "5 of 5 promises kept" in capsys.readouterr().out
+    assert "6 of 6 promises kept" in capsys.readouterr().out
     assert run(["check", "test_cli_parts:Moody"]) == 1
     out = capsys.readouterr().out
     assert "FAIL  gives the same answer twice" in out

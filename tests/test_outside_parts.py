@@ -195,7 +195,7 @@ def test_a_design_run_takes_parts_from_a_file_and_is_held_to_them(
     source.write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
     parts = ["--generator", "mine.py:RockSalt", "--validator", "mine.py:Light"]
-    args = ["--target", "density>=1", "-n", "2", "--relaxations", "4", "--out", "run"]
+    args = ["--target", "density>=1", "-n", "2", "--relaxations", "4", "--search", "none", "--out", "run"]
     assert run(["design", *args, *parts]) == 0
     table = (tmp_path / "run" / "candidates.csv").read_text()
     assert "RockSalt" in table and "verdict_light" in table

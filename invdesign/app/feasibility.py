@@ -156,7 +156,7 @@ def feasibility(query: Query) -> Feasibility:
 def _evidence(targets: Sequence[Target], table: KnownProperties) -> Rows:
     """Known crystals with computed values of all that the targets follow from, not too far above the hull."""
     needed = sorted(set().union(*(_needed(t.name) for t in targets)))
-    computed = table.computed[:, [NAMES.index(name) for name in needed]].all(axis=1)
+    computed = table.sound[:, [NAMES.index(name) for name in needed]].all(axis=1)
     return np.flatnonzero(computed & ~(table.column("energy_above_hull") > HIGHEST))
 
 

@@ -153,7 +153,7 @@ COMMANDS = (design, resume, feedback, report, generate)
 
 @contextmanager
 def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
-    """What a run tells its progress to; names a new run folder as soon as it works, and any where Ctrl-C ends it."""
+    """What a run tells its progress to; names a new run folder at its start, and any where Ctrl-C ends it."""
     from invdesign.report.export import LEDGER
 
     try:

@@ -13,7 +13,6 @@ from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import encode, primitive_sites
 from invdesign.crystallography.prototypes import gene_prototypes
 from invdesign.crystallography.wyckoff import wyckoff_table
-from invdesign.data.read import read_crystals
 from invdesign.elements import SYMBOLS, atomic_numbers, symbol
 from invdesign.errors import ConflictError, InputError
 from invdesign.properties import property_in
@@ -165,6 +164,8 @@ def gene_in(path: str) -> Gene:
     Raises:
         InputError: if the file does not hold one crystal with a symmetry that can be found.
     """
+    from invdesign.data.read import read_crystals
+
     found = list(read_crystals(path))
     if len(found) != 1:
         raise InputError("structure file", path, f"a file with one crystal; it holds {len(found)}")

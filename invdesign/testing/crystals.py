@@ -58,6 +58,8 @@ def identical(first: Crystal, second: Crystal) -> bool:
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
 
-    matcher = StructureMatcher(ltol=0.01, stol=0.02, angle_tol=0.5, scale=False)
-    a, b = (Structure(c.lattice, c.numbers.tolist(), c.frac_coords) for c in (first, second))
+    # the matcher itself would reduce cells by 0.25 Å, in which a pseudo-symmetric crystal has two primitive cells
+    matcher = StructureMatcher(ltol=0.01, stol=0.02, angle_tol=0.5, scale=False, primitive_cell=False)
+    whole = (Structure(c.lattice, c.numbers.tolist(), c.frac_coords) for c in (first, second))
+    a, b = (structure.get_primitive_structure(tolerance=0.01) for structure in whole)
     return bool(matcher.fit(a, b))
