@@ -66,7 +66,7 @@ def main() -> None:
     report = {
         "potential": relaxer.potential,
         "seed": given.seed,
-        "versions": {name: metadata.version(name) for name in ("invdesign", "torch", "ase", "chgnet", "sevenn")},
+        "versions": {name: metadata.version(name) for name in ("invdesign", "torch", "ase", "sevenn")},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": sys.version.split()[0]},
         "wall_seconds": round(wall, 1),
         **summary(rows, known, starts, results, raw),
@@ -125,8 +125,10 @@ def summary(
     raw: Any,
 ) -> dict[str, Any]:
     """Every figure of the benchmark."""
-    kept = [i for i, r in enumerate(results) if isinstance(r, Relaxation)]
-    good = [r for r in results if isinstance(r, Relaxation)]
+    placed = [
+        (i, r) for i, r in enumerate(results) if isinstance(r, Relaxation) and r.formation_energy is not None
+    ]
+    kept, good = [i for i, _ in placed], [r for _, r in placed]
     label = rows.formation_energy_per_atom.to_numpy()[kept]
     height = rows.energy_above_hull.to_numpy()[kept]
     near = height <= STABLE

@@ -122,7 +122,7 @@ def validator(name: str, known: LocalReference | None = None, limit: float = 0.1
 
     Args:
         name: a key of the validators' table, or `module:Class`.
-        known: the reference that `novelty` and `disorder` look into (None: the shipped one).
+        known: the reference that `novelty`, `disorder` and `stability` look into (None: the shipped one).
         limit: of `stability`, eV/atom.
 
     Raises:
@@ -134,7 +134,7 @@ def validator(name: str, known: LocalReference | None = None, limit: float = 0.1
     if name in ("novelty", "disorder"):
         made: Validator = kind(known or reference())
     elif name == "stability":
-        made = kind(limit=limit)
+        made = kind(limit=limit, reference=known or reference())
     else:
         made = _made("validator", name, kind)
     return made
@@ -178,13 +178,16 @@ def _digests(paths: Sequence[str]) -> dict[str, str]:
 
 
 def relaxer(
-    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None
+    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None, **settings: Any
 ) -> PotentialRelaxer:
-    """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early."""
+    """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early.
+
+    Settings are those of `PotentialRelaxer`: its energy `scale` and limits of a relaxation.
+    """
     from invdesign.potentials import calculators as potentials
     from invdesign.relaxation.relaxer import PotentialRelaxer
 
-    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling)
+    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling, **settings)
 
 
 def ceiling(known: Reference, limit: float, crystal: Crystal) -> float | None:

@@ -253,12 +253,20 @@ def elastic(paths: Sequence[str], out: str, workers: int | None, potential: str 
 @DIRECTORY
 @WORKERS
 @POTENTIAL
-def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None) -> None:
+@click.option("--scale", metavar="NAME|FILE.json", help="Energy scale of the potential, e.g. mp2020 [its own].")
+@click.option("--pressure", type=float, metavar="GPA", help="Hydrostatic pressure, GPa [0].")
+@click.option("--fixed-cell", is_flag=True, default=None, help="Move the atoms alone.")
+@click.option("--free-symmetry", is_flag=True, default=None, help="Relax the cell as given, without symmetry.")
+@click.option("--max-force", type=float, metavar="EV/A", help="Converged below this force, eV/Å [0.05].")
+@click.option("--max-stress", type=float, metavar="GPA", help="And below this stress, GPa [0.2].")
+@click.option("--max-steps", type=int, help="Energy evaluations for each crystal [80].")
+def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None, **settings: Any) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
     from invdesign.app import crystals
 
+    chosen = {name: value for name, value in settings.items() if value is not None}
     with _progress() as progress:
-        table = crystals.relax(paths, Path(out), workers=workers, potential=potential, progress=progress)
+        table = crystals.relax(paths, Path(out), workers=workers, potential=potential, progress=progress, **chosen)
     _summary(table, Path(out) / "relaxed.csv", "relaxed")
 
 

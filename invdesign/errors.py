@@ -39,9 +39,15 @@ class StructureReadError(InvdesignError):
 class MissingDependencyError(InvdesignError):
     """An optional package is needed; the message says how to install it."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        """Compose the one line from the package's name and the extra of invdesign that brings it."""
-        super().__init__(f"{package} is not installed; install it with: pip install 'invdesign[{extra}]'")
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        """Compose the one line.
+
+        Args:
+            package: name of the distribution.
+            extra: the extra of invdesign that brings it (None: none does, it is installed by itself).
+        """
+        what = f"'invdesign[{extra}]'" if extra else package
+        super().__init__(f"{package} is not installed; install it with: pip install {what}")
 
 
 class ReferenceMissingError(InvdesignError):

@@ -2,9 +2,10 @@
 
     python scripts/build_reference.py --data DIR
 
-DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull) and `crystals.parquet` (structures
-with formation energies). Writes `hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data
-sheet beside each into `invdesign/tables`. Deterministic; about ten minutes on one core.
+DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull), `crystals.parquet` (structures with
+formation energies) and `reference_only.parquet` (more of them, on which no model may be trained). Writes
+`hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data sheet beside each into
+`invdesign/tables`. Deterministic; about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -38,20 +39,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the source data")
     parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
-    parser.add_argument("--only", choices=("hull", "known", "formulas"), help="build one of the three")
+    parser.add_argument("--only", choices=("hull", "known", "formulas"), help="build this and the hull alone")
     parser.add_argument("-n", type=int, default=None, help="only the first N crystals (for a trial)")
     options = parser.parse_args()
-    crystals = pd.read_parquet(options.data / "crystals.parquet").head(options.n)
+    crystals = read_crystals(options.data, options.n)
     phases = pd.read_parquet(options.data / "convex_hull.parquet")
-    if options.only in (None, "hull"):
-        build_hull(phases, crystals, options.out)
+    hull = build_hull(phases, crystals, options.out)
     if options.only in (None, "known"):
-        build_known(crystals, options.out)
+        build_known(with_distances(crystals, hull), options.out)
     if options.only in (None, "formulas"):
         build_formulas(phases, crystals, options.out)
 
 
-def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> None:
+def read_crystals(data: Path, n: int | None) -> pd.DataFrame:
+    """The crystals of both files; those of `reference_only.parquet` are marked `held_out`."""
+    usual = pd.read_parquet(data / "crystals.parquet").head(n).assign(held_out=False)
+    more = pd.read_parquet(data / "reference_only.parquet").head(n).assign(held_out=True)
+    return pd.concat([usual, more], ignore_index=True)
+
+
+def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> Hull:
     """Write the compounds on the hull and one reference per element, and check them on every labelled crystal."""
     on_hull = phases[phases.on_hull]
     compositions = [
@@ -59,25 +66,67 @@ def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> None:
     ]
     elements = sorted({number for composition in compositions for number in composition})
     rows = [(symbol(z), {z: 1}, 0.0) for z in elements]
-    energies = on_hull.formation_energy_per_atom
+    energies = np.round(on_hull.formation_energy_per_atom, 6)
     rows += [row for row in zip(on_hull.formula, compositions, energies, strict=True) if len(row[1]) > 1]
+    source = Hull(*map(list, zip(*rows, strict=True)))
+    lower = phases_below(source, crystals[crystals.held_out])
+    rows = vertices(rows + lower)
     formulas, counts, values = map(list, zip(*rows, strict=True))
     table = pa.table(
         {
             "formula": formulas,
             "numbers": pa.array([list(c) for c in counts], pa.list_(pa.uint8())),
             "counts": pa.array([list(c.values()) for c in counts], pa.list_(pa.uint16())),
-            "formation_energy": np.round(values, 6),
+            "formation_energy": values,
         }
     )
     pq.write_table(table, out / HULL_TABLE, compression="zstd", compression_level=19)
-    check = check_hull(Hull(formulas, counts, np.round(values, 6)), crystals)
-    size = (out / HULL_TABLE).stat().st_size
+    hull, size = Hull(formulas, counts, values), (out / HULL_TABLE).stat().st_size
     text = HULL_SHEET.format(
-        compounds=len(formulas) - len(elements), elements=len(elements), size=size / 1e6, **check
-    )
+        compounds=len(formulas) - len(elements), elements=len(elements), size=size / 1e6, lower=len(lower),
+        lowest=-1000 * min((energy - source.mixture(atoms(c)).energy for _, c, energy in lower), default=0.0),
+        **check_hull(source, crystals[~crystals.held_out]),
+    )  # fmt: skip
     (out / HULL_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
+    return hull
+
+
+Phase = tuple[str, dict[int, int], float]
+"""Formula, atoms by atomic number, formation energy (eV/atom)."""
+
+
+def phases_below(hull: Hull, crystals: pd.DataFrame) -> list[Phase]:
+    """The lowest crystal of every compound that lies below a hull."""
+    lowest: dict[str, Phase] = {}
+    for row in crystals.dropna(subset=["formation_energy_per_atom"]).itertuples():
+        composition, energy = integer_composition(row.atomic_numbers), round(row.formation_energy_per_atom, 6)
+        if len(composition) < 2 or energy >= hull.mixture(row.atomic_numbers).energy - 1e-6:
+            continue
+        formula = reduced_formula(row.atomic_numbers)
+        if formula not in lowest or energy < lowest[formula][2]:
+            lowest[formula] = (formula, composition, energy)
+    return [lowest[formula] for formula in sorted(lowest)]
+
+
+def vertices(rows: list[Phase]) -> list[Phase]:
+    """The phases that lie on the hull of all of them."""
+    hull = Hull(*map(list, zip(*rows, strict=True)))
+    return [row for row in rows if row[2] <= hull.mixture(atoms(row[1])).energy + 1e-9]
+
+
+def atoms(composition: dict[int, int]) -> list[int]:
+    return [z for z, count in composition.items() for _ in range(count)]
+
+
+def with_distances(crystals: pd.DataFrame, hull: Hull) -> pd.DataFrame:
+    """The crystals with their distance to the shipped hull; elements keep the source's."""
+    compound = np.array([len(set(numbers)) > 1 for numbers in crystals.atomic_numbers])
+    energies = np.where(compound, np.nan, crystals.energy_above_hull.to_numpy(float))
+    known = crystals.formation_energy_per_atom.to_numpy(float)
+    for i in np.flatnonzero(compound & np.isfinite(known)).tolist():
+        energies[i] = known[i] - hull.mixture(crystals.atomic_numbers.iloc[i]).energy
+    return crystals.assign(energy_above_hull=energies)
 
 
 def check_hull(hull: Hull, crystals: pd.DataFrame) -> dict[str, Any]:
@@ -110,8 +159,9 @@ def finish_known(crystals: pd.DataFrame, found: list[tuple[Gene, str]], out: Pat
     matched, sampled, kept = check_known(crystals)
     size = (out / TABLE).stat().st_size
     text = KNOWN_SHEET.format(
-        n=len(crystals), formulas=crystals.formula.nunique(), size=size / 1e6, matched=matched, sampled=sampled,
-        kept=kept, causes="; ".join(f"{cause}: {count:,}" for cause, count in causes.most_common()),
+        n=len(crystals), formulas=crystals.formula.nunique(), held_out=int(crystals.held_out.sum()),
+        size=size / 1e6, matched=matched, sampled=sampled, kept=kept,
+        causes="; ".join(f"{cause}: {count:,}" for cause, count in causes.most_common()),
     )  # fmt: skip
     (out / TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
@@ -172,6 +222,7 @@ def write_known(crystals: pd.DataFrame, genes: list[Gene], out: Path) -> None:
             "energy_above_hull": crystals.energy_above_hull.round(4).to_numpy(np.float32),
             "mp2024_energy_above_hull": crystals.mp2024_energy_above_hull.round(4).to_numpy(np.float32),
             "experimental": pa.array(experimental.tolist(), pa.int8()),
+            "held_out": pa.array(crystals.held_out.tolist(), pa.bool_()),
         }
     )
     pq.write_table(table, out / TABLE, compression="zstd", compression_level=19)
@@ -213,18 +264,21 @@ def build_formulas(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> N
 
 HULL_SHEET = """# hull.parquet
 
-The compounds on the convex hull of formation energies of the Materials Project (MP2020 scheme; July 2024, no GNoME
-entries) and one reference per element: {compounds:,} compounds, {elements} elements, {size:.2f} MB.
+The compounds on the convex hull of formation energies of the Materials Project (MP2020 scheme; July 2024, no
+GNoME entries) and one reference per element: {compounds:,} compounds, {elements} elements, {size:.2f} MB.
+{lower} of them are crystals of `reference_only.parquet` that lie up to {lowest:.0f} meV/atom below the hull
+of `convex_hull.parquet`.
 
 Columns: `formula` (reduced), `numbers` and `counts` (atomic numbers and amounts), `formation_energy` (eV/atom).
 
-Elements are at 0 eV/atom, because formation energies refer to them. (The source lists seven elements below zero,
-an artefact of bringing older energies to one scheme; they are not used.)
+Elements are at 0 eV/atom, because formation energies refer to them. (The source lists seven elements below
+zero, an artefact of bringing older energies to one scheme; they are not used.)
 
-Check on all {labelled:,} crystals with a formation energy: formation energy minus this hull differs from the
-source's energy above hull by {mean:.3f} meV/atom on average, by at most {worst_compound:.3f} meV/atom for a
-compound; {over} rows differ by more than 1 meV/atom, {over_compound} of them compounds (the others are elements
-below their own reference, where the source writes 0). Compositions without a hull: {missing}.
+Check of the hull of `convex_hull.parquet` alone, on all {labelled:,} crystals of `crystals.parquet` with a
+formation energy: formation energy minus that hull differs from the source's energy above hull by {mean:.3f}
+meV/atom on average, by at most {worst_compound:.3f} meV/atom for a compound; {over} rows differ by more than
+1 meV/atom, {over_compound} of them compounds (the others are elements below their own reference, where the
+source writes 0). Compositions without a hull: {missing}.
 
 Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_reference.py`.
 """
@@ -232,12 +286,14 @@ Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts
 KNOWN_SHEET = """# known_crystals.parquet
 
 The Wyckoff genes of {n:,} known crystals ({formulas:,} formulas) of the Materials Project (July 2024, no GNoME
-entries), {size:.1f} MB, sorted by formula.
+entries), {size:.1f} MB, sorted by formula. {held_out:,} of them (`held_out`) serve as reference only: no model is
+trained or calibrated on them.
 
 Columns: `id`, `formula`, `space_group`, `wyckoffs` (index of the position of each orbit, 0 is `a`), `numbers`
 (atomic number of each orbit), `free_coords` (in units of 1/65536), `free_lattice` (Å and degrees, the free ones in
 the order a, b, c, alpha, beta, gamma), `energy_above_hull` (eV/atom against `hull.parquet`; NaN if unknown),
-`mp2024_energy_above_hull` (the mixed GGA/r2SCAN scheme; a filter, not a label), `experimental` (1, 0, -1 unknown).
+`mp2024_energy_above_hull` (the mixed GGA/r2SCAN scheme; a filter, not a label), `experimental` (1, 0, -1 unknown),
+`held_out`.
 
 How the genes were found: {causes}.
 

@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
     options = parser.parse_args()
     known = KnownCrystals.load(options.data / TABLE)
-    genes = [k.gene for k in known if k.within(MAX_ABOVE_HULL) and max(k.gene.numbers) < MAX_Z]
+    usable = (k for k in known if not k.held_out and k.within(MAX_ABOVE_HULL))
+    genes = [k.gene for k in usable if max(k.gene.numbers) < MAX_Z]
     genes = [gene for gene in genes if primitive_sites(gene) <= MAX_SITES]
     volume = np.round(element_volumes(genes), 4)
     write_substitution(options.out, genes, volume)

@@ -276,20 +276,31 @@ def relax(
     workers: int | None = None,
     potential: str | None = None,
     progress: Progress = quiet,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Relax crystals with a universal potential and place them above the hull.
 
     The folder gets `relaxed.csv` and `cif/` with the relaxed crystals. Arguments and returns as in `predict`.
 
+    Args:
+        paths: as in `predict`.
+        out: the folder.
+        workers: processes (None: one per core).
+        potential: by name, or `package.module:factory` (None: the default).
+        progress: is told how far it has come.
+        settings: `scale`, the name or file of an energy scale, and fields of
+            `invdesign.relaxation.minimise.RelaxSettings`, e.g. `pressure=10.0` (GPa).
+
     Raises:
-        InputError: if there is nothing to read or no such potential.
+        InputError: if there is nothing to read, no such potential, or a setting is out of range.
         OutputError: if the folder is not empty or cannot be written.
+        ReferenceMissingError: if there is no such energy scale.
     """
-    folder = export.new_folder(Path(out))
-    items = read(paths, None, progress)
-    crystals = [item for item in items if not isinstance(item, Failure)]
-    results: dict[int, Any] = {}
-    with build.relaxer(potential, workers) as relaxer:
+    with build.relaxer(potential, workers, **settings) as relaxer:
+        folder = export.new_folder(Path(out))
+        items = read(paths, None, progress)
+        crystals = [item for item in items if not isinstance(item, Failure)]
+        results: dict[int, Any] = {}
         for index, result in relaxer.relax_iter(crystals):
             results[index] = result
             progress("relax", len(results), len(crystals))
@@ -315,10 +326,11 @@ def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalRefere
         "space_group_before": space_group(before),
         "failure": "",
     }
-    columns |= export.value_columns("formation_energy", relaxation.formation_energy)
-    distance = known.energy_above_hull(relaxation.crystal, relaxation.formation_energy)
-    if distance is not None:
-        columns |= export.value_columns("energy_above_hull", distance)
+    energy = relaxation.formation_energy
+    distance = None if energy is None else known.energy_above_hull(relaxation.crystal, energy)
+    for name, value in (("formation_energy", energy), ("energy_above_hull", distance)):
+        columns |= {name: None} if value is None else export.value_columns(name, value)
+    columns |= {"known_phases": known.phases_of_system(relaxation.crystal.numbers)}
     return columns | export.relaxation_columns(relaxation) | {"seconds": relaxation.seconds}
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invdesign import build
+from invdesign.app.elements import check_elements
 from invdesign.app.record import drift_of_rows, run_record, write_run
 from invdesign.app.result import Result
 from invdesign.errors import InputError, LedgerError
@@ -54,7 +55,7 @@ def design(
         progress: is told how far each stage has come.
 
     Raises:
-        InputError: if the generator or the component does not exist.
+        InputError: if the generator or the component does not exist, or a part does not know an element.
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
     """
@@ -66,6 +67,7 @@ def design(
     completed(query)
     if query.generator not in (*build.generator_names(), "mixture"):
         raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
+    check_elements(query)
     folder = None if out is None else export.new_folder(Path(out))
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
