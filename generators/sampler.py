@@ -6,12 +6,10 @@ and then its geometry.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -21,15 +19,16 @@ from torch import Tensor
 
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.distances import shortest_ratio
-from invdesign.crystallography.genes import decode, protostructure
+from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.crystallography.symmetry import quick_space_group
 from invdesign.elements import symbol
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
-from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features
+from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice_from_features, to_batch
 from invdesign.generators.model import GeneModel, Limits, SequenceSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
+from invdesign.tables import path_of
 
 CHUNK = 256
 TOLERANCES = (0.1, 0.01, 0.3)
@@ -133,6 +132,47 @@ class GeneSampler(Generic[Model]):
     def is_known(self, crystal: Crystal) -> bool:
         """Whether the crystal's gene, up to the choice of origin, is one of the training set."""
         return crystal.gene is not None and protostructure_hash(protostructure(crystal.gene)) in self.trained_on
+
+    @torch.no_grad()
+    def redraw(self, genes: Sequence[Gene], rng: np.random.Generator, draws: int = 1) -> list[Gene | None]:
+        """Genes with the same orbits, and lattice and free coordinates drawn from the geometry decoder.
+
+        Args:
+            genes: their free coordinates and lattices are not looked at.
+            rng: source of randomness.
+            draws: most draws for a gene.
+
+        Returns:
+            One gene per gene; None where no draw keeps the atoms apart, or an element is not known to the model.
+        """
+        out: list[Gene | None] = [None] * len(genes)
+        fit = [
+            i
+            for i, g in enumerate(genes)
+            if max(g.numbers) < MAX_Z and (self.element_volume[[*g.numbers]] > 0).all()
+        ]
+        if not fit:
+            return out
+        self.model.eval()
+        torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        unknown = np.full((len(fit), len(CONDITION_PROPERTIES)), np.nan)
+        batch = to_batch([genes[i] for i in fit], unknown, self.element_volume)
+        none = self._tensors(Conditions())
+        here = ConditionTensors(*(t.expand(len(fit), *t.shape[1:]) for t in none))
+        noise = torch.randn((len(fit), self.model.config.latent), generator=torch_rng)
+        context = self.model.geometry.context(
+            self.model.latents(self.model.condition(here), noise), self.model.geometry_condition(here)
+        )
+        waiting = torch.arange(len(fit))
+        for _ in range(draws):
+            found = self._draw_geometry(batch, context, waiting, torch_rng)
+            for row, crystal in found.items():
+                if shortest_ratio(crystal) >= CLEAR:
+                    out[fit[row]] = crystal.gene
+            waiting = torch.tensor([row for row in waiting.tolist() if out[fit[row]] is None], dtype=torch.long)
+            if len(waiting) == 0:
+                break
+        return out
 
     def first_draws(self, n: int, rng: np.random.Generator) -> tuple[list[Crystal], int]:
         """All complete crystals of `n` unconditional draws, nothing rejected or redrawn, and `n`."""
@@ -343,13 +383,7 @@ class GeneSampler(Generic[Model]):
 @cache
 def _shipped(kind: type[GeneSampler[Any]]) -> Any:
     """A generator with the weights of the package."""
-    with resources.as_file(resources.files("invdesign.tables").joinpath(kind.weights)) as path:
-        return kind.read(path)
-
-
-def protostructure_hash(key: object) -> int:
-    """64 bits that stand for a canonical Wyckoff sequence."""
-    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big", signed=True)
+    return kind.read(path_of(kind.weights))
 
 
 def _asks(conditions: ConditionTensors) -> bool:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from invdesign.crystal import FloatArray, Gene
+from invdesign.crystallography.genes import protostructure_hash
 from invdesign.errors import TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import MAX_Z, GeneBatch, fit_element_volumes, to_batch
@@ -28,7 +29,6 @@ from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.prepare import Predict, Progress, prepare
 from invdesign.generators.reward import Reward, Written, log_likelihood, policy_loss, rewards, write
-from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.vae import VAEGenerator
 from invdesign.settings import settings_of
 
@@ -455,7 +455,8 @@ def train_from_file(
         predict: supplies missing labels (see `prepare`).
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
-        start, reward: as of `train_vae`.
+        start: as in `train_vae`.
+        reward: as in `train_vae`.
 
     Raises:
         TrainingError: if there is too little to train on.

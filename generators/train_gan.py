@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from invdesign.crystallography.genes import protostructure_hash
 from invdesign.errors import InputError, TrainingError
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN, LatentCritic
 from invdesign.generators.geneset import GeneBatch
@@ -31,7 +32,6 @@ from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import ConditionTensors
 from invdesign.generators.prepare import Predict, Progress, prepare
 from invdesign.generators.reward import Reward, log_likelihood, policy_loss, rewards, rows_of, write
-from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.train import (
     BucketLoader,
     TrainConfig,

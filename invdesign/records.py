@@ -127,6 +127,27 @@ class Relaxation:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What a few calls of the potential say of a proposal, before any full relaxation.
+
+    Attributes:
+        crystal: the proposal after the few steps that these calls allowed.
+        formation_energy: that a full relaxation would give, on the reference's scale, eV/atom.
+        spread: standard deviation of what the relaxation may still change about it, eV/atom.
+        gain: energy that the relaxation was expected to gain further, eV/atom.
+        calls: of the potential.
+        seconds: CPU seconds.
+    """
+
+    crystal: Crystal
+    formation_energy: Value
+    spread: float
+    gain: float
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a generator is asked for. Every field may be missing: `None` or empty means *free*.
 
@@ -189,13 +210,14 @@ class Candidate:
     parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Everything known of one candidate so far. A stage returns a copy with more fields filled.
 
     Attributes:
         candidate: what is evaluated.
         gate: surrogate estimate on the unrelaxed crystal.
+        probe: a first look with the potential, if it was worth one.
         relaxation: the relaxed crystal, if it was worth a relaxation and that worked.
         energy_above_hull: eV/atom, after relaxation.
         estimate: surrogate estimate on the relaxed crystal, derived properties included.
@@ -208,6 +230,7 @@ class Evaluation:
 
     candidate: Candidate
     gate: Estimate | None = None
+    probe: Probe | None = None
     relaxation: Relaxation | None = None
     energy_above_hull: Value | None = None
     estimate: Estimate | None = None
@@ -216,6 +239,16 @@ class Evaluation:
     selected: bool = False
     acquisition: float = float("nan")
     score: float = float("nan")
+
+    def __repr__(self) -> str:
+        """Id, content of the cell, and how far it came."""
+        state = "failed" if self.failed else "relaxed" if self.relaxation else "selected" if self.selected else ""
+        hull = (
+            "" if self.energy_above_hull is None else f"{self.energy_above_hull.mean:.3f} eV/atom above the hull"
+        )
+        score = f"score {self.score:.3f}" if self.score == self.score else ""
+        about = ", ".join(part for part in (state or "proposed", hull, score) if part)
+        return f"<Evaluation {self.candidate.id}: {self.crystal!r}, {about}>"
 
     @property
     def crystal(self) -> Crystal:

@@ -1,17 +1,15 @@
 """Build the tables of formulas that others have computed or made.
 
-    python scripts/build_formulas.py --data DIR
+    python scripts/build_formulas.py --data DIR [--out FOLDER]
 
 DIR holds `oqmd_formulas.parquet` (reduced formulas that the OQMD has computed) and `synthesis_solid_state.json.xz`
 and `synthesis_sol_gel.json.xz` (text-mined recipes). Writes `computed_formulas.parquet` and
-`synthesised_formulas.parquet` with a data sheet beside each into `invdesign/tables`. Deterministic; about a minute
-on one core.
+`synthesised_formulas.parquet` with a data sheet beside each. Deterministic; about a minute on one core.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import lzma
 import warnings
@@ -29,8 +27,10 @@ from pymatgen.core import Composition
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.reference.formulas import COMPUTED_TABLE, SYNTHESISED_TABLE
+from invdesign.training.rebuild import begin, options, run, sources
+from invdesign.training.sheet import Sheet
 
-TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
+OQMD = "oqmd_formulas.parquet"
 RECIPES = ("synthesis_solid_state.json.xz", "synthesis_sol_gel.json.xz")
 DENOMINATOR = 24
 """Amounts are read as fractions with denominators up to this."""
@@ -39,28 +39,39 @@ MOST_ATOMS = 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the source data")
-    parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
-    options = parser.parse_args()
+    given = begin(options(__doc__))
+    data = sources(given, OQMD, *RECIPES)
     warnings.simplefilter("ignore")  # pymatgen warns of every electronegativity that it lacks
-    build_computed(options.data / "oqmd_formulas.parquet", options.out)
-    build_synthesised([options.data / name for name in RECIPES], options.out)
+    about, metrics = build_computed(given.data / OQMD, given.out)
+    sheet(given.out / COMPUTED_TABLE, about, {OQMD: data[OQMD]}, metrics, given)
+    about, metrics = build_synthesised([given.data / name for name in RECIPES], given.out)
+    sheet(given.out / SYNTHESISED_TABLE, about, {name: data[name] for name in RECIPES}, metrics, given)
 
 
-def build_computed(source: Path, out: Path) -> None:
-    """Write the OQMD's formulas in this package's notation."""
+def build_computed(source: Path, out: Path) -> tuple[str, str]:
+    """Write the OQMD's formulas in this package's notation.
+
+    Returns:
+        what the table holds, and figures.
+    """
     given = pd.read_parquet(source, columns=["reduced_formula"]).reduced_formula
     found = sorted({formula for text in given if (formula := integer_formula(text)) is not None})
     write(pa.table({"formula": found}), out / COMPUTED_TABLE)
-    sheet(COMPUTED_SHEET, out / COMPUTED_TABLE, n=len(found), given=len(given), sources=checksum(source))
+    size = (out / COMPUTED_TABLE).stat().st_size / 1e6
+    return COMPUTED.format(n=len(found), size=size), f"{len(found):,} formulas of {len(given):,} in the source"
 
 
-def build_synthesised(sources: list[Path], out: Path) -> None:
-    """Write every target of a recipe that is a compound of whole numbers of atoms."""
-    recipes, first, given = {}, {}, set()
+def build_synthesised(files: list[Path], out: Path) -> tuple[str, str]:
+    """Write every target of a recipe that is a compound of whole numbers of atoms.
+
+    Returns:
+        what the table holds, and figures.
+    """
+    recipes: dict[str, int] = {}
+    first: dict[str, str] = {}
+    given: set[str] = set()
     n_recipes = 0
-    for reaction in reactions(sources):
+    for reaction in reactions(files):
         n_recipes += 1
         given |= set(reaction["targets_string"])
         for formula in {f for text in reaction["targets_string"] if (f := integer_formula(text)) is not None}:
@@ -75,10 +86,9 @@ def build_synthesised(sources: list[Path], out: Path) -> None:
         }
     )
     write(table, out / SYNTHESISED_TABLE)
-    sums = "; ".join(map(checksum, sources))
-    sheet(
-        SYNTHESISED_SHEET, out / SYNTHESISED_TABLE, n=len(found), recipes=n_recipes, given=len(given), sources=sums
-    )
+    size = (out / SYNTHESISED_TABLE).stat().st_size / 1e6
+    about = SYNTHESISED.format(n=len(found), size=size, most=MOST_ATOMS, denominator=DENOMINATOR)
+    return about, f"{len(found):,} formulas, of {len(given):,} targets of {n_recipes:,} recipes"
 
 
 def reactions(sources: list[Path]) -> Iterator[dict[str, Any]]:
@@ -121,40 +131,37 @@ def write(table: pa.Table, path: Path) -> None:
     )  # fmt: skip
 
 
-def sheet(text: str, path: Path, **figures: Any) -> None:
-    filled = text.format(size=path.stat().st_size / 1e6, **figures)
-    path.with_suffix(".md").write_text(filled, encoding="utf-8")
-    print(filled)
+def sheet(path: Path, about: str, data: dict[str, str], metrics: str, given: argparse.Namespace) -> None:
+    """Write the data sheet of one of the two tables."""
+    Sheet(
+        about=about,
+        script="python scripts/build_formulas.py --data DIR",
+        data=data,
+        split="nothing is held out: nothing is learned",
+        seed="none: nothing is random",
+        metrics=metrics,
+        commit=given.commit,
+        licence="S. Kirklin et al., npj Comput. Mater. 1, 15010 (2015), CC BY 4.0."
+        if path.name == COMPUTED_TABLE
+        else "O. Kononova et al., Sci. Data 6, 203 (2019), CC BY 4.0.",
+    ).write(path)
+    print(f"{path}: {metrics}")
 
 
-def checksum(path: Path) -> str:
-    return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+COMPUTED = """\
+{n:,} reduced formulas that the OQMD has computed, {size:.2f} MB: most of them hypothetical prototypes (Heusler
+compounds and the like). There are no structures and no energies beside them, so a hit is a remark ("this formula
+was computed elsewhere") and no verdict.
 
+Column: `formula`, in pymatgen's convention, sorted."""
 
-COMPUTED_SHEET = """# computed_formulas.parquet
+SYNTHESISED = """\
+The {n:,} reduced formulas that are targets of published recipes (solid state and sol-gel), {size:.2f} MB. The
+recipes were extracted from text by machine, so that some formulas are wrong. Left out are targets that are no
+compound of whole numbers of at most {most} atoms (amounts are read as fractions with denominators up to
+{denominator}): solid solutions of odd compositions for the most part.
 
-{n:,} reduced formulas that the OQMD has computed, of {given:,} in the source, {size:.2f} MB: most of them
-hypothetical prototypes (Heusler compounds and the like). There are no structures and no energies beside them, so a
-hit is a remark ("this formula was computed elsewhere") and no verdict.
-
-Column: `formula`, in pymatgen's convention, sorted.
-
-Source: S. Kirklin et al., npj Comput. Mater. 1, 15010 (2015), CC BY 4.0. Made by `scripts/build_formulas.py` from
-(SHA-256, first digits) {sources}. No random choice, no split: a list.
-"""
-
-SYNTHESISED_SHEET = """# synthesised_formulas.parquet
-
-The {n:,} reduced formulas that are targets of {recipes:,} published recipes (solid state and sol-gel),
-{size:.2f} MB. The source names {given:,} different targets; left out are those that are no compound of whole
-numbers of at most 200 atoms (amounts are read as fractions with denominators up to 24): solid solutions of odd
-compositions for the most part. The recipes were extracted from text by machine, so that some formulas are wrong.
-
-Columns: `formula`, in pymatgen's convention, sorted; `recipes`, how many have it as a target; `doi` of one.
-
-Source: O. Kononova et al., Sci. Data 6, 203 (2019), CC BY 4.0. Made by `scripts/build_formulas.py` from (SHA-256,
-first digits) {sources}. No random choice, no split: a list.
-"""
+Columns: `formula`, in pymatgen's convention, sorted; `recipes`, how many have it as a target; `doi` of one."""
 
 if __name__ == "__main__":
-    main()
+    run(main)

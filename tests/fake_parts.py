@@ -18,6 +18,7 @@ from invdesign.records import (
     Estimate,
     Evaluation,
     Failure,
+    Probe,
     Relaxation,
     Status,
     Value,
@@ -100,6 +101,15 @@ class FakeRelaxer:
     def relax_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Relaxation | Failure]]:
         for index in sorted(range(len(crystals)), key=lambda i: (i % 3, i)):
             yield index, self._one(crystals[index])
+
+    def probe_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Probe | Failure]]:
+        for index in sorted(range(len(crystals)), key=lambda i: (i % 2, i)):
+            crystal = crystals[index]
+            if noise("fails", reduced_formula(crystal.numbers)) < 0.05:
+                yield index, Failure("probe", "two atoms are near")
+                continue
+            energy = -1.0 + formation(crystal) + 0.1 * (noise("dft", crystal.numbers.tolist()) - 0.5)
+            yield index, Probe(crystal, Value(energy, 0.03), 0.01, 0.02, calls, 0.1)
 
     def _one(self, crystal: Crystal) -> Relaxation | Failure:
         time.sleep(self.delay)

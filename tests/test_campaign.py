@@ -23,16 +23,20 @@ from fake_parts import FakeGenerator, FakeRelaxer, fake_parts
 
 from invdesign.crystal import Crystal
 from invdesign.engine.campaign import Campaign, Sizes, Step
+from invdesign.engine.candidates import GENERATOR
 from invdesign.engine.ledger import Ledger
 from invdesign.engine.parts import Parts
 from invdesign.engine.pipeline import LENIENT
 from invdesign.engine.wishes import completed
 from invdesign.errors import ConflictError, InputError, LedgerError, OutputError, PartError
+from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.query import Query
 from invdesign.records import Conditions, Evaluation, Failure
 from invdesign.serialize import to_plain
 
-SIZES = Sizes(rounds=3, proposals=8, requests=3, margin=100.0)
+SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0)
+EVOLUTION = EvolutionSettings(generations=2, children=40)
+SEARCHED = [("none", "vae"), ("none", "mixture"), ("optuna", "mixture"), ("evolution", "vae")]
 QUERY = Query(targets=["bulk_modulus>=200"], exclude=["Co"], n=4, relaxations=12)
 
 
@@ -43,7 +47,7 @@ def finished(
     sizes: Sizes = SIZES,
     parts: Parts | None = None,
 ) -> tuple[Campaign, list[Step]]:
-    with Campaign(query, seed, parts or fake_parts(), ledger, sizes=sizes) as campaign:
+    with Campaign(query, seed, parts or fake_parts(), ledger, sizes=sizes, evolution=EVOLUTION) as campaign:
         return campaign, list(campaign)
 
 
@@ -69,12 +73,15 @@ def test_the_funnel_adds_up() -> None:
     stages = campaign.funnel.stages
     for count in stages.values():
         assert count.entered == count.passed + sum(count.rejected.values())
-    order = ["propose", "screen", "predict", "rank", "inspect", "gate"]
+    order = ["screen", "predict", "rank", "inspect", "probe", "gate"]
     order += ["relax", "place", "check", "unique", "estimate", "score"]
-    assert list(stages) == order
+    assert sorted(stages) == sorted(["propose", "evolve", *order])
+    assert stages["propose"].passed + stages["evolve"].passed == stages["screen"].entered
     for earlier, later in itertools.pairwise(order):
         assert stages[earlier].passed == stages[later].entered
-    assert stages["propose"].entered == 12 * 8 == len(campaign.rows) + len(campaign.failures)
+    evolved = [row for row in campaign.rows if row.candidate.generator == GENERATOR]
+    assert len(evolved) == stages["evolve"].passed > 0
+    assert stages["propose"].entered == 12 * 8 == len(campaign.rows) - len(evolved) + len(campaign.failures)
     assert stages["gate"].passed == 12 == sum(step.counts["selected"] for step in steps)
     assert len({row.candidate.id for row in campaign.rows}) == len(campaign.rows)
 
@@ -99,13 +106,14 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole: list[s
     assert fingerprint(finished(seed=1)[0]) != whole
 
 
-@pytest.mark.parametrize(("search", "generator"), [("none", "vae"), ("none", "mixture"), ("optuna", "mixture")])
+@pytest.mark.parametrize(("search", "generator"), SEARCHED)
 def test_every_way_to_search_runs_and_is_deterministic(search: str, generator: str, tmp_path: Path) -> None:
     query = Query(targets=["bulk_modulus>=200"], n=4, relaxations=6, search=search, generator=generator)
     first = fingerprint(finished(query=query, ledger=tmp_path / "a.sqlite")[0])
     assert fingerprint(finished(query=query)[0]) == first
     used = {row["candidate"]["generator"] for row in json.loads(first[0])}
-    assert used == ({"vae"} if generator == "vae" else {"vae", "random"})
+    searched = set() if search == "none" else {GENERATOR}
+    assert used == searched | ({"vae"} if generator == "vae" else {"vae", "random"})
 
 
 def test_a_ledger_changes_nothing_and_gives_a_finished_run_back(tmp_path: Path, whole: list[str]) -> None:
@@ -137,7 +145,7 @@ def test_it_ends_early_when_enough_are_found() -> None:
 def test_what_a_round_leaves_of_the_budget_goes_to_the_next() -> None:
     parts = fake_parts()
     few = replace(parts, generators={"vae": Starting(2)})
-    _, steps = finished(parts=few)
+    _, steps = finished(parts=few, query=replace(QUERY, search="none"), sizes=replace(SIZES, probes=0.0))
     assert [step.counts["selected"] for step in steps] == [2, 5, 5]
 
 
@@ -327,10 +335,13 @@ def test_an_interrupt_leaves_a_ledger_that_goes_on(tmp_path: Path, whole: list[s
 
 def test_progress_is_told_in_order() -> None:
     told: list[tuple[str, int, int | None]] = []
-    with Campaign(QUERY, 0, fake_parts(), sizes=SIZES, progress=lambda *t: told.append(t)) as campaign:
+    with Campaign(
+        QUERY, 0, fake_parts(), sizes=SIZES, evolution=EVOLUTION, progress=lambda *t: told.append(t)
+    ) as campaign:
         campaign.step()
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["round 1: generate and screen", "round 1: inspect", "round 1: relax"]
+    names = ("generate and screen", "search among candidates", "inspect", "first look", "relax")
+    assert stages == [f"round 1: {name}" for name in names]
     for stage in stages:
         done = [d for s, d, _ in told if s == stage]
         assert done == sorted(done)

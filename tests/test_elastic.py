@@ -7,7 +7,7 @@ import pytest
 
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
-from invdesign.mechanics.formulas import summarise
+from invdesign.mechanics.tensors import summarise
 from invdesign.records import Failure, Status
 from invdesign.relaxation import elastic
 

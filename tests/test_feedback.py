@@ -18,7 +18,7 @@ from invdesign.engine.feedback import LEAST, Told, check, read, revise
 from invdesign.engine.ledger import Header, Ledger
 from invdesign.engine.parts import Parts
 from invdesign.errors import InputError
-from invdesign.mechanics import formulas as mechanics
+from invdesign.mechanics import derive
 from invdesign.query import Query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Relaxation, Status, Value, Verdict
 from invdesign.report import export
@@ -36,9 +36,7 @@ def results(folder: Path, text: str) -> dict[str, dict[str, Value]]:
 
 
 def parts() -> Parts:
-    return replace(
-        fake_parts(), derive=mechanics.derive, checks=(Stability(limit=0.1),), reference=FakeReference()
-    )
+    return replace(fake_parts(), derive=derive.derive, checks=(Stability(limit=0.1),), reference=FakeReference())
 
 
 def rows(n: int = 10, bulk: float = 300.0) -> list[Evaluation]:
@@ -52,7 +50,7 @@ def rows(n: int = 10, bulk: float = 300.0) -> list[Evaluation]:
             Candidate(f"r-{i}", crystal, "r", "vae"),
             relaxation=relaxation,
             energy_above_hull=hull,
-            estimate=mechanics.derive(Estimate(values | {"energy_above_hull": hull}), crystal),
+            estimate=derive.derive(Estimate(values | {"energy_above_hull": hull}), crystal),
             verdicts={"stability": Verdict("stability", Status.PASS)},
         )
         out.append(row)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.crystallography.genes import protostructure
+from invdesign.crystallography.genes import protostructure, protostructure_hash
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.gan import GANGenerator, GeneCritic, GeneGAN
@@ -19,7 +19,6 @@ from invdesign.generators.geneset import to_batch
 from invdesign.generators.model import GeneVAE, lawful_choices
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.generators.reward import WORST, log_likelihood, policy_loss, rewards, write
-from invdesign.generators.sampler import protostructure_hash
 from invdesign.generators.train import TrainConfig, TrainingSet, make_training_set, random_conditions, rarity
 from invdesign.generators.train_gan import (
     AdversarialConfig,

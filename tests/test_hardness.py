@@ -12,13 +12,13 @@ from fake_parts import cubic
 from invdesign import build
 from invdesign.cli import run
 from invdesign.errors import InputError, ReferenceMissingError
-from invdesign.mechanics import formulas as mechanics
-from invdesign.mechanics.formulas import BONDING_CLASSES
+from invdesign.mechanics import derive as mechanics
+from invdesign.mechanics.bonding import BONDING_CLASSES
 from invdesign.properties import check_load
 from invdesign.query import Query
 from invdesign.records import Candidate, Estimate, Evaluation, Value
 from invdesign.report.export import plain_cif
-from invdesign.selection.ranking import _Samples
+from invdesign.selection.desirability import Samples
 from invdesign.surrogates import hardness
 from invdesign.surrogates.hardness import NAME, derive, derive_many, load_hardness
 
@@ -122,7 +122,7 @@ def test_predict_takes_a_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_ranking_draws_hardness_from_its_own_errors() -> None:
     row = Evaluation(Candidate("a", TIC, "", ""), estimate=derive(ESTIMATES["TiC"], TIC))
     assert row.estimate is not None
-    value, samples = row.estimate.values[NAME], _Samples([row]).quantity(NAME)
+    value, samples = row.estimate.values[NAME], Samples([row]).quantity(NAME)
     assert np.median(samples) == pytest.approx(value.mean, rel=0.02)
     assert 0.5 * np.subtract(*np.quantile(samples, [0.84, 0.16])) == pytest.approx(value.std, rel=0.2)
 

@@ -21,6 +21,8 @@ from invdesign.records import (
 )
 from invdesign.selection import ranking as select
 from invdesign.selection.components import Component, Index, component_names, load_component
+from invdesign.selection.diversity import ALL, Diversity, Families, families, spread, spread_text
+from invdesign.selection.targets import target_probability
 
 ROCKSALT = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -78,13 +80,34 @@ def test_score_is_the_geometric_mean_of_the_desirabilities():
     weights = np.array([chosen.weights[name] for name in item.desirabilities])
     values = np.array(list(item.desirabilities.values()))
     assert item.score == pytest.approx(float(np.prod(values ** (weights / weights.sum()))))
-    both = item.desirabilities["bulk_modulus>=250"] * item.desirabilities["shear_modulus>=150"]
-    assert item.probability == pytest.approx(both)
+    assert item.probability == pytest.approx(target_probability(HARD.targets, item.row.estimate))
 
 
-def test_bound_desirability_is_the_probability():
-    item = select.rank([row("a", K=250)], HARD).ranked[0]
-    assert item.desirabilities["bulk_modulus>=250"] == pytest.approx(0.5, abs=1e-3)
+def test_bound_desirability_is_the_probability_times_the_margin():
+    at_bound = select.rank([row("a", K=250)], HARD).ranked[0]
+    assert at_bound.desirabilities["bulk_modulus>=250"] == pytest.approx(0.5 * 0.5, abs=1e-3)
+    middle = float(np.sqrt(250 * 450))  # half way, in the logarithm, to the stiffest known crystals
+    halfway = select.rank([row("a", K=middle, relative=1e-6)], HARD).ranked[0]
+    assert halfway.desirabilities["bulk_modulus>=250"] == pytest.approx(0.75, abs=1e-3)
+    best = select.rank([row("a", K=460, relative=1e-6)], HARD).ranked[0]
+    assert best.desirabilities["bulk_modulus>=250"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_range_and_a_limit_have_no_margin_and_a_margin_downhill():
+    inside = select.rank([row("a", K=300, relative=1e-6)], Query(targets=["bulk_modulus=250..350"])).ranked[0]
+    assert inside.desirabilities["bulk_modulus=250..350"] == pytest.approx(1.0, abs=1e-3)
+    light, heavy = (
+        select.rank([row("a", s, relative=1e-6)], Query(targets=["density<=20"])).ranked[0]
+        for s in ("Li C", "W C")
+    )
+    assert heavy.desirabilities["density<=20"] < light.desirabilities["density<=20"] <= 1.0
+
+
+def test_scores_tell_a_list_apart_in_which_every_bound_holds():
+    systems = ("Ti C", "V C", "Nb C", "Hf C", "Ta C", "Zr C", "Mo C", "W C")
+    rows = [row(f"{i}", s, 300 + 15 * i, 200 + 10 * i, relative=0.01, hull=0.0) for i, s in enumerate(systems)]
+    scores = [item.score for item in select.rank(rows, Query(targets=HARD.targets, n=8)).ranked]
+    assert scores[0] - scores[-1] > 0.1 and len(set(np.round(scores, 2))) == 8
 
 
 @pytest.mark.parametrize(
@@ -129,8 +152,7 @@ def test_no_rows_give_an_empty_list_that_says_so():
 
 def test_ties_go_by_id():
     rows = [row("b"), row("a"), row("c")]
-    free = select.Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
-    assert [r.row.candidate.id for r in select.rank(rows, HARD, diversity=free).ranked] == ["a", "b", "c"]
+    assert [r.row.candidate.id for r in select.rank(rows, HARD, diversity=ALL).ranked] == ["a", "b", "c"]
 
 
 def test_rank_interval_widens_with_the_error():
@@ -164,20 +186,64 @@ def test_the_list_is_diverse_unless_that_leaves_places_free():
     listed = [r.row.candidate.id for r in select.rank(many + others, query).ranked]
     assert {"v", "w"} <= set(listed) and len(listed) == 4
     assert len(select.rank(many, query).ranked) == 4
-    greedy = select.Diversity(penalty=0.0, per_system=1.0, per_formula=10, per_prototype=1.0)
-    plain = [r.row.candidate.id for r in select.rank(many + others, query, diversity=greedy).ranked]
+    plain = [r.row.candidate.id for r in select.rank(many + others, query, diversity=ALL).ranked]
     assert plain == ["t5", "t4", "t3", "t2"]
 
 
 def test_one_prototype_does_not_fill_the_list():
     metals = ("Ti", "V", "Nb", "Hf", "Ta", "Zr", "Mo", "W")
     alike = [row(f"a{i}", f"{metal} C", 400 + i, 300) for i, metal in enumerate(metals)]
-    others = [row(f"b{i}", f"{metal} C C", 260, 160) for i, metal in enumerate(metals[:4])]
+    others = [row(f"b{i}", f"{metal} C C", 320, 220) for i, metal in enumerate(metals[:4])]
     query = Query(targets=HARD.targets, n=8)
-    even = select.Diversity(penalty=0.0)
+    even = Diversity(penalty=0.0)
     listed = [r.row.candidate.id for r in select.rank(alike + others, query, diversity=even).ranked]
     assert sum(name.startswith("a") for name in listed) == 4  # two of each, then four of each
     assert len(select.rank(alike, query, diversity=even).ranked) == 8
+
+
+def test_variety_is_not_bought_with_rows_that_are_much_worse():
+    metals = ("Ti", "V", "Nb", "Hf", "Ta", "Zr", "Mo", "W")
+    good = [row(f"a{i}", f"{metal} C", 400 + i, 300) for i, metal in enumerate(metals)]
+    poor = [row(f"b{i}", f"{metal} N", 200, 90) for i, metal in enumerate(metals)]
+    listed = select.rank(good + poor, Query(targets=HARD.targets, n=8)).ranked
+    assert {item.row.candidate.id for item in listed} == {f"a{i}" for i in range(8)}
+
+
+def test_a_list_of_twenty_has_four_classes_and_eight_structure_types():
+    anions = ["boride", "carbide", "nitride", "silicide", "oxide"]
+    kinds = [
+        Families(
+            "boride" if i < 60 else anions[i % 5], f"type {i % (4 if i < 60 else 11)}", f"system {i}", f"f{i}"
+        )
+        for i in range(100)
+    ]
+    scores = np.linspace(0.98, 0.6, 100)
+    chosen = [kinds[i] for i in spread(kinds, scores, 20)]
+    assert len({k.anion_class for k in chosen}) >= 4
+    assert len({k.structure_type for k in chosen}) >= 8
+    assert spread(kinds, scores, 20)[0] == 0
+    assert [kinds[i].anion_class for i in spread(kinds, scores, 20, ALL)] == ["boride"] * 20
+    assert spread([], np.zeros(0), 5) == []
+    assert spread_text(chosen[:1]) == "1 candidate of 1 anion class, 1 structure type and 1 chemical system"
+
+
+def test_families_of_known_crystals():
+    from invdesign.crystallography.cif import gene_of
+
+    names = {
+        "Ti B B": "boride",
+        "Ti C N": "nitride",
+        "Ni Al": "intermetallic",
+        "W": "element",
+        "Ca C O O O": "oxide",
+    }
+    for symbols, anion in names.items():
+        assert families(crystal(symbols)).anion_class == anion
+    rocksalt = Crystal(ROCKSALT * 4.33, [22, 6], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    shifted = Crystal(ROCKSALT * 4.2, [12, 8], [[0.5, 0.5, 0.5], [0, 0, 0]])
+    a, b = (families(c, gene_of(c, (0.01,))) for c in (rocksalt, shifted))
+    assert a.structure_type == b.structure_type and a.structure_type.startswith("225:")
+    assert (a.anion_class, a.chemical_system, a.formula) == ("carbide", "C-Ti", "TiC")
 
 
 def test_pareto_front_against_brute_force():
@@ -191,7 +257,7 @@ def test_pareto_front_against_brute_force():
 
 def test_reason_names_what_matters():
     item = select.rank([row("a", "W C", 271, 180, hull=0.03, status=Status.UNKNOWN)], HARD).ranked[0]
-    chance = item.desirabilities["bulk_modulus>=250"]
+    chance = target_probability(HARD.targets[:1], item.row.estimate)
     assert f"K >= 250 GPa (271 ± 22) with {chance:.0%}".replace("%", " %") in item.reason
     assert "0.030 ± 0.020 eV/atom above the hull" in item.reason
     assert "charge balance not decidable (metallic)" in item.reason

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.crystallography.genes import primitive_sites, protostructure
+from invdesign.crystallography.genes import primitive_sites, protostructure, protostructure_hash
 from invdesign.errors import InputError, ReferenceMissingError, TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES, Scaling
 from invdesign.generators.geneset import (
@@ -20,7 +20,7 @@ from invdesign.generators.geneset import (
 )
 from invdesign.generators.model import GeneVAE
 from invdesign.generators.network import NetworkConfig, mixture_log_density, von_mises_log_density
-from invdesign.generators.sampler import SamplingConfig, protostructure_hash
+from invdesign.generators.sampler import SamplingConfig
 from invdesign.generators.train import (
     TrainConfig,
     config_from,

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from invdesign.errors import InputError
 from invdesign.protocols import CountsPhases, Reference
-from invdesign.records import Evaluation, Status, Value, Verdict
+from invdesign.records import Evaluation, Status, Verdict
+from invdesign.uncertainty import probability_below
 
 DOUBTFUL = -0.1
 """eV/atom: further below the hull, a gap in the reference is more likely than a discovery."""
@@ -58,7 +59,7 @@ class Stability:
         if energy.mean < self.floor:
             reason = f"{energy.mean:.3f} eV/atom is too far below the hull to be believed"
             return Verdict(self.name, Status.UNKNOWN, reason, energy.mean)
-        chance = _probability_below(self.limit, energy)
+        chance = probability_below(self.limit, energy)
         if chance >= self.confidence:
             return Verdict(self.name, Status.PASS, self._warning(row, energy.mean), energy.mean)
         stopped = row.relaxation is not None and not row.relaxation.converged
@@ -79,10 +80,3 @@ class Stability:
             rests = "" if phases is None else f" of {phases} known phase{'s' * (phases != 1)} of its elements"
             return f"{-energy:.3f} eV/atom below the hull{rests}: {GAP}"
         return ""
-
-
-def _probability_below(limit: float, energy: Value) -> float:
-    """Probability that a normal value lies at or below the limit."""
-    if not energy.std > 0.0:
-        return 1.0 if energy.mean <= limit else 0.0
-    return 0.5 * (1.0 + math.erf((limit - energy.mean) / (energy.std * math.sqrt(2.0))))

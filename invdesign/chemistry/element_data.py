@@ -28,10 +28,13 @@ class ElementTable:
 
     Attributes:
         mass: (119,) standard atomic weight, g/mol.
-        electronegativity: (119,) on Pauling's scale.
         price: (119,) USD/kg.
+        price_year: year of the list of prices.
         abundance: (119,) in the continental crust, mg/kg.
         supply_risk: (119,) relative supply risk, 1 to 10.
+        hhi_production: (119,) Herfindahl-Hirschman index of the production by country, up to 10,000.
+        hhi_reserve: (119,) the same of the reserves.
+        embodied_energy: (119,) MJ/kg, cradle to gate.
         radioactive: (119,) whether no isotope is stable.
         eu_critical: (119,) whether a critical raw material of the European Union.
         restricted: why compounds are, as a class, toxic or restricted by law.
@@ -39,10 +42,13 @@ class ElementTable:
     """
 
     mass: Array
-    electronegativity: Array
     price: Array
+    price_year: int
     abundance: Array
     supply_risk: Array
+    hhi_production: Array
+    hhi_reserve: Array
+    embodied_energy: Array
     radioactive: NDArray[np.bool_]
     eu_critical: NDArray[np.bool_]
     restricted: tuple[str | None, ...]
@@ -55,10 +61,13 @@ def table() -> ElementTable:
     raw = read_json("element_data.json")
     return ElementTable(
         mass=_numeric(raw["mass"]),
-        electronegativity=_numeric(raw["electronegativity"]),
         price=_numeric(raw["price"]),
+        price_year=int(raw["price_year"]),
         abundance=_numeric(raw["abundance"]),
         supply_risk=_numeric(raw["supply_risk"]),
+        hhi_production=_numeric(raw["hhi_production"]),
+        hhi_reserve=_numeric(raw["hhi_reserve"]),
+        embodied_energy=_numeric(raw["embodied_energy"]),
         radioactive=np.array([0, *raw["radioactive"]], dtype=np.bool_),
         eu_critical=np.array([0, *raw["eu_critical"]], dtype=np.bool_),
         restricted=(None, *raw["restricted"]),
@@ -85,6 +94,17 @@ def mass_fractions(numbers: ArrayLike) -> dict[int, float]:
 def price_per_kg(numbers: ArrayLike) -> float:
     """Price of the elements in a compound, USD/kg, by mass; no processing. NaN if one element has no price."""
     return float(sum(share * table().price[z] for z, share in mass_fractions(numbers).items()))
+
+
+def embodied_energy(numbers: ArrayLike) -> float:
+    """Energy to make the elements of a compound, MJ/kg, by mass; NaN if one is unknown. No processing."""
+    return float(sum(share * table().embodied_energy[z] for z, share in mass_fractions(numbers).items()))
+
+
+def concentration(numbers: ArrayLike, reserves: bool = False) -> float:
+    """Herfindahl-Hirschman index of production or reserves, averaged by mass; NaN if unknown (Gaultois 2013)."""
+    column = table().hhi_reserve if reserves else table().hhi_production
+    return float(sum(share * column[z] for z, share in mass_fractions(numbers).items()))
 
 
 def price_band(numbers: ArrayLike) -> str:

@@ -7,6 +7,7 @@ conventional cell of the standard setting.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -273,6 +274,11 @@ def protostructure(gene: Gene) -> tuple[int, tuple[tuple[int, int], ...]]:
     return gene.space_group, min(tuple(sorted(zip(row, gene.numbers, strict=True))) for row in moved)
 
 
+def protostructure_hash(key: object) -> int:
+    """64 bits that stand for a `protostructure`, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big", signed=True)
+
+
 def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
     """Build the primitive cells of genes, in one vectorised pass.
 
@@ -294,6 +300,8 @@ def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
     coords = np.mod(np.einsum("pj,pjk->pk", points, inverse[owner]), 1.0)
     coords[coords > 1.0 - 1e-9] = 0.0
     bounds = np.searchsorted(owner, np.arange(len(genes) + 1))
+    for array in (lattices, maps, coords):
+        array.setflags(write=False)  # crystals share them without a copy
     return [
         Crystal(lattices[i], maps[bounds[i] : bounds[i + 1]], coords[bounds[i] : bounds[i + 1]], gene, source)
         for i, gene in enumerate(genes)

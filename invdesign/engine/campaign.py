@@ -11,29 +11,36 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from invdesign import __version__
-from invdesign.engine.funnel import Funnel, accepted, meets_targets
+from invdesign.display import html_table
+from invdesign.engine.candidates import CandidateSearch
+from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
-from invdesign.engine.online_correction import fit_correction
-from invdesign.engine.parts import Derive, Desirability, Parts
+from invdesign.engine.online_correction import learned
+from invdesign.engine.parts import Desirability, Parts
 from invdesign.engine.pipeline import (
     LENIENT,
 )
 from invdesign.engine.rounds import Round
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
-from invdesign.engine.wishes import MatchesQuery, completed
+from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
-from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
-from invdesign.query import Query, Target
+from invdesign.evolution.evolve import EvolutionSettings
+from invdesign.evolution.judge import Correct, Judge
+from invdesign.progress import Shown, reported, told
+from invdesign.query import Query, Target, as_query
 from invdesign.records import Evaluation, Failure
 from invdesign.selection.ranking import suitability
+from invdesign.selection.targets import meets_targets
 
 DEFAULT_PARTS = ("invdesign.build", "default_parts")
 """Where a campaign that is handed no parts finds a function of the query that makes them: the one name of an
-upper layer that the engine knows, looked up only then."""
+upper layer that the engine knows besides the next, looked up only then."""
+RESULT = ("invdesign.app.design", "result_of")
+"""Where the result of a campaign is made of it."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,20 @@ class Sizes:
     Attributes:
         rounds: number of rounds that the relaxations are shared among.
         proposals: crystals generated for each relaxation.
-        inspections: of these, how many are looked at closely.
+        evolved: candidates that the search among candidates brings for each relaxation.
+        inspections: of all these, how many are looked at closely.
+        probes: of these, how many get a first look with the potential, for each relaxation (0: none).
+        probe_calls: calls of the potential for a first look, 1 to 4.
         requests: requests in a round.
         margin: a campaign ends early after a round with `margin * query.n` accepted on-target candidates.
     """
 
     rounds: int = 5
-    proposals: int = 30
+    proposals: int = 10
+    evolved: int = 12
     inspections: int = 6
+    probes: float = 3.0
+    probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
 
@@ -61,14 +74,17 @@ class Sizes:
             InputError: if one is not positive.
         """
         for name, value in asdict(self).items():
-            if not value > 0:
+            if not (value > 0 or (name == "probes" and value == 0)):
                 raise InputError(name, value, "a positive number")
 
 
 SIZES = Sizes()
+PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
+"""Sizes of a run without search among candidates: more proposals of the generators, and no first looks."""
+EVOLUTION = EvolutionSettings()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """What one round did.
 
@@ -89,12 +105,23 @@ class Step:
     funnel: Funnel
     resumed: bool = False
 
+    def __repr__(self) -> str:
+        """The round's number and its counts."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name != "total")
+        return f"<Step {self.number}: {counts}; {self.counts.get('total', 0)} accepted in all>"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ["round", *self.counts, "seconds"], [[self.number, *self.counts.values(), round(self.seconds)]]
+        )
+
 
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
 
-    >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
-    ...     print(step.counts, step.best)
+    Examples:
+        >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
+        ...     print(step.counts, step.best)
 
     Attributes:
         query: what is asked.
@@ -108,16 +135,17 @@ class Campaign:
 
     def __init__(
         self,
-        query: Query,
+        query: Query | Mapping[str, Any],
         seed: int = 0,
         parts: Parts | None = None,
         ledger: Ledger | str | Path | None = None,
         *,
         targets: Sequence[Target] | None = None,
-        sizes: Sizes = SIZES,
+        sizes: Sizes | None = None,
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
-        progress: Progress = quiet,
+        evolution: EvolutionSettings = EVOLUTION,
+        progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
 
@@ -127,16 +155,19 @@ class Campaign:
             parts: what to work with; None: the shipped ones.
             ledger: an open ledger, or the path or URL of one that is opened if it exists and made if not.
             targets: what to search for; None: the query's targets and its component's constraints.
-            sizes: of rounds.
+            sizes: of rounds (None: `SIZES`, or `PLAIN` without search among candidates).
             policy: of the gate.
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
-            progress: is told (stage, done, total).
+            evolution: how the search among candidates spends its evaluations.
+            progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
-        self.query, self.seed, self.sizes = query, seed, sizes
+        self.query = query = resolved(as_query(query))
+        self.seed = seed
+        self.sizes = sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
@@ -144,13 +175,18 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.progress = policy, progress
+        self.policy, self.progress, self._shown = policy, told(progress), progress
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
-        self.derives = any(get_property(t.name).derived for t in self.targets)
+        self.search = (
+            None
+            if query.search == "none"
+            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
+        )
+        self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
-        self.ledger = self._open(ledger)
+        self.ledger = self._open(ledger, evolution)
 
     @property
     def accepted(self) -> list[Evaluation]:
@@ -169,8 +205,9 @@ class Campaign:
 
     def __iter__(self) -> Iterator[Step]:
         """Run the rounds that are left, one per step."""
-        while not self.finished:
-            yield self.step()
+        with reported(self._shown) as self.progress:
+            while not self.finished:
+                yield self.step()
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""
@@ -197,14 +234,24 @@ class Campaign:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def result(self) -> Any:
+        """What the finished rounds have found, ranked: the `invdesign.Result` that `invdesign.design` returns."""
+        module, name = RESULT
+        return getattr(import_module(module), name)(self)
+
     @property
     def selected(self) -> list[Evaluation]:
         """Rows of the finished rounds on which a relaxation was spent."""
         return [row for row in self.rows if row.selected]
 
-    def correction(self) -> Derive | None:
-        """What the relaxations of earlier rounds say about the gate's errors."""
-        return fit_correction(self.selected)
+    def judge(self, correct: Correct | None = None) -> Judge:
+        """The gate with the targets of the campaign, corrected by what the run has learned."""
+        limit = self.query.max_energy_above_hull
+        return Judge(self.parts.gate, self.parts.reference, self.targets, limit, self.parts.hardness, correct)
+
+    def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
+        """What earlier rounds, and first looks of the present one, say about the gate's errors."""
+        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:
@@ -230,7 +277,7 @@ class Campaign:
         }
         return Step(work.number, counts, tuple(best[: self.query.n]), work.seconds, work.funnel, work.resumed)
 
-    def _open(self, ledger: Ledger | str | Path | None) -> Ledger | None:
+    def _open(self, ledger: Ledger | str | Path | None, evolution: EvolutionSettings) -> Ledger | None:
         if ledger is None:
             return None
         header = Header(
@@ -241,6 +288,7 @@ class Campaign:
             settings={
                 "sizes": asdict(self.sizes),
                 "policy": asdict(self.policy),
+                "evolution": asdict(evolution),
                 "targets": [str(t) for t in self.targets],
             },
         )

@@ -6,16 +6,14 @@ answer (0 or 1) stands; where not, the gate's probability does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from invdesign.properties import PROPERTIES, get_property
-from invdesign.query import Target
-from invdesign.records import Estimate, Evaluation, Status, Value
-
-_Z90 = 1.6448536269514722
+from invdesign.records import Evaluation, Status
+from invdesign.selection.targets import target_probability
+from invdesign.target import Target
+from invdesign.uncertainty import probability_below
 
 
 @dataclass(frozen=True)
@@ -66,52 +64,6 @@ class Funnel:
         }
 
 
-def target_probability(targets: Iterable[Target], estimate: Estimate | None) -> float:
-    """Probability that all targets hold, the properties taken as independent; 0 where one has no estimate.
-
-    Log properties are judged as normal in log10. A target `name=max` or `name=min` contributes the place of
-    the mean between the bounds of the property, so that it orders rows without ever excluding one.
-    """
-    if estimate is None or estimate.failure:
-        return 0.0
-    product = 1.0
-    for target in targets:
-        value = estimate.values.get(target.name)
-        product *= 0.0 if value is None else _one_target(target, value)
-    return product
-
-
-def _one_target(target: Target, value: Value) -> float:
-    prop = get_property(target.name)
-    if not math.isfinite(value.mean):
-        return 0.0
-    if target.goal:
-        place = min(1.0, max(0.0, (value.mean - prop.low) / (prop.high - prop.low)))
-        return place if target.goal == "max" else 1.0 - place
-    if not prop.log or value.mean <= 0.0:
-        return target.probability(value.mean, _spread(value))
-    low, high = (None if b is None else math.log10(max(b, 1e-12)) for b in (target.low, target.high))
-    return Target(target.name, low, high).probability(math.log10(value.mean), log_spread(value))
-
-
-def log_spread(value: Value) -> float:
-    """Standard deviation of log10 of a positive quantity: from its 90 % interval if it has one."""
-    if value.low is not None and value.high is not None and 0.0 < value.low < value.high:
-        return (math.log10(value.high) - math.log10(value.low)) / (2.0 * _Z90)
-    return _spread(value) / max(value.mean, 1e-12) / math.log(10.0)
-
-
-def _spread(value: Value) -> float:
-    return value.std if math.isfinite(value.std) else 0.0
-
-
-def below(limit: float, value: Value | None) -> float:
-    """Probability that a normally distributed value is at most `limit`; 0 where there is none."""
-    if value is None or not math.isfinite(value.mean):
-        return 0.0
-    return Target("energy_above_hull", high=limit).probability(value.mean, _spread(value))
-
-
 def target_yield(rows: Sequence[Evaluation], targets: Sequence[Target]) -> float:
     """Mean probability over all rows that the targets hold."""
     return _mean(
@@ -130,7 +82,7 @@ def _stable(row: Evaluation, limit: float) -> float:
         return float(row.energy_above_hull.mean <= limit)
     if row.failed or row.gate is None:
         return 0.0
-    return below(limit, row.gate.values.get("energy_above_hull"))
+    return probability_below(limit, row.gate.values.get("energy_above_hull"))
 
 
 def novelty_yield(rows: Sequence[Evaluation]) -> float:
@@ -161,11 +113,3 @@ def accepted(row: Evaluation, limit: float, lenient: frozenset[str]) -> bool:
     if not row.energy_above_hull.mean <= limit:
         return False
     return all(v.status is Status.PASS or v.name in lenient for v in row.verdicts.values())
-
-
-def meets_targets(row: Evaluation, targets: Iterable[Target]) -> bool:
-    """Whether the means of the relaxed estimate satisfy every bound."""
-    if row.estimate is None or row.estimate.failure:
-        return False
-    values = row.estimate.values
-    return all(t.name in values and t.holds(values[t.name].mean) for t in targets if t.name in PROPERTIES)

@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.evolution.archive import Member
+from invdesign.evolution.joint import HardnessModel, formula_hardness
+from invdesign.evolution.moves import Chemistry
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
-from invdesign.records import Estimate, Evaluation, Failure, Relaxation
+from invdesign.query import Target
+from invdesign.records import Estimate, Evaluation, Failure, Probe, Relaxation
 
 Derive = Callable[[Estimate, Crystal], Estimate]
 
@@ -23,6 +30,36 @@ class EachRelaxer(Protocol):
 
     def relax_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Relaxation | Failure]]:
         """Yield (index, result) for every crystal as it is done."""
+        ...
+
+
+@runtime_checkable
+class Prober(Protocol):
+    """A relaxer that can take a first look at crystals with a few calls of its potential."""
+
+    def probe_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Probe | Failure]]:
+        """Yield (index, result) for every crystal as it is done."""
+        ...
+
+
+class KnownParents(Protocol):
+    """Known crystals as parents of a search."""
+
+    @property
+    def protostructures(self) -> NDArray[np.int64]:
+        """Ascending hashes of the protostructures of all known crystals."""
+        ...
+
+    def parents(
+        self,
+        targets: Sequence[Target],
+        limit: float,
+        chemistry: Chemistry,
+        groups: frozenset[int] | None,
+        hardness: HardnessModel,
+        n: int,
+    ) -> list[Member]:
+        """The known crystals that are the likeliest parents for a query, best first."""
         ...
 
 
@@ -42,6 +79,8 @@ class Parts:
         unique: remembers every row it was asked about and fails a crystal that it has seen.
         derive: adds derived mechanical properties to an estimate of a crystal.
         provenance: names and versions of models and potential; a ledger refuses others.
+        hardness: model of the Vickers hardness, for targets on it before anything is relaxed.
+        known: known crystals as parents of a search, or None.
     """
 
     generators: Mapping[str, Generator]
@@ -55,3 +94,5 @@ class Parts:
     derive: Derive
     provenance: Mapping[str, str] = field(default_factory=dict)
     inspections: tuple[Validator, ...] = ()
+    hardness: HardnessModel = formula_hardness
+    known: KnownParents | None = None

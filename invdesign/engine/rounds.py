@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign.crystal import Crystal
 from invdesign.engine.funnel import Funnel, StageCount
 from invdesign.engine.ledger import Shard
+from invdesign.engine.parts import Prober
 from invdesign.engine.pipeline import (
     check,
     count,
@@ -29,6 +32,7 @@ from invdesign.engine.pipeline import (
 from invdesign.engine.screening import acquire, promising, select
 from invdesign.engine.search import seed_of
 from invdesign.errors import InvdesignError, PartError
+from invdesign.evolution.judge import Correct
 from invdesign.records import Evaluation, Failure, Request
 
 if TYPE_CHECKING:
@@ -54,8 +58,11 @@ class Round:
         """Every row of the round, as far as it came."""
         targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
         rows = self._proposals(self._requests())
-        rows = acquire(rows, targets, limit, self.campaign.correction(), self.campaign.desirability)
-        rows = self._relax(self._gate(rows, self._inspect(rows)))
+        if self.campaign.search is not None:
+            rows += self._evolve(rows)
+        rows = self._acquire(rows, self.campaign.learned())
+        rows = self._probe(rows, self._inspect(rows))
+        rows = self._relax(self._gate(rows))
         rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
         rows = self._stage(
             "check", rows, _JUDGED, lambda r: check(r, (self.campaign.screens[0], *self.parts.checks))
@@ -65,6 +72,77 @@ class Round:
         return self._stage(
             "score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.desirability)
         )
+
+    def _acquire(self, rows: list[Evaluation], correct: Correct | None) -> list[Evaluation]:
+        """The rows with their acquisition, by what the run has learned so far."""
+        c = self.campaign
+        return acquire(rows, c.judge(correct), c.query.max_energy_above_hull, c.desirability)
+
+    def _evolve(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        """Candidates of the search among candidates, screened and judged as all proposals are."""
+        c, name = self.campaign, f"e{self.number:03d}"
+        assert c.search is not None
+        shard = Shard(self.number, "evolve", name)
+        wanted = self.relaxations * c.sizes.evolved
+        if self.ledger is not None and shard in self._marks:
+            made, _ = self.ledger.candidates(name)
+            self._count(shard)
+        else:
+            start = time.perf_counter()
+            self._tell("search among candidates", 0, wanted)
+            with _named("search among candidates"):
+                seed = seed_of(c.seed, "evolve", self.number)
+                made, judged = c.search.propose(name, wanted, rows, c.rows, c.learned(), seed)
+            counts = StageCount(judged, len(made), _left(judged, len(made)), time.perf_counter() - start)
+            if self.ledger is not None:
+                self.ledger.propose(shard, made, (), asdict(counts), counts.seconds)
+            self._count(shard, counts)
+        made = self._stage("screen", made, _JUDGED, self._screen, name)
+        made = self._stage("predict", made, ("gate", "failure"), self._predict, name)
+        self._tell("search among candidates", wanted, wanted)
+        return made
+
+    def _probe(self, rows: list[Evaluation], top: list[Evaluation]) -> list[Evaluation]:
+        """All rows, the most promising of the inspected ones after a first look with the potential."""
+        c, shard = self.campaign, Shard(self.number, "probe")
+        judged = {row.candidate.id: row for row in top}
+        rows = [judged.get(row.candidate.id, row) for row in rows]
+        if not (c.sizes.probes and isinstance(self.parts.relaxer, Prober)):
+            return rows
+        most = math.ceil(self.relaxations * c.sizes.probes)
+        sound = [row for row in top if not row.failed]
+        chosen = sound[:most]
+        if self.ledger is not None and shard in self._marks:
+            self._count(shard)
+            chosen = self.ledger.load(shard, chosen)
+        else:
+            start = time.perf_counter()
+            chosen = self._looked(chosen, self.parts.relaxer)
+            failed = sum(row.failure is not None for row in chosen)
+            reasons = {"lower priority": len(sound) - len(chosen), "failed: probe": failed}
+            passed = len(chosen) - failed
+            counts = StageCount(len(sound), passed, dict(+Counter(reasons)), time.perf_counter() - start)
+            if self.ledger is not None:
+                self.ledger.save(shard, chosen, ("probe", "failure"), asdict(counts), counts.seconds)
+            self._count(shard, counts)
+        after = {row.candidate.id: row for row in chosen}
+        rows = [after.get(row.candidate.id, row) for row in rows]
+        return self._acquire(rows, c.learned(rows))
+
+    def _looked(self, rows: list[Evaluation], relaxer: Prober) -> list[Evaluation]:
+        """Rows with their first look, in their order."""
+        self._tell("first look", 0, len(rows))
+        out, done = list(rows), 0
+        with _named("relaxer"):
+            calls = self.campaign.sizes.probe_calls
+            for index, result in relaxer.probe_iter([row.candidate.crystal for row in rows], calls):
+                done += 1
+                self._tell("first look", done, len(rows))
+                if isinstance(result, Failure):
+                    out[index] = replace(rows[index], failure=replace(result, item=rows[index].candidate.id))
+                else:
+                    out[index] = replace(rows[index], probe=result)
+        return out
 
     def _requests(self) -> list[Request]:
         searcher = self.campaign.searcher
@@ -119,7 +197,7 @@ class Round:
         """The most promising rows, judged by the dearer checks."""
         c, resumed = self.campaign, self.resumed
         most = self.relaxations * c.sizes.inspections if self.parts.inspections else len(rows)
-        top, reasons = promising(rows, most, c.selected)
+        top, reasons = promising(rows, most, c.selected, c.query.n, c.policy)
         self._count(Shard(self.number, "rank"), StageCount(len(top) + sum(reasons.values()), len(top), reasons))
         self.resumed = resumed
         if not self.parts.inspections:
@@ -129,17 +207,16 @@ class Round:
         self._tell("inspect", len(top), len(top))
         return top
 
-    def _gate(self, rows: list[Evaluation], top: list[Evaluation]) -> list[Evaluation]:
-        """All rows, with what was found of the inspected ones, those chosen for relaxation marked."""
+    def _gate(self, rows: list[Evaluation]) -> list[Evaluation]:
+        """All rows, those chosen for relaxation marked."""
         c, shard = self.campaign, Shard(self.number, "gate")
-        judged = {row.candidate.id: row for row in top}
-        rows = [judged.get(row.candidate.id, row) for row in rows]
+        top = self._eligible(rows)
         if self.ledger is not None and shard in self._marks:
             self._count(shard)
             return self.ledger.load(shard, rows)
         start = time.perf_counter()
         rng = np.random.default_rng(seed_of(c.seed, "gate", self.number))
-        marked, reasons = select(top, self.relaxations, c.selected, rng, c.policy)
+        marked, reasons = select(top, self.relaxations, c.selected, rng, c.query.n, c.policy)
         chosen = {row.candidate.id: row for row in marked if row.selected}
         counts = StageCount(len(chosen) + sum(reasons.values()), len(chosen), reasons, time.perf_counter() - start)
         if self.ledger is not None:
@@ -147,6 +224,12 @@ class Round:
             self.ledger.save(shard, list(chosen.values()), fields, asdict(counts), counts.seconds)
         self._count(shard, counts)
         return [chosen.get(row.candidate.id, row) for row in rows]
+
+    def _eligible(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        """Rows that may be relaxed: those that had a first look, where there was one, otherwise the inspected."""
+        looked = [row for row in rows if row.probe is not None and not row.failed]
+        names = {v.name for v in self.parts.inspections}
+        return looked or [row for row in rows if names <= row.verdicts.keys() and row.gate is not None]
 
     def _relax(self, rows: list[Evaluation]) -> list[Evaluation]:
         shard = Shard(self.number, "relax")
@@ -159,7 +242,7 @@ class Round:
         start = time.perf_counter()
         self._tell("relax", len(chosen) - len(missing), len(chosen))
         with _named("relaxer"):
-            for index, result in relax([row.candidate.crystal for row in missing], self.parts.relaxer):
+            for index, result in relax([start_of(row) for row in missing], self.parts.relaxer):
                 name = missing[index].candidate.id
                 recorded[name] = result
                 if self.ledger is not None:
@@ -221,6 +304,16 @@ class Round:
 
     def _tell(self, what: str, done: int, total: int) -> None:
         self.campaign.progress(f"round {self.number + 1}: {what}", done, total)
+
+
+def start_of(row: Evaluation) -> Crystal:
+    """The crystal that a relaxation starts from: the one that the first look has left, or the proposal."""
+    return row.candidate.crystal if row.probe is None else row.probe.crystal
+
+
+def _left(judged: int, kept: int) -> dict[str, int]:
+    """Why genes that were judged are no candidates."""
+    return {"less fit": judged - kept} if judged > kept else {}
 
 
 def _proposed(

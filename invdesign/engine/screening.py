@@ -1,126 +1,220 @@
-"""Which proposals deserve a relaxation: acquisition values, and a choice with caps that keep a round diverse."""
+"""Which proposals deserve a relaxation: chances to be on target and stable, and a choice by expected gain."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystallography.genes import protostructure
-from invdesign.engine.funnel import below, target_probability
-from invdesign.engine.parts import Derive, Desirability
-from invdesign.query import Target
-from invdesign.records import Evaluation, Status
+from invdesign.engine.parts import Desirability
+from invdesign.evolution.judge import Judge, Judged
+from invdesign.records import Estimate, Evaluation, Status, Value
+from invdesign.selection.diversity import families
+from invdesign.uncertainty import log_normal, probability_below
 
 
 @dataclass(frozen=True)
 class GatePolicy:
-    """How the gate spreads a budget of relaxations.
+    """How a budget of relaxations is spread.
+
+    A family (anion class, structure type, chemical system, formula) in which candidates were found already, or are
+    expected from what has just been chosen, counts for less: with as many hits as its share of the list, one more
+    is worth half.
 
     Attributes:
-        per_formula: most rows of one reduced formula in a round.
-        per_system: most rows of one chemical system, as a share of the round.
-        per_prototype: most rows of one prototype (space group and occupied positions), as a share.
-        explore: share of the round that is drawn at random among the promising rest.
+        anion_class: share of the wanted list for one anion class.
+        structure_type: share for one structure type (at least one).
+        chemical_system: share for one chemical system (at least one).
+        formula: share for one reduced formula (at least one).
+        chosen: hits that a chosen row counts for at least: its kin would fail or succeed with it.
+        explore: share of a round that is drawn at random among the promising rest.
     """
 
-    per_formula: int = 2
-    per_system: float = 0.1
-    per_prototype: float = 0.2
+    anion_class: float = 0.25
+    structure_type: float = 0.1
+    chemical_system: float = 0.1
+    formula: float = 0.05
+    chosen: float = 0.25
     explore: float = 0.1
 
 
 POLICY = GatePolicy()
+Kind = tuple[str, str]
+"""A family: what it is told by, and its name."""
+LEAST = 1e-300
+"""The smallest acquisition of a crystal of which all is known: however far it is from a target, it keeps its
+place."""
 
 
 def acquire(
     rows: Sequence[Evaluation],
-    targets: Sequence[Target],
+    judge: Judge,
     limit: float,
-    correct: Derive | None = None,
     desirability: Desirability | None = None,
 ) -> list[Evaluation]:
     """Fill `acquisition` of every row that has not failed.
 
-    It is the probability that the targets hold times the probability that the energy above hull is at most
-    `limit`, both from the gate's estimate, times the desirability.
+    It is the chance that the targets hold times the chance that the energy above hull is at most `limit`, times
+    the desirability. Properties are those of the gate as the judge corrects them; the energy is that of the first
+    look where there was one.
 
     Args:
         rows: gated rows.
-        targets: what is wished for.
+        judge: the gate with the targets.
         limit: eV/atom.
-        correct: takes the gate's estimate of a crystal to what earlier rounds make of it.
         desirability: multiplies the chances.
     """
     wanted = [i for i, row in enumerate(rows) if not row.failed and row.gate is not None]
-    judged = [_believed(rows[i], correct) for i in wanted]
-    desirabilities = [1.0] * len(wanted) if desirability is None else desirability(judged)
+    crystals = [rows[i].candidate.crystal for i in wanted]
+    judged = judge.judge(crystals)
+    stable = np.exp(judged.log_stable)
+    looked = [k for k, i in enumerate(wanted) if rows[i].probe is not None]
+    if looked:
+        hull = judge.hull_energies([crystals[k] for k in looked])
+        for k, base in zip(looked, hull, strict=True):
+            probe = rows[wanted[k]].probe
+            assert probe is not None
+            value = replace(probe.formation_energy, mean=probe.formation_energy.mean - float(base))
+            stable[k] = probability_below(limit, value)
+    known = np.isfinite(judged.log_target) & np.isfinite(stable)
+    chances = np.where(known, np.maximum(np.exp(judged.log_target) * np.nan_to_num(stable), LEAST), 0.0)
+    if desirability is not None:
+        believed = [replace(rows[i], estimate=e) for i, e in zip(wanted, estimates_of(judged), strict=True)]
+        chances = chances * np.asarray(desirability(believed), dtype=np.float64)
     out = list(rows)
-    for i, row, worth in zip(wanted, judged, desirabilities, strict=True):
-        assert row.estimate is not None
-        stable = below(limit, row.estimate.values.get("energy_above_hull"))
-        chance = target_probability(targets, row.estimate) * stable
-        out[i] = replace(rows[i], acquisition=chance * float(worth))
+    for i, chance in zip(wanted, chances.tolist(), strict=True):
+        out[i] = replace(rows[i], acquisition=chance if chance == chance else 0.0)
     return out
 
 
-def _believed(row: Evaluation, correct: Derive | None) -> Evaluation:
-    """The row with what is believed of it before relaxation in place of its estimate."""
-    assert row.gate is not None
-    found = row.gate if correct is None else correct(row.gate, row.candidate.crystal)
-    return replace(row, estimate=found)
+def estimates_of(judged: Judged) -> list[Estimate]:
+    """What is believed of crystals as estimates, for what asks crystal by crystal."""
+    answers = judged.answers
+    out = []
+    for i in range(len(answers)):
+        values = {}
+        for j, name in enumerate(answers.names):
+            mean, std = float(answers.mean[i, j]), float(answers.std[i, j])
+            if np.isfinite(mean) and np.isfinite(std):
+                log = answers.is_log(name)
+                values[name] = log_normal(10.0**mean, std, "gate") if log else Value(mean, std, source="gate")
+        out.append(Estimate(values))
+    return out
 
 
 def select(
     rows: Sequence[Evaluation],
     k: int,
-    relaxed: Iterable[Evaluation],
+    before: Sequence[Evaluation],
     rng: np.random.Generator,
+    wanted: int = 20,
     policy: GatePolicy = POLICY,
 ) -> tuple[list[Evaluation], dict[str, int]]:
     """Mark the `k` rows that are worth a relaxation.
 
-    Greedy by acquisition under caps per formula, chemical system and prototype; a share is drawn at random
-    from the promising rest. Where the caps leave places free they are doubled until the places or the rows
-    are used up. A gene protostructure is relaxed once in a run, a row of unknown novelty never: it could not be
-    listed.
+    Greedy by expected gain, see `GatePolicy`; a share is drawn at random from the promising rest. A protostructure
+    is relaxed once in a run, a row of unknown novelty never: it could not be listed.
 
     Args:
         rows: rows with their acquisition.
         k: number of relaxations to spend.
-        relaxed: rows selected in earlier rounds.
+        before: rows selected in earlier rounds; those that were found count against their families.
         rng: for the exploring share.
-        policy: the caps.
+        wanted: candidates that the query asks for.
+        policy: how the budget is spread.
 
     Returns:
         All rows, those chosen marked `selected`, and the counts of those not chosen by reason.
     """
-    order, reasons = _ranked(rows, relaxed)
-    chosen = _fill(order, k, rng, policy)
+    order, reasons = _ranked(rows, before)
+    k = min(k, len(order))
+    first = by_gain(order, k - round(policy.explore * k), _hits(before), wanted, policy)
+    chosen = {row.candidate.id for row in first}
+    left = [row for row in order if row.candidate.id not in chosen]
+    chosen |= {row.candidate.id for row in _shuffled(left, 20 * k, rng)[: k - len(chosen)]}
     reasons |= {row.candidate.id: "lower priority" for row in order if row.candidate.id not in chosen}
     out = [replace(row, selected=True) if row.candidate.id in chosen else row for row in rows]
     return out, dict(Counter(reasons.values()))
 
 
 def promising(
-    rows: Sequence[Evaluation], most: int, relaxed: Iterable[Evaluation]
+    rows: Sequence[Evaluation],
+    most: int,
+    before: Sequence[Evaluation],
+    wanted: int = 20,
+    policy: GatePolicy = POLICY,
 ) -> tuple[list[Evaluation], dict[str, int]]:
-    """The rows that are worth a closer look, best first: at most `most`, each gene protostructure once.
+    """The rows worth a closer look, largest expected gain first: at most `most`, each protostructure once.
 
     Args:
         rows: rows with their acquisition.
         most: how many to look at.
-        relaxed: rows selected in earlier rounds.
+        before: rows selected in earlier rounds.
+        wanted: candidates that the query asks for.
+        policy: how a budget is spread.
 
     Returns:
         The rows, and the counts of those left out by reason.
     """
-    order, reasons = _ranked(rows, relaxed)
-    reasons |= {row.candidate.id: "lower priority" for row in order[most:]}
-    return order[:most], dict(Counter(reasons.values()))
+    order, reasons = _ranked(rows, before)
+    top = by_gain(order, most, _hits(before), wanted, replace(policy, chosen=0.1 * policy.chosen))
+    kept = {row.candidate.id for row in top}
+    reasons |= {row.candidate.id: "lower priority" for row in order if row.candidate.id not in kept}
+    return top, dict(Counter(reasons.values()))
+
+
+def by_gain(
+    rows: Sequence[Evaluation], k: int, hits: Mapping[Kind, float], wanted: int, policy: GatePolicy
+) -> list[Evaluation]:
+    """The `k` rows of the largest expected gain, in the order of their choice.
+
+    Args:
+        rows: with their acquisition, in the order that decides between equal ones.
+        k: number of rows to choose.
+        hits: candidates found already, by family.
+        wanted: candidates that the query asks for.
+        policy: shares of the families.
+    """
+    names: dict[Kind, int] = {}
+    codes = np.array([[names.setdefault(kind, len(names)) for kind in kinds(row)] for row in rows], dtype=np.int64)
+    shares = (policy.anion_class, policy.structure_type, policy.chemical_system, policy.formula)
+    room = np.array([max(1.0, share * wanted) for share in shares])
+    count = np.array([hits.get(kind, 0.0) for kind in names])
+    value = np.array([row.acquisition for row in rows])
+    free = np.ones(len(rows), dtype=bool)
+    chosen: list[Evaluation] = []
+    for _ in range(min(k, len(rows))):
+        discount = 1.0 / (1.0 + count[codes] / room)
+        gain = np.where(free, np.log(value) + np.log(discount).sum(axis=1), -np.inf)
+        best = int(gain.argmax())
+        free[best] = False
+        count[codes[best]] += max(policy.chosen, float(value[best]))
+        chosen.append(rows[best])
+    return chosen
+
+
+def kinds(row: Evaluation) -> tuple[Kind, ...]:
+    """The families of a row: anion class, structure type, chemical system and formula, each with its label."""
+    found = families(row.candidate.crystal)
+    return (
+        ("class", found.anion_class),
+        ("type", found.structure_type),
+        ("system", found.chemical_system),
+        ("formula", found.formula),
+    )
+
+
+def _hits(before: Iterable[Evaluation]) -> dict[Kind, float]:
+    """Candidates that were found in earlier rounds, by family: rows that nothing has rejected, by their score."""
+    hits: Counter[Kind] = Counter()
+    for row in before:
+        if row.relaxation is not None and not row.failed and row.score == row.score:
+            for kind in kinds(row):
+                hits[kind] += row.score  # type: ignore[assignment]
+    return dict(hits)
 
 
 def _ranked(rows: Sequence[Evaluation], relaxed: Iterable[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
@@ -151,51 +245,6 @@ def _undecidable(row: Evaluation) -> bool:
 
 def _priority(row: Evaluation) -> float:
     return row.acquisition if row.acquisition == row.acquisition else -1.0
-
-
-def _fill(order: Sequence[Evaluation], k: int, rng: np.random.Generator, policy: GatePolicy) -> set[str]:
-    tally, chosen, scale = Counter[tuple[str, object]](), set[str](), 1
-    k = min(k, len(order))
-    _take(order, k - round(policy.explore * k), k, scale, policy, tally, chosen)
-    _take(_shuffled(order, 20 * k, rng), k, k, scale, policy, tally, chosen)
-    while len(chosen) < k:
-        scale *= 2
-        _take(order, k, k, scale, policy, tally, chosen)
-    return chosen
-
-
-def _take(
-    order: Iterable[Evaluation],
-    until: int,
-    k: int,
-    scale: int,
-    policy: GatePolicy,
-    tally: Counter[tuple[str, object]],
-    chosen: set[str],
-) -> None:
-    caps = {
-        "formula": scale * policy.per_formula,
-        "system": scale * max(1, round(policy.per_system * k)),
-        "prototype": scale * max(1, round(policy.per_prototype * k)),
-    }
-    for row in order:
-        if len(chosen) >= until:
-            return
-        keys = _kinds(row)
-        if row.candidate.id not in chosen and all(tally[key] < caps[key[0]] for key in keys):
-            chosen.add(row.candidate.id)
-            tally.update(keys)
-
-
-def _kinds(row: Evaluation) -> list[tuple[str, object]]:
-    crystal = row.candidate.crystal
-    kinds: list[tuple[str, object]] = [
-        ("formula", reduced_formula(crystal.numbers)),
-        ("system", chemical_system(crystal.numbers)),
-    ]
-    if crystal.gene is not None:
-        kinds.append(("prototype", (crystal.gene.space_group, tuple(sorted(crystal.gene.wyckoffs)))))
-    return kinds
 
 
 def _shuffled(order: Sequence[Evaluation], most: int, rng: np.random.Generator) -> list[Evaluation]:

@@ -1,39 +1,17 @@
-"""Mechanics: what follows from bulk and shear modulus, density and composition, or from a full elastic tensor.
+"""Formulas: what follows from bulk and shear modulus, density and mean atomic mass of a dense polycrystal.
 
-Moduli are in GPa, lengths in Å, densities in g/cm³, temperatures in K; every function of moduli takes scalars or
-arrays that broadcast. Empirical formulas carry their source; where they hold is said by `bonding_class`, and
-`derive` applies the correction and the scatter of that class, fitted to measured hardnesses
-(`benchmarks/hardness.py`), to the Vickers hardness that it reports.
+Moduli are in GPa, lengths in Å, densities in g/cm³, temperatures in K; every function takes scalars or arrays
+that broadcast. Empirical formulas carry their source and where they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from invdesign.chemistry.element_data import atomic_masses, table
-from invdesign.crystal import Crystal
-from invdesign.elements import atomic_number
-from invdesign.mechanics.tensors import mandel, reuss, voigt
-from invdesign.properties import DERIVED
-from invdesign.records import Estimate, Value
+from invdesign.units import ATOMIC_MASS, BOLTZMANN, HBAR
 
 Array = NDArray[np.float64]
-
-_AMU = 1.66053906660e-27
-_K_B = 1.380649e-23
-_HBAR = 1.054571817e-34
-
-MODULUS_CORRELATION = 0.5
-"""Correlation of the errors of ln K and ln G of a model, measured by `benchmarks/modulus_correlation.py`."""
-DENSITY_ERROR = 0.02
-"""Relative standard deviation of a computed density: PBE volumes scatter by about 2 % against measured ones."""
-N_SAMPLES = 256
-"""Monte Carlo samples behind a derived standard deviation; even, because they come in antithetic pairs."""
 
 
 def youngs_modulus(K: ArrayLike, G: ArrayLike) -> Array:
@@ -76,7 +54,7 @@ def debye_temperature(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per
     """Debye temperature (hbar/k_B)(6 pi² n)^(1/3) v_m, K (Anderson 1963); volume per atom in Å³."""
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     mean = sound_velocities(K, G, density)[2]
-    return np.asarray(_HBAR / _K_B * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean)
+    return np.asarray(HBAR / BOLTZMANN * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean)
 
 
 def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: ArrayLike) -> Array:
@@ -86,8 +64,8 @@ def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: Arra
     for insulators above their Debye temperature.
     """
     e, rho = _pair(E, density)
-    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * _AMU
-    return np.asarray(0.87 * _K_B * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0))
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * ATOMIC_MASS
+    return np.asarray(0.87 * BOLTZMANN * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0))
 
 
 def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per_atom: ArrayLike) -> Array:
@@ -97,7 +75,7 @@ def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_p
     """
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     v_l, v_t, _ = sound_velocities(K, G, density)
-    scale = 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * _K_B
+    scale = 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * BOLTZMANN
     return np.asarray(scale * number_density ** (2.0 / 3.0) * (v_l + 2.0 * v_t))
 
 
@@ -153,331 +131,131 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class BondingClass:
-    """How far the formulas hold for one kind of bonding.
+FLAW = 20e-6
+"""Length (m) of the crack that limits the strength of a brittle part, unless another is declared."""
 
-    Attributes:
-        name: the class.
-        label: in words.
-        hardness_shift: median of log10(measured / Mazhnik-Oganov hardness).
-        hardness_scatter: robust standard deviation of the same.
-        toughness_scatter: standard deviation of log10 of measured over estimated fracture toughness.
-        note: what to keep in mind, for reports.
+
+def hardness_strength(hardness: ArrayLike) -> Array:
+    """Yield strength H/3 of a fully plastic indentation, MPa (Tabor, The Hardness of Metals (1951)).
+
+    Hardness in GPa. For metals that harden little; an upper bound for brittle solids, which break first.
     """
-
-    name: str
-    label: str
-    hardness_shift: float
-    hardness_scatter: float
-    toughness_scatter: float
-    note: str = ""
+    return np.asarray(hardness, dtype=np.float64) * 1e3 / 3.0
 
 
-_DUCTILE = "toughness is a lower bound (no plasticity in the formula)"
-BONDING_CLASSES: dict[str, BondingClass] = {
-    c.name: c
-    for c in (
-        BondingClass("refractory", "boride, carbide, nitride", -0.04, 0.22, 0.15),
-        BondingClass("metalloid", "silicide, germanide, pnictide", -0.09, 0.20, 0.20),
-        BondingClass("oxide", "oxide", 0.00, 0.30, 0.20),
-        BondingClass("chalcogenide", "semiconducting chalcogenide", -0.53, 0.25, 0.25),
-        BondingClass("ionic", "ionic crystal", -0.36, 0.22, 0.25, "slips easily: hardness formulas overestimate"),
-        BondingClass("intermetallic", "intermetallic compound", -0.17, 0.26, 0.40, _DUCTILE),
-        BondingClass("metal", "elemental metal", -0.89, 0.28, 0.50, _DUCTILE),
+def fracture_strength(toughness: ArrayLike, flaw: float = FLAW) -> Array:
+    """Strength K_IC / (1.12 sqrt(pi a)) of a part with a surface crack, MPa (Irwin; Tada, Paris and Irwin).
+
+    Toughness in MPa m^0.5, length `flaw` of the crack in m. Linear elastic: for brittle solids.
+    """
+    return np.asarray(np.asarray(toughness, dtype=np.float64) / (1.12 * np.sqrt(np.pi * flaw)))
+
+
+def usable_strength(hardness: ArrayLike, toughness: ArrayLike, flaw: float = FLAW) -> Array:
+    """The smaller of yield and fracture strength, MPa: what an untested crystal can be trusted with."""
+    return np.asarray(np.minimum(hardness_strength(hardness), fracture_strength(toughness, flaw)))
+
+
+def ideal_tensile_strength(E: ArrayLike) -> Array:
+    """E/10 in MPa: the upper bound that cohesion sets (Orowan, Rep. Prog. Phys. 12, 185 (1949))."""
+    return np.asarray(E, dtype=np.float64) * 1e3 / 10.0
+
+
+def ideal_shear_strength(G: ArrayLike) -> Array:
+    """G / (2 pi) in MPa: slip of a whole plane at once (Frenkel, Z. Phys. 37, 572 (1926)); an upper bound."""
+    return np.asarray(G, dtype=np.float64) * 1e3 / (2.0 * np.pi)
+
+
+def gruneisen_parameter(nu: ArrayLike) -> Array:
+    """Grüneisen parameter (3/2)(1 + nu)/(2 - 3 nu) (Belomestnykh and Tesleva, Tech. Phys. 49, 1098 (2004)).
+
+    From Poisson's ratio, for isotropic solids with central forces; within about 20 % for cubic metals and salts.
+    """
+    ratio = np.asarray(nu, dtype=np.float64)
+    return 1.5 * (1.0 + ratio) / (2.0 - 3.0 * ratio)
+
+
+def debye_heat_capacity(debye: ArrayLike, temperature: float = 300.0) -> Array:
+    """Heat capacity per atom at constant volume in units of k_B, from 0 to 3 (Debye, Ann. Phys. 39, 789 (1912)).
+
+    9 (T/theta)³ times the integral of x⁴ eˣ/(eˣ - 1)² from 0 to theta/T, by Gauss-Legendre quadrature.
+    """
+    bound = np.asarray(debye, dtype=np.float64)[..., None] / temperature
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    upper = np.minimum(bound, 30.0)  # beyond it the integrand is below 1e-7
+    x = 0.5 * upper * (nodes + 1.0)
+    decay = np.exp(-x)
+    integrand = x**4 * decay / (1.0 - decay) ** 2
+    integral = (integrand * weights).sum(axis=-1) * 0.5 * upper[..., 0]
+    return np.asarray(9.0 * integral / bound[..., 0] ** 3)
+
+
+def heat_capacity(debye: ArrayLike, mean_atomic_mass: ArrayLike, temperature: float = 300.0) -> Array:
+    """Specific heat in J/(kg K) of a Debye solid; mean mass of an atom in g/mol. Lattice vibrations alone."""
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * ATOMIC_MASS
+    return np.asarray(debye_heat_capacity(debye, temperature) * BOLTZMANN / mass)
+
+
+def thermal_expansion(
+    K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per_atom: ArrayLike, temperature: float = 300.0
+) -> Array:
+    """Linear expansion gamma C_V / (3 K V) in 1e-6/K (Grüneisen, Ann. Phys. 39, 257 (1912)).
+
+    With the Grüneisen parameter of Poisson's ratio and Debye's heat capacity. For dense isotropic solids; blind to
+    framework structures and to magnetic effects (quartz, Invar).
+    """
+    debye = debye_temperature(K, G, density, volume_per_atom)
+    volume = np.asarray(volume_per_atom, dtype=np.float64) * 1e-30
+    pressure = (
+        gruneisen_parameter(poisson_ratio(K, G)) * debye_heat_capacity(debye, temperature) * BOLTZMANN / volume
     )
-}
-
-_GROUPS = (
-    ("F", "Cl", "Br", "I"),
-    ("O", "S", "Se", "Te"),
-    ("B", "C", "N"),
-    ("Si", "P", "Ge", "As", "Sb", "H", "He", "Ne", "Ar", "Kr", "Xe", "At", "Rn", "Po", "Ts", "Og"),
-    ("Li", "Na", "K", "Rb", "Cs", "Fr", "Mg", "Ca", "Sr", "Ba", "Ra"),
-    ("O",),
-)
-"""Halogens, chalcogens, light nonmetals, metalloids and the rest of the nonmetals, easy cations, oxygen."""
+    return np.asarray(pressure / (3.0 * np.asarray(K, dtype=np.float64) * 1e9) * 1e6)
 
 
-def bonding_class(numbers: ArrayLike, band_gap: float | None = None) -> BondingClass:
-    """The kind of bonding that decides how well hardness formulas hold.
+def slack_conductivity(
+    debye: ArrayLike,
+    gamma: ArrayLike,
+    mean_atomic_mass: ArrayLike,
+    volume_per_atom: ArrayLike,
+    atoms_per_cell: ArrayLike,
+    temperature: float = 300.0,
+) -> Array:
+    """Lattice thermal conductivity A M theta_a³ delta n^(1/3) / (gamma² T), W/(m K).
 
-    Composition decides, by the shares of nonmetals and by the cations; the band gap (eV) tells metallic
-    chalcogenides from semiconducting ones where it is known.
-
-    Args:
-        numbers: atomic numbers, one per atom.
-        band_gap: predicted or computed band gap, eV.
+    Slack, Solid State Phys. 34, 1 (1979), with A = 2.43e-6 / (1 - 0.514/gamma + 0.228/gamma²) (Julian, Phys. Rev.
+    137, A128 (1965)); theta_a = theta n^(-1/3) with n atoms in the primitive cell, delta³ the volume per atom. For
+    a defect-free insulator above theta_a; metals conduct by electrons, which is not in the formula.
     """
-    return BONDING_CLASSES[_class_name(np.asarray(numbers, dtype=np.int64), band_gap)]
+    g = np.asarray(gamma, dtype=np.float64)
+    n = np.asarray(atoms_per_cell, dtype=np.float64)
+    acoustic = np.asarray(debye, dtype=np.float64) * n ** (-1.0 / 3.0)
+    scale = 2.43e-6 / (1.0 - 0.514 / g + 0.228 / g**2)
+    size = np.asarray(volume_per_atom, dtype=np.float64) ** (1.0 / 3.0)
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64)
+    return np.asarray(scale * mass * acoustic**3 * size * n ** (1.0 / 3.0) / (g**2 * temperature))
 
 
-def _class_name(numbers: NDArray[np.int64], band_gap: float | None) -> str:
-    halogen, chalcogen, light, metalloid, easy, oxygen = _membership()[:, numbers].mean(axis=1).tolist()
-    nonmetal = halogen + chalcogen + light + metalloid
-    cations = 1.0 - halogen - chalcogen
-    if halogen >= 0.2:
-        return "ionic"
-    if nonmetal < 0.22:
-        return "metal" if (numbers == numbers[0]).all() else "intermetallic"
-    if chalcogen >= 0.3:
-        if cations > 0 and easy / cations >= 0.45:
-            return "ionic"
-        if oxygen >= 0.3:
-            return "oxide"
-        return "metalloid" if band_gap is not None and band_gap < 0.1 else "chalcogenide"
-    return "refractory" if light >= 0.5 * nonmetal else "metalloid"
+def melting_point(K: ArrayLike, G: ArrayLike) -> Array:
+    """Melting point 553 + 5.91 C11, K (Fine, Brown and Marcus, Scripta Metall. 18, 951 (1984); ± 300 K).
 
-
-@cache
-def _membership() -> Array:
-    """(6, 119): one where an atomic number belongs to that group."""
-    mask = np.zeros((len(_GROUPS), 119))
-    for row, group in enumerate(_GROUPS):
-        mask[row, [atomic_number(symbol) for symbol in group]] = 1.0
-    return mask
-
-
-def ionicity(numbers: ArrayLike) -> float:
-    """Largest difference of Pauling's electronegativities in a compound; NaN if one is unknown."""
-    values = table().electronegativity[np.unique(np.asarray(numbers, dtype=np.int64))]
-    return float(values.max() - values.min())
-
-
-def density(crystal: Crystal) -> float:
-    """Density in g/cm³ from the cell and the atomic weights."""
-    return float(atomic_masses(crystal.numbers).sum() * _AMU * 1e3 / (crystal.volume * 1e-24))
-
-
-def derive(estimate: Estimate, crystal: Crystal) -> Estimate:
-    """Add every derived property to an estimate; see `derive_many`."""
-    return derive_many([estimate], [crystal])[0]
-
-
-def derive_many(estimates: Sequence[Estimate], crystals: Sequence[Crystal]) -> list[Estimate]:
-    """Add every derived property (`properties.DERIVED`) to estimates of bulk and shear modulus.
-
-    Density needs the crystal only. The rest is skipped where a modulus is missing or the estimate failed. Central
-    values are the formulas at the central moduli; standard deviation and 90 % interval come from log-normal
-    samples of K and G with correlated errors, and, for hardness and toughness, the scatter of the formula itself
-    in that bonding class. Deterministic.
-
-    Args:
-        estimates: with `bulk_modulus` and `shear_modulus` in GPa.
-        crystals: the crystals that they belong to, same length.
-
-    Returns:
-        New estimates, same order; values that were there are kept, derived ones replaced.
+    C11 in GPa is that of the isotropic polycrystal, K + 4G/3. Fitted to cubic metals and intermetallics; wrong by
+    half or double for molecular and layered crystals, for silica and for carbon.
     """
-    if len(estimates) != len(crystals):
-        raise ValueError(f"{len(estimates)} estimates for {len(crystals)} crystals")
-    complete = [i for i, e in enumerate(estimates) if has_moduli(e)]
-    added: list[dict[str, Value]] = [{"density": _density_value(c)} for c in crystals]
-    if complete:
-        _add_elastic(
-            [estimates[i] for i in complete], [crystals[i] for i in complete], [added[i] for i in complete]
-        )
-    return [
-        e if e.failure else replace(e, values={**e.values, **new}) for e, new in zip(estimates, added, strict=True)
-    ]
+    k, g = _pair(K, G)
+    return 553.0 + 5.91 * (k + 4.0 * g / 3.0)
 
 
-def has_moduli(estimate: Estimate) -> bool:
-    """Whether an estimate holds positive, finite bulk and shear moduli."""
-    if estimate.failure:
-        return False
-    values = [estimate.values.get(name) for name in ("bulk_modulus", "shear_modulus")]
-    return all(v is not None and np.isfinite(v.mean) and v.mean > 0 for v in values)
+def thermal_shock_resistance(strength: ArrayLike, E: ArrayLike, nu: ArrayLike, expansion: ArrayLike) -> Array:
+    """R = sigma (1 - nu) / (E alpha), K: the sudden change of temperature that starts a crack (Kingery 1955).
 
-
-def _density_value(crystal: Crystal) -> Value:
-    rho = density(crystal)
-    half = 1.645 * DENSITY_ERROR * rho
-    return Value(rho, DENSITY_ERROR * rho, rho - half, rho + half, "crystal")
-
-
-def _add_elastic(
-    estimates: Sequence[Estimate], crystals: Sequence[Crystal], added: list[dict[str, Value]]
-) -> None:
-    kinds = _kinds(estimates, crystals)
-    drawn = draw(estimates, crystals, kinds=kinds)
-    for name in DERIVED:
-        if name == "density":
-            continue
-        values = drawn[name]
-        low, minus, plus, high = np.quantile(values[:, 1:], [0.05, 0.15866, 0.84134, 0.95], axis=1).tolist()
-        for i, (new, centre) in enumerate(zip(added, values[:, 0].tolist(), strict=True)):
-            std = 0.5 * (plus[i] - minus[i])
-            new[name] = Value(centre, std, low[i], high[i], _source(name, kinds[i]))
-
-
-def _source(name: str, kind: BondingClass) -> str:
-    if name == "vickers_hardness":
-        return f"formula:mazhnik-oganov ({kind.name})"
-    if name == "fracture_toughness":
-        return f"formula:niu+mazhnik-oganov ({kind.name}{', lower bound' if kind.note == _DUCTILE else ''})"
-    return "formula:elasticity"
-
-
-def _kinds(estimates: Sequence[Estimate], crystals: Sequence[Crystal]) -> list[BondingClass]:
-    gaps = [e.values.get("band_gap") for e in estimates]
-    pairs = zip(crystals, gaps, strict=True)
-    return [bonding_class(crystal.numbers, None if gap is None else gap.mean) for crystal, gap in pairs]
-
-
-def draw(
-    estimates: Sequence[Estimate],
-    crystals: Sequence[Crystal],
-    n_samples: int = N_SAMPLES,
-    seeds: Sequence[int] = (0,),
-    kinds: Sequence[BondingClass] | None = None,
-) -> dict[str, Array]:
-    """Joint samples of the moduli and of everything that follows from them.
-
-    Args:
-        estimates: each with bulk and shear modulus (`has_moduli`).
-        crystals: the crystals that they belong to.
-        n_samples: samples per crystal, even.
-        seeds: one seed, for errors that all crystals share, or one per crystal, for independent errors.
-        kinds: their bonding classes, if known already.
-
-    Returns:
-        Property name (bulk and shear modulus and all derived ones) to an array (n_crystals, 1 + n_samples), whose
-        first column is the central value.
+    Strength in MPa, E in GPa, expansion in 1e-6/K. J. Am. Ceram. Soc. 38, 3 (1955); infinite heat transfer.
     """
-    normal = np.stack([_deviates(n_samples, seed) for seed in seeds], axis=1)
-    k, g = _moduli(estimates, normal)
-    kinds = _kinds(estimates, crystals) if kinds is None else kinds
-    volume = np.array([[c.volume / c.n_sites] for c in crystals])
-    rho = np.array([[density(c)] for c in crystals]) * np.exp(DENSITY_ERROR * normal[4])
-    scatter = np.array([[kind.hardness_scatter, kind.toughness_scatter, kind.hardness_shift] for kind in kinds])
-    hardness = mazhnik_oganov_hardness(k, g) * 10.0 ** (scatter[:, 2:] + scatter[:, :1] * normal[2])
-    toughness = np.sqrt(niu_toughness(k, g, volume) * mazhnik_oganov_toughness(k, g, volume))
-    return {
-        "bulk_modulus": k,
-        "shear_modulus": g,
-        "youngs_modulus": youngs_modulus(k, g),
-        "poisson_ratio": poisson_ratio(k, g),
-        "pugh_ratio": pugh_ratio(k, g),
-        "vickers_hardness": hardness,
-        "fracture_toughness": toughness * 10.0 ** (scatter[:, 1:2] * normal[3]),
-        "density": rho,
-    }
+    sigma, e = _pair(strength, E)
+    ratio, alpha = _pair(nu, expansion)
+    return np.asarray(sigma * (1.0 - ratio) / (e * 1e3 * alpha * 1e-6))
 
 
-@lru_cache(maxsize=4096)
-def _deviates(n_samples: int, seed: int) -> Array:
-    """(5, 1 + n_samples) standard normal deviates: ln K, ln G, hardness, toughness, density; column 0 is zero."""
-    rng = np.random.default_rng([20_190_925, seed])
-    half = rng.standard_normal((5, n_samples // 2))
-    half /= np.sqrt((half**2).mean(axis=1, keepdims=True))
-    independent = half[1].copy()
-    half[1] = MODULUS_CORRELATION * half[0] + np.sqrt(1.0 - MODULUS_CORRELATION**2) * independent
-    return np.concatenate([np.zeros((5, 1)), half, -half], axis=1)
-
-
-def _moduli(estimates: Sequence[Estimate], normal: Array) -> tuple[Array, Array]:
-    moduli = []
-    for row, name in enumerate(("bulk_modulus", "shear_modulus")):
-        centre = np.array([[e.values[name].mean] for e in estimates])
-        spread = np.array([[log_spread(e.values[name])] for e in estimates])
-        moduli.append(centre * np.exp(spread * normal[row]))
-    return moduli[0], moduli[1]
-
-
-def log_spread(value: Value) -> float:
-    """Standard deviation of the natural logarithm of a positive, log-normal value.
-
-    From the 90 % interval where there is one, otherwise from the standard deviation: half the distance of the
-    one-sigma quantiles of a log-normal with median m and log-spread s is m sinh(s).
-    """
-    if value.low is not None and value.high is not None and 0 < value.low < value.high:
-        return float(np.log(value.high / value.low) / (2.0 * 1.6449))
-    return float(np.arcsinh(max(value.std, 0.0) / value.mean))
-
-
-@dataclass(frozen=True)
-class ElasticSummary:
-    """What a full elastic tensor says.
-
-    Attributes:
-        bulk_voigt, bulk_reuss, bulk_hill: bulk moduli, GPa.
-        shear_voigt, shear_reuss, shear_hill: shear moduli, GPa.
-        eigenvalues: the six of the tensor in Mandel's notation, ascending, GPa.
-        universal_anisotropy: 5 G_V/G_R + K_V/K_R - 6 (Ranganathan and Ostoja-Starzewski, PRL 101, 055504 (2008)).
-        log_anisotropy: sqrt(ln²(K_V/K_R) + 5 ln²(G_V/G_R)) (Kube, AIP Adv. 6, 095209 (2016)).
-        kleinman: (C11 + 8 C12) / (7 C11 + 2 C12) with cubic averages (Kleinman, Phys. Rev. 128, 2614 (1962)).
-    """
-
-    bulk_voigt: float
-    bulk_reuss: float
-    bulk_hill: float
-    shear_voigt: float
-    shear_reuss: float
-    shear_hill: float
-    eigenvalues: tuple[float, ...]
-    universal_anisotropy: float
-    log_anisotropy: float
-    kleinman: float
-
-    @property
-    def stable(self) -> bool:
-        """Born's criterion at zero pressure, necessary and sufficient: all eigenvalues are positive.
-
-        Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014).
-        """
-        return self.eigenvalues[0] > 0.0
-
-
-def summarise(tensor: ArrayLike) -> ElasticSummary:
-    """Averages, anisotropies and eigenvalues of an elastic tensor.
-
-    Args:
-        tensor: (6, 6) in Voigt notation (xx, yy, zz, yz, xz, xy), GPa; symmetrised here.
-
-    Returns:
-        The summary; Reuss and Hill averages and anisotropies are NaN where the tensor is singular or unstable.
-    """
-    c = np.asarray(tensor, dtype=np.float64).reshape(6, 6)
-    c = 0.5 * (c + c.T)
-    eigenvalues = np.linalg.eigvalsh(mandel(c))
-    k_v, g_v = voigt(c)
-    k_r, g_r = reuss(c) if eigenvalues[0] > 1e-9 * abs(eigenvalues[-1]) else (np.nan, np.nan)
-    c11 = np.trace(c[:3, :3]) / 3.0
-    c12 = (c[0, 1] + c[0, 2] + c[1, 2]) / 3.0
-    return ElasticSummary(
-        bulk_voigt=float(k_v),
-        bulk_reuss=k_r,
-        bulk_hill=0.5 * float(k_v + k_r),
-        shear_voigt=float(g_v),
-        shear_reuss=g_r,
-        shear_hill=0.5 * float(g_v + g_r),
-        eigenvalues=tuple(map(float, eigenvalues)),
-        universal_anisotropy=float(5.0 * g_v / g_r + k_v / k_r - 6.0),
-        log_anisotropy=float(np.sqrt(np.log(k_v / k_r) ** 2 + 5.0 * np.log(g_v / g_r) ** 2)),
-        kleinman=float((c11 + 8.0 * c12) / (7.0 * c11 + 2.0 * c12)),
-    )
-
-
-def zener_anisotropy(tensor: ArrayLike) -> float:
-    """2 C44 / (C11 - C12) for a cubic crystal in its cubic axes."""
-    c = np.asarray(tensor, dtype=np.float64)
-    return float(2.0 * c[3, 3] / (c[0, 0] - c[0, 1]))
-
-
-def thermal_and_acoustic(values: Mapping[str, Value], crystal: Crystal) -> dict[str, float]:
-    """Sound velocities (m/s), Debye temperature (K) and minimal conductivities (W/(m K)) at the central values."""
-    k, g = values["bulk_modulus"].mean, values["shear_modulus"].mean
-    rho, volume = density(crystal), crystal.volume / crystal.n_sites
-    v_l, v_t, v_m = sound_velocities(k, g, rho)
-    mean_mass = float(atomic_masses(crystal.numbers).mean())
-    numbers = {
-        "sound_velocity_longitudinal": v_l,
-        "sound_velocity_transverse": v_t,
-        "sound_velocity_mean": v_m,
-        "debye_temperature": debye_temperature(k, g, rho, volume),
-        "clarke_conductivity": clarke_conductivity(youngs_modulus(k, g), rho, mean_mass),
-        "cahill_conductivity": cahill_conductivity(k, g, rho, volume),
-        "specific_stiffness": specific_stiffness(youngs_modulus(k, g), rho),
-    }
-    return {name: float(value) for name, value in numbers.items()}
+def thermal_shock_power(resistance: ArrayLike, conductivity: ArrayLike) -> Array:
+    """R' = lambda R, W/m: the same at a given heat flux (Kingery 1955); conductivity in W/(m K)."""
+    r, conduct = _pair(resistance, conductivity)
+    return np.asarray(r * conduct)

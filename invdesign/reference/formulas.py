@@ -10,10 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
 from typing import Any, overload
 
-from invdesign.errors import ReferenceMissingError
+from invdesign.tables import path_of, unreadable
 
 COMPUTED_TABLE = "computed_formulas.parquet"
 SYNTHESISED_TABLE = "synthesised_formulas.parquet"
@@ -81,7 +80,6 @@ def _load(name: str) -> Formulas:
     import pyarrow.parquet as pq
 
     try:
-        with as_file(files("invdesign.tables") / name) as path:
-            return Formulas(pq.read_table(path))
+        return Formulas(pq.read_table(path_of(name)))
     except (OSError, ValueError, KeyError) as error:
-        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+        raise unreadable(name, error) from None

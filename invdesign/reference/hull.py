@@ -6,6 +6,7 @@ that starts from the elements (a composition has at most as many phases as eleme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,6 +19,8 @@ from invdesign.crystal import FloatArray
 
 _ITERATIONS = 200
 _OPTIMAL = 1e-10
+_TOGETHER = 512
+"""Compositions that are solved together."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,12 @@ class Hull:
         self._by_elements: dict[frozenset[int], list[int]] = {}
         for row, composition in enumerate(self._compositions):
             self._by_elements.setdefault(frozenset(composition), []).append(row)
+        for elements, rows in self._by_elements.items():
+            if len(elements) == 1:  # one corner of the hull each: the lowest of several phases of an element
+                rows[:] = [min(rows, key=lambda row: self._energies[row])]
         self.elements = frozenset(z for elements in self._by_elements if len(elements) == 1 for z in elements)
         self._systems: dict[tuple[int, ...], tuple[NDArray[np.int64], FloatArray]] = {}
+        self._solved: dict[tuple[tuple[int, int], ...], float] = {}
 
     def mixture(self, numbers: Iterable[int]) -> Mixture | None:
         """The lowest mixture at the composition of these atoms; None if an element has no reference phase."""
@@ -72,6 +79,40 @@ class Hull:
             phases=tuple(self._formulas[i] for i in rows[chosen][used]),
             fractions=tuple(float(w) for w in weights[used]),
         )
+
+    def energies(self, compositions: Sequence[tuple[tuple[int, int], ...]]) -> FloatArray:
+        """(n,) formation energies of the hull at many compositions, eV/atom; NaN if an element has no reference.
+
+        The simplex of `mixture` for all compositions of as many elements together; each distinct composition is
+        solved once and remembered.
+
+        Args:
+            compositions: (atomic number, count) pairs in increasing order of atomic number.
+        """
+        wanted = {c for c in compositions if c not in self._solved}
+        known = [c for c in sorted(wanted) if c and self.elements.issuperset(z for z, _ in c)]
+        self._solved.update(dict.fromkeys(wanted, math.nan))
+        by_size: dict[int, list[tuple[tuple[int, int], ...]]] = {}
+        for composition in known:
+            by_size.setdefault(len(composition), []).append(composition)
+        for some in by_size.values():
+            some.sort(key=lambda c: len(self._system(tuple(z for z, _ in c))[0]))
+            for start in range(0, len(some), _TOGETHER):
+                part = some[start : start + _TOGETHER]
+                self._solved.update(zip(part, self._solve(part).tolist(), strict=True))
+        return np.array([self._solved[c] for c in compositions], dtype=np.float64)
+
+    def _solve(self, compositions: Sequence[tuple[tuple[int, int], ...]]) -> FloatArray:
+        """(n,) hull energies at compositions of equally many elements."""
+        systems = [self._system(tuple(z for z, _ in c)) for c in compositions]
+        most = max(len(rows) for rows, _ in systems)
+        target = np.array([[count for _, count in c] for c in compositions], dtype=np.float64)
+        target /= target.sum(axis=1, keepdims=True)
+        fractions = np.zeros((len(compositions), most, target.shape[1]))
+        energies = np.full((len(compositions), most), np.inf)
+        for i, (rows, shares) in enumerate(systems):
+            fractions[i, : len(rows)], energies[i, : len(rows)] = shares, self._energies[rows]
+        return lowest_energies(fractions, energies, target)
 
     def _system(self, elements: tuple[int, ...]) -> tuple[NDArray[np.int64], FloatArray]:
         """Rows and atomic fractions (n_phases, n_elements) of the phases of a system, the elements first."""
@@ -113,6 +154,44 @@ def _lowest_mixture(
         np.divide(np.clip(weights, 0.0, None), step, out=ratios, where=step > 1e-12)
         basis[int(ratios.argmin())] = entering
     return _by_library(fractions, energies, target)
+
+
+def lowest_energies(fractions: FloatArray, energies: FloatArray, target: FloatArray) -> FloatArray:
+    """(n,) energies of the lowest mixtures of many systems of `k` elements, as `_lowest_mixture` finds them.
+
+    Args:
+        fractions: (n, p, k) atomic fractions of the phases of each system, the elements first.
+        energies: (n, p) of the phases, infinite where a system has fewer than `p`.
+        target: (n, k) atomic fractions, all positive.
+    """
+    n, _, k = fractions.shape
+    basis = np.tile(np.arange(k), (n, 1))
+    found = np.full(n, np.nan)
+    active = np.arange(n)
+    for _ in range(_ITERATIONS):
+        chosen = np.take_along_axis(fractions[active], basis[active][:, :, None], axis=1)
+        costs = np.take_along_axis(energies[active], basis[active], axis=1)
+        weights = np.linalg.solve(chosen.transpose(0, 2, 1), target[active][:, :, None])[:, :, 0]
+        prices = np.linalg.solve(chosen, costs[:, :, None])
+        reduced = energies[active] - (fractions[active] @ prices)[:, :, 0]
+        entering = reduced.argmin(axis=1)
+        rows = np.arange(len(active))
+        done = reduced[rows, entering] > -_OPTIMAL
+        found[active[done]] = (np.clip(weights, 0.0, None) * costs).sum(axis=1)[done]
+        going = ~done
+        if not going.any():
+            return found
+        rows, entering = rows[going], entering[going]
+        step = np.linalg.solve(chosen[going].transpose(0, 2, 1), fractions[active[going], entering][:, :, None])
+        ratios = np.full((len(rows), k), np.inf)
+        np.divide(np.clip(weights[going], 0.0, None), step[:, :, 0], out=ratios, where=step[:, :, 0] > 1e-12)
+        active = active[going]
+        basis[active, ratios.argmin(axis=1)] = entering
+    for i in active:  # the rare composition on which the simplex cycles
+        used = np.isfinite(energies[i])
+        _, weights = _by_library(fractions[i][used], energies[i][used], target[i])
+        found[i] = weights @ energies[i][used]
+    return found
 
 
 def _by_library(

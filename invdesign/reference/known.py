@@ -10,17 +10,19 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign import tables
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.errors import ReferenceMissingError
 
 if TYPE_CHECKING:
@@ -84,11 +86,12 @@ class KnownCrystals(Sequence[KnownCrystal]):
         import pyarrow.parquet as pq
 
         try:
-            with as_file(files("invdesign.tables") / TABLE) as shipped:
-                table = pq.read_table(path or shipped).combine_chunks()
+            found = pq.read_table(path or tables.path_of(TABLE)).combine_chunks()
         except (OSError, ValueError) as error:
-            raise ReferenceMissingError(f"the table of known crystals cannot be read: {error}") from None
-        return cls(_columns(table))
+            if path is None:
+                raise tables.unreadable(TABLE, error) from None
+            raise ReferenceMissingError(f"the table of known crystals {path} cannot be read: {error}") from None
+        return cls(_columns(found))
 
     def __len__(self) -> int:
         """Number of known crystals."""
@@ -127,6 +130,31 @@ class KnownCrystals(Sequence[KnownCrystal]):
             experimental=None if experimental < 0 else bool(experimental),
             held_out=bool(column["held_out"][row]),
         )
+
+    @property
+    def space_groups(self) -> NDArray[np.int64]:
+        """(n,) space group numbers."""
+        return np.asarray(self._columns["space_group"], dtype=np.int64)
+
+    @cached_property
+    def sites(self) -> NDArray[np.int64]:
+        """(n,) atoms in the primitive cells."""
+        values, offsets = self._columns["wyckoffs"]
+        table = wyckoff_table()
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        position = table.group_start[self.space_groups - 1][owner] + values[offsets[0] : offsets[-1]]
+        counts = table.primitive_multiplicity[position].astype(np.float64)
+        return np.bincount(owner, weights=counts, minlength=len(self)).astype(np.int64)
+
+    def foreign_elements(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(n,) how many elements of each crystal are not allowed; `allowed` is indexed by atomic number."""
+        values, offsets = self._columns["numbers"]
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        numbers = values[offsets[0] : offsets[-1]].astype(np.int64)
+        alien = numbers >= len(allowed)
+        alien |= ~allowed[np.where(alien, 0, numbers)]
+        pairs = np.unique(np.stack([owner[alien], numbers[alien]]), axis=1)
+        return np.bincount(pairs[0], minlength=len(self)).astype(np.int64)
 
     def has_formula(self, formula: str) -> bool:
         """Whether any known crystal has this reduced formula."""
@@ -213,7 +241,12 @@ def _columns(table: Any) -> dict[str, Any]:
         columns[name] = array.values.to_numpy(), array.offsets.to_numpy()
     for name in ("space_group", "energy_above_hull", "mp2024_energy_above_hull", "experimental"):
         columns[name] = table.column(name).to_numpy()
-    columns["held_out"] = table.column("held_out").to_numpy(zero_copy_only=False)
+    held_out = "held_out" in table.column_names  # tables made before there were such crystals lack it
+    columns["held_out"] = (
+        table.column("held_out").to_numpy(zero_copy_only=False)
+        if held_out
+        else np.zeros(len(table), dtype=np.bool_)
+    )
     columns["id"] = table.column("id").to_numpy(zero_copy_only=False)
     formulas = table.column("formula").combine_chunks().dictionary_encode()
     columns["formulas"] = formulas.dictionary.to_pylist()

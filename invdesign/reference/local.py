@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
 from typing import Any
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
-from invdesign.crystal import Crystal
-from invdesign.errors import ReferenceMissingError
+from invdesign.crystal import Crystal, FloatArray
 from invdesign.records import Value
 from invdesign.reference.disorder import Ordering, possible_disorder
 from invdesign.reference.formulas import load_computed, load_synthesised
 from invdesign.reference.hull import Hull
 from invdesign.reference.known import KnownCrystal, KnownCrystals
+from invdesign.tables import path_of, unreadable
 
 HULL_TABLE = "hull.parquet"
 FORMULA_TABLE = "known_formulas.parquet"
@@ -58,6 +57,10 @@ class LocalReference:
         """Formation energy of the hull at the composition of these atoms, eV/atom; None without reference."""
         mixture = load_hull().mixture(numbers)
         return None if mixture is None else mixture.energy
+
+    def hull_energies(self, compositions: Sequence[tuple[tuple[int, int], ...]]) -> FloatArray:
+        """(n,) formation energies of the hull, eV/atom, NaN without reference; see `Hull.energies`."""
+        return load_hull().energies(compositions)
 
     def decomposition(self, numbers: Iterable[int]) -> list[tuple[str, float]]:
         """Known phases that this composition would decompose into, with their share of the atoms."""
@@ -154,8 +157,7 @@ def _columns(name: str) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        with as_file(files("invdesign.tables") / name) as path:
-            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+        columns: dict[str, list[Any]] = pq.read_table(path_of(name)).to_pydict()
     except (OSError, ValueError) as error:
-        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+        raise unreadable(name, error) from None
     return columns

@@ -2,7 +2,7 @@
 
 Relaxed-ion constants: the cell is strained, the ions follow, the stress answers. The point group says how many
 constants are independent and therefore which strains are enough: one instead of six for a cubic crystal.
-Averages and anisotropies of the tensor are in `invdesign.mechanics.formulas.summarise`.
+Averages and anisotropies of the tensor are in `invdesign.mechanics.tensors.summarise`.
 
 Universal potentials trained near equilibrium are too soft: mean shear moduli come out 25 to 45 % too low. Use the
 tensor for stability and anisotropy, and the surrogate for the size of K and G.
@@ -22,7 +22,6 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
 from invdesign.mechanics.tensors import (
-    GPA,
     WEIGHT,
     from_mandel,
     point_group,
@@ -32,6 +31,7 @@ from invdesign.mechanics.tensors import (
 )
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure, Status, Verdict
+from invdesign.units import GPA
 from invdesign.workers import Lost, Workers, cpu_count
 
 if TYPE_CHECKING:

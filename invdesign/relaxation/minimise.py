@@ -18,8 +18,8 @@ import numpy as np
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.errors import InputError
-from invdesign.mechanics.tensors import GPA
 from invdesign.relaxation.symmetry_adapted import SymmetryAdapted
+from invdesign.units import GPA
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -230,6 +230,12 @@ def minimise(
             radius *= 0.6
         here = there
     return Found(here, converged(here, settings), hessian)
+
+
+def expected_gain(space: SymmetryAdapted, found: Found) -> float:
+    """By how much the energy (eV) would still fall by the quadratic model, within one full step."""
+    step = _trust_step(found.point.gradient, found.hessian, _step_units(space), 1.0)
+    return max(0.0, -float(found.point.gradient @ step + 0.5 * step @ found.hessian @ step))
 
 
 def _hopeless(lowest: Sequence[float], ceiling: float, settings: RelaxSettings) -> bool:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, IntArray
+from invdesign.crystallography.symmetry import operations
 from invdesign.elements import symbol
 from invdesign.relaxation.minimise import GiveUpError, evaluate
-from invdesign.relaxation.symmetry_adapted import operations
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -109,6 +109,16 @@ def brought_together(crystal: Crystal, reach: float) -> Crystal | None:
     return None
 
 
+def within_reach(crystal: Crystal, reach: float | None) -> Crystal:
+    """The crystal, its parts brought together where a potential of that reach (Å) would see nothing between them.
+
+    As it is where the reach is not known, where nothing is needed, and where they cannot be brought together.
+    """
+    if reach is None or parts(crystal, reach).whole:
+        return crystal
+    return brought_together(crystal, reach) or crystal
+
+
 def reach_of(calculator: Calculator) -> float | None:
     """The cut-off of a calculator's potential, Å, as its object or its model names it; None where it does not."""
     seen: list[Any] = [calculator]

@@ -22,7 +22,7 @@ from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
-from invdesign.records import Failure, Relaxation, Value
+from invdesign.records import Failure, Probe, Relaxation, Value
 from invdesign.relaxation.minimise import (
     Found,
     GiveUpError,
@@ -31,7 +31,8 @@ from invdesign.relaxation.minimise import (
     first_hessian,
     minimise,
 )
-from invdesign.relaxation.reach import brought_together, parts, reach_of
+from invdesign.relaxation.probe import Looked, look, probe_model
+from invdesign.relaxation.reach import parts, reach_of, within_reach
 from invdesign.relaxation.symmetry_adapted import SymmetryAdapted, build, unconstrained
 from invdesign.workers import Lost, Workers, cpu_count
 
@@ -118,6 +119,36 @@ class PotentialRelaxer:
         for index, answer in self._workers.imap([(c, self._give_up_above(c)) for c in crystals]):
             yield index, self.finish(crystals[index], answer)
 
+    def probe_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Probe | Failure]]:
+        """A first look at crystals with a few calls of the potential; yields (index, result) as they are
+        completed.
+
+        Args:
+            crystals: proposals.
+            calls: of the potential for each, 1 to 4.
+        """
+        for index, answer in self.look_iter(crystals, calls):
+            yield index, answer if isinstance(answer, Failure) else self._probe(crystals[index], answer, calls)
+
+    def look_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Looked | Failure]]:
+        """As `probe_iter`, with the potential's own energies, before anything is made of them."""
+        for index, answer in self._workers.imap([Look(c, calls) for c in crystals]):
+            lost = isinstance(answer, Lost)
+            yield index, Failure("probe", answer.reason, crystals[index].source) if lost else answer
+
+    def _probe(self, crystal: Crystal, looked: Looked, calls: int) -> Probe | Failure:
+        """Put what a relaxation would give on the reference's scale."""
+        if self.scale is None:
+            return Failure("probe", self._no_scale, crystal.source)
+        energy, spread = probe_model(calls).relaxed(looked)
+        try:
+            formation = self.scale.formation_energy(looked.crystal, energy)
+        except ValueError as error:
+            return Failure("probe", str(error), crystal.source)
+        std = float(np.hypot(formation.std, spread))
+        value = Value(formation.mean, std, source=f"{formation.source}, {calls} calls")
+        return Probe(looked.crystal, value, spread, looked.gain, looked.calls, looked.seconds)
+
     def _give_up_above(self, crystal: Crystal) -> float:
         """The potential's own energy (eV/atom) above which a crystal is of no use; infinite if there is none."""
         useful = None if self._ceiling is None else self._ceiling(crystal)
@@ -176,6 +207,14 @@ def _scale(name: str | None) -> EnergyScale | None:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A task of a worker: a first look at a crystal with some calls of the potential."""
+
+    crystal: Crystal
+    calls: int
+
+
+@dataclass(frozen=True)
 class _Setup:
     """What a worker needs: the potentials to relax with in turn, the one asked at the end, the settings."""
 
@@ -200,20 +239,24 @@ class Relaxed:
     second_energy: float | None = None
 
 
-def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float]], Relaxed | Failure]:
-    """Load the potentials and return the function that relaxes one crystal (set-up of a worker process)."""
+def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float] | Look], Relaxed | Looked | Failure]:
+    """Load the potentials and return the function that relaxes, or looks at, a crystal (set-up of a worker
+    process)."""
     names = (*setup.potentials, *([setup.second] if setup.second else []))
     calculators = [potentials.load(name) for name in setup.potentials]
     second = potentials.load(setup.second) if setup.second else None
 
-    def answer(task: tuple[Crystal, float]) -> Relaxed | Failure:
-        crystal, ceiling = task
+    def answer(task: tuple[Crystal, float] | Look) -> Relaxed | Looked | Failure:
+        looks = isinstance(task, Look)
+        crystal = task.crystal if isinstance(task, Look) else task[0]
         for name in names:
             unknown = potentials.find(name).unknown(crystal.numbers.tolist())
             if unknown:
                 reason = f"the potential {name} does not know {', '.join(unknown)}"
-                return Failure("relax", reason, crystal.source)
-        return relax_one(crystal, calculators, setup.settings, second, ceiling)
+                return Failure("probe" if looks else "relax", reason, crystal.source)
+        if isinstance(task, Look):
+            return look(crystal, calculators[-1], setup.settings, task.calls)
+        return relax_one(crystal, calculators, setup.settings, second, task[1])
 
     return answer
 
@@ -252,7 +295,7 @@ def _relax(
     reaches = [reach for calculator in calculators if (reach := reach_of(calculator)) is not None]
     space = _space(crystal, settings)
     given = space.crystal
-    nearer = _within_reach(given, reaches, settings)
+    nearer = given if settings.fixed_cell else within_reach(given, min(reaches, default=None))
     space = space if nearer is given else _space(nearer, settings)
     start, steps, hessian = space.crystal, 0, first_hessian(space)
     for calculator in calculators:
@@ -296,13 +339,6 @@ def _space(crystal: Crystal, settings: RelaxSettings) -> SymmetryAdapted:
     except ValueError as error:
         raise GiveUpError(str(error)) from error
     return replace(space, strains=space.strains[:0]) if settings.fixed_cell else space
-
-
-def _within_reach(crystal: Crystal, reaches: Sequence[float], settings: RelaxSettings) -> Crystal:
-    """The crystal, its parts brought together where the potentials would see nothing between them."""
-    if not reaches or settings.fixed_cell or parts(crystal, min(reaches)).whole:
-        return crystal
-    return brought_together(crystal, min(reaches)) or crystal
 
 
 def _loose(crystal: Crystal, found: Found, reaches: Sequence[float]) -> str:

@@ -18,7 +18,7 @@ from invdesign.crystallography.cif import TOLERANCES, gene_of, gene_text, p1_tex
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import symbol
 from invdesign.errors import OutputError
-from invdesign.properties import PROPERTIES
+from invdesign.properties import PROPERTIES, SHIPPED
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
         OutputError: if it cannot be written.
     """
     draft = path.with_name(path.name + ".part")
-    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
     try:
         draft.write_text(text + "\n", encoding="utf-8")
         draft.replace(path)
@@ -110,11 +110,12 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same plain types for JSON, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -224,11 +225,11 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
+    """Every property of an estimate, the shipped ones in their order, and how far it is from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in PROPERTIES:
+    for name in dict.fromkeys([*SHIPPED, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):
@@ -323,7 +324,7 @@ def evaluation_columns(row: Evaluation) -> Row:
 
 def ranked_columns(item: Ranked, on_target: bool) -> Row:
     """One place of a ranked list as a row."""
-    place = {
+    place: Row = {
         "rank": item.rank,
         "score": item.score,
         "meets_targets": on_target,
@@ -331,8 +332,14 @@ def ranked_columns(item: Ranked, on_target: bool) -> Row:
         "pareto": item.pareto,
         "rank_low": item.rank_low,
         "rank_high": item.rank_high,
+        "first_by_errors": item.first_by_errors,
+        "first_by_weights": item.first_by_weights,
+        **{f"rank_{method}": rank for method, rank in item.ranks.items()},
     }
-    return place | evaluation_columns(item.row) | {"reason": item.reason}
+    if item.families is not None:
+        place |= {"anion_class": item.families.anion_class, "structure_type": item.families.structure_type}
+    indices = {f"index: {name}": value.mean for name, value in item.indices.items()}
+    return place | evaluation_columns(item.row) | indices | {"verdict": item.verdict, "reason": item.reason}
 
 
 def failure_columns(failure: Failure) -> Row:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.errors import InputError, OutputError
-from invdesign.properties import PROPERTIES, Property, get_property, register
+from invdesign.properties import PROPERTIES, SHIPPED, Property, get_property, known_properties
 from invdesign.query import Target
+from invdesign.records import Value
 from invdesign.report.charts import Chart, Guide, Point, draw
+from invdesign.tables import read_json
+from invdesign.uncertainty import with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +77,6 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         table: `candidates.csv`, best first.
         run: `run.json`.
     """
-    for prop in run.get("custom_properties") or ():
-        register(Property(**prop))
     rows = [row for row in _rows(table) if not row.get("failure")]
     words = str(run.get("query_in_words") or "Crystals, ranked.")
     parts = [
@@ -89,7 +90,7 @@ def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
         _section("How this was made", _provenance(run)),
         "</main>",
     ]
-    style, script = _shipped("report.css"), _shipped("report.js")
+    style, script = _beside("report.css"), _beside("report.js")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -110,8 +111,8 @@ def _rows(table: pd.DataFrame) -> list[Row]:
     return [{str(k): v for k, v in row.items() if v == v and v is not None} for row in records]
 
 
-def _shipped(name: str) -> str:
-    return resources.files("invdesign.tables").joinpath(name).read_text(encoding="utf-8")
+def _beside(name: str) -> str:
+    return resources.files("invdesign.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _title(run: Mapping[str, Any]) -> str:
@@ -184,17 +185,28 @@ def _number(value: object) -> float | None:
 
 def _shown_properties(rows: Sequence[Row], run: Mapping[str, Any]) -> list[str]:
     """Targets first, then the distance to the hull, then the usual few; only what the table holds."""
-    targets = [Target.parse(t).name for t in (run.get("query") or {}).get("targets") or []]
+    targets = [target.name for target in _targets(run)]
     wanted = dict.fromkeys([*targets, "energy_above_hull", *FIRST_COLUMNS])
     return [name for name in wanted if any(_number(row.get(name)) is not None for row in rows)]
+
+
+def _properties(run: Mapping[str, Any]) -> Mapping[str, Property]:
+    """Every property that the run knows, custom ones included."""
+    return known_properties(Property(**prop) for prop in run.get("custom_properties") or ())
+
+
+def _targets(run: Mapping[str, Any]) -> list[Target]:
+    known = _properties(run)
+    return [Target.parse(text, known) for text in (run.get("query") or {}).get("targets") or []]
 
 
 def _table(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     if not rows:
         return '<p class="quiet">No candidate was found. The funnel below shows where they were lost.</p>'
-    shown = _shown_properties(rows, run)
+    known = _properties(run)
+    shown = [known[name] for name in _shown_properties(rows, run)]
     heads = [("", "rank"), ("crystal", ""), ("space group", ""), ("score", "")]
-    heads += [(_symbol_with_unit(name), get_property(name).label) for name in shown]
+    heads += [(_symbol_with_unit(prop), prop.label) for prop in shown]
     heads += [("checks", ""), ("why it stands here", "")]
     cells = "".join(_head(text, hint) for text, hint in heads)
     body = "\n".join(_table_row(k, row, shown) for k, row in enumerate(rows, start=1))
@@ -213,13 +225,12 @@ def _head(text: str, hint: str) -> str:
     return f'<th scope="col" aria-sort="none"><button type="button"{title}>{text or "#"}</button></th>'
 
 
-def _symbol_with_unit(name: str) -> str:
-    prop = get_property(name)
+def _symbol_with_unit(prop: Property) -> str:
     symbol = re.sub(r"^(\w)_(\w+)$", r"\1<sub>\2</sub>", escape(prop.symbol))
     return f"{symbol} <small>{escape(prop.unit)}</small>" if prop.unit else symbol
 
 
-def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
+def _table_row(place: int, row: Row, shown: Sequence[Property]) -> str:
     score = _number(row.get("score"))
     star = ' <span class="star" title="on the Pareto front">★</span>' if _true(row.get("pareto")) else ""
     why = escape(str(row.get("ood_reason") or "out of distribution"), quote=True)
@@ -233,7 +244,7 @@ def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
         f'<th scope="row" data-value="{escape(str(row.get("formula", "")))}">{link}{star}{out}</th>',
         f'<td data-value="{group or 0:g}">{_group(group)}</td>',
         f'<td data-value="{score if score is not None else -1:g}">{"–" if score is None else f"{score:.2f}"}</td>',
-        *(_value_cell(row, name) for name in shown),
+        *(_value_cell(row, prop) for prop in shown),
         f'<td class="checks" data-value="{_passes(row)}">{_checks(row)}</td>',
         f'<td class="why">{_why(row, shown)}</td>',
     ]
@@ -255,32 +266,33 @@ def _group(number: float | None) -> str:
     return f"<i>{pretty}</i> <small>{int(number)}</small>"
 
 
-def _value_cell(row: Row, name: str) -> str:
-    mean = _number(row.get(name))
+def _value_cell(row: Row, prop: Property) -> str:
+    mean = _number(row.get(prop.name))
     if mean is None:
         return '<td class="number" data-value="">–</td>'
-    low, high = _interval(row, name)
-    digits = _digits(name, mean)
+    low, high = _interval(row, prop.name)
+    digits = _digits(prop, mean)
     interval = (
         f"<small>{low:.{digits}f} – {high:.{digits}f}</small>" if low is not None and high is not None else ""
     )
     return f'<td class="number" data-value="{mean:g}">{mean:.{digits}f}{interval}</td>'
 
 
-def _digits(name: str, mean: float) -> int:
-    if get_property(name).unit == "eV/atom":
+def _digits(prop: Property, mean: float) -> int:
+    if prop.unit == "eV/atom":
         return 3
     if abs(mean) >= 20:
         return 0
-    return 1 if abs(mean) >= 3 and get_property(name).unit == "GPa" else 2
+    return 1 if abs(mean) >= 3 and prop.unit == "GPa" else 2
 
 
 def _interval(row: Row, name: str) -> tuple[float | None, float | None]:
-    """The 90 % interval: as given, or from the standard deviation of a normal distribution."""
+    """The 90 % interval: as given, or from the standard deviation."""
     low, high = _number(row.get(f"{name}_low")), _number(row.get(f"{name}_high"))
     mean, std = _number(row.get(name)), _number(row.get(f"{name}_std"))
     if (low is None or high is None) and mean is not None and std is not None:
-        low, high = mean - 1.645 * std, mean + 1.645 * std
+        value = with_interval(Value(mean, std), log=name in SHIPPED and get_property(name).log)
+        low, high = value.low, value.high
     return low, high
 
 
@@ -303,14 +315,14 @@ def _checks(row: Row) -> str:
     return "".join(parts)
 
 
-def _why(row: Row, shown: Sequence[str]) -> str:
+def _why(row: Row, shown: Sequence[Property]) -> str:
     """The reason, then what elements add to the properties that the table shows, and where the crystal is from."""
     reason = row.get("reason")
     text = escape(reason) if isinstance(reason, str) else ""
     details = [
-        f"{_symbol_with_unit(name).split(' <small>')[0]} against usual substitutes: {escape(why)}"
-        for name in shown
-        if isinstance(why := row.get(f"{name}_by_element"), str)
+        f"{_symbol_with_unit(prop).split(' <small>')[0]} against usual substitutes: {escape(why)}"
+        for prop in shown
+        if isinstance(why := row.get(f"{prop.name}_by_element"), str)
     ]
     for key, words in (("nearest", "nearest known crystals:"), ("generator", "made by"), ("id", "id")):
         value = row.get(key)
@@ -321,7 +333,7 @@ def _why(row: Row, shown: Sequence[str]) -> str:
 
 def _charts(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     cloud = _known()
-    targets = [Target.parse(t) for t in (run.get("query") or {}).get("targets") or []]
+    targets = _targets(run)
     plans = (
         ("Stiffness and weight", "density", "youngs_modulus", _mass_guides(rows)),
         ("Resistance to shear and to compression", "bulk_modulus", "shear_modulus", _hardness_guides()),
@@ -368,7 +380,7 @@ def _point(place: int, row: Row, x: str, y: str) -> Point | None:
         ranges.append((low if low is not None else mean, mean, high if high is not None else mean))
     label = f"{place}"
     title = f"{place}. {row.get('formula', '')}: " + ", ".join(
-        f"{get_property(n).label} {r[1]:.3g} {get_property(n).unit}" for n, r in zip((x, y), ranges, strict=True)
+        f"{PROPERTIES[n].label} {r[1]:.3g} {PROPERTIES[n].unit}" for n, r in zip((x, y), ranges, strict=True)
     )
     front, doubtful = _true(row.get("pareto")), _true(row.get("out_of_distribution"))
     return Point(_key(place), label, title, ranges[0], ranges[1], front, doubtful)
@@ -397,7 +409,7 @@ def _hardness_guides() -> list[Guide]:
 
 def _known() -> Mapping[str, Sequence[float]]:
     """Density (g/cm³) and moduli (GPa) of a sample of known crystals, by property name."""
-    table: dict[str, list[float]] = json.loads(_shipped("ashby_cloud.json"))["values"]
+    table: dict[str, list[float]] = read_json("ashby_cloud.json")["values"]
     return table
 
 

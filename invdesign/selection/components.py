@@ -15,8 +15,11 @@ A component is a small YAML file, shipped in `configs/components` or the user's 
         best: 9.0                                    # desirability 1 at and above; linear in the log between them
         weight: 3.0
         source: Ashby, Materials Selection in Mechanical Design
+        comparative: stiffer per mass
 
-Everything is checked when it is loaded; an unknown key is an error.
+Quantities of an index are positive properties (`youngs_modulus`, …) and those of
+`invdesign.properties.QUANTITIES` (`strength`, `thermal_conductivity`, `price`, …), in their units. Everything
+is checked when it is loaded; an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -31,14 +34,16 @@ from typing import Any, TypeVar
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError
 from invdesign.properties import PROPERTIES
+from invdesign.properties import QUANTITIES as ON_DEMAND
 from invdesign.query import Target
+from invdesign.settings import parse_yaml, read_yaml
 
 T = TypeVar("T")
 
 POSITIVE = tuple(name for name, p in PROPERTIES.items() if p.log or name == "pugh_ratio")
 """Properties that are always positive and may therefore stand in an index."""
-QUANTITIES = (*POSITIVE, "price", "supply_risk")
-"""What an index may multiply: positive properties, price (USD/kg) and relative supply risk (1 to 10)."""
+QUANTITIES = (*POSITIVE, *ON_DEMAND)
+"""What an index may multiply: positive properties, and the quantities that are estimated on demand."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Index:
         best: value from which on the desirability is 1; above or below `worst`.
         weight: exponent in the weighted geometric mean.
         source: where the index is derived.
+        comparative: what a better material is, before `than`, e.g. `stiffer per mass`.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Index:
     best: float
     weight: float = 1.0
     source: str = ""
+    comparative: str = ""
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -160,25 +167,14 @@ def load_component(name_or_path: str | Path | Component) -> Component:
         path = Path(text)
         if not path.is_file():
             raise InputError("component", text, "an existing file, or one of " + ", ".join(component_names()))
-        try:
-            return _parse(path.read_text("utf-8"), text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("component file", text, f"a readable text file ({error})") from None
+        return _component(read_yaml(path, "component file"), text)
     if text not in component_names():
         raise InputError("component", text, [*component_names(), "or the path of a .yaml file"])
     file = resources.files("invdesign.configs.components").joinpath(f"{text}.yaml")
-    return _parse(file.read_text("utf-8"), text)
+    return _component(parse_yaml(file.read_text("utf-8"), "component file", text), text)
 
 
-def _parse(text: str, source: str) -> Component:
-    import yaml
-
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError("component file", source, f"valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError("component file", source, "a YAML mapping with the keys of a component")
+def _component(data: Mapping[str, Any], source: str) -> Component:
     return _build(Component, {"name": Path(source).stem, **data, "source": source}, f"component {source}")
 
 

@@ -1,77 +1,57 @@
-"""Selection: from evaluated crystals to a ranked, diverse list in which every row says why it stands there.
+"""Ranking: from evaluated crystals to a ranked, diverse list in which every row says why it stands there.
 
-Every wish becomes a desirability from 0 to 1 (Derringer and Suich, J. Qual. Technol. 12, 214 (1980)): the
-probability that a bound holds; for an extreme or a material index the mean of a ramp over samples of the
-uncertain property. The score is their weighted geometric mean, so that no wish can be bought off by another.
+The score is the weighted geometric mean of the desirabilities (`invdesign.selection.desirability`), so that no
+wish can be bought off by another.
 """
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.chemistry import element_data
-from invdesign.chemistry.composition import chemical_system, integer_composition, reduced_formula
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.elements import SYMBOLS
-from invdesign.engine.funnel import target_probability
-from invdesign.mechanics.formulas import derive_many, draw, has_moduli, log_spread
-from invdesign.properties import PROPERTIES, get_property
-from invdesign.query import Query, Target
-from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Status, Value
-from invdesign.selection.components import Component, Index, load_component
+from invdesign.mechanics.derive import derive_many
+from invdesign.mechanics.quantities import unknown, with_quantities
+from invdesign.properties import QUANTITIES
+from invdesign.query import Query
+from invdesign.records import Candidate, Estimate, Evaluation, Status, Value
+from invdesign.selection.components import Component, load_component
+from invdesign.selection.decision import MOST, Decision, decide
+from invdesign.selection.desirability import (
+    Objective,
+    Subject,
+    desirabilities,
+    geometric_mean,
+    index_values,
+    objectives_of,
+    rank_intervals,
+    sampled_desirabilities,
+    subject_of,
+    with_hull,
+)
+from invdesign.selection.diversity import ALL, EVEN, Diversity, Families, families, spread, spread_text
+from invdesign.selection.known_materials import known_materials
+from invdesign.selection.landmarks import judged
+from invdesign.selection.reasons import reason_for
+from invdesign.selection.targets import target_probability
+from invdesign.selection.verdicts import Landmark, best_landmark
+from invdesign.selection.verdicts import verdict as compared
 
 Array = NDArray[np.float64]
 
-FLOOR = 1e-3
-"""Smallest desirability in the geometric mean: one hopeless wish must not hide the order of the others."""
-TOLERANCE = 0.1
-"""Shortfall (in ln for log properties, otherwise relative to the bound) that costs a sampled bound a factor e."""
 ANYTHING = Component("any", radioactive=True, restricted=True)
 """The component of a query that names none."""
-STABILITY = "stability"
+NOT_RELAXED = "not relaxed"
+"""Objection to what was never chosen for a relaxation, and so was not judged to the end."""
 UNSTABLE = ("stability failed", "too far above the hull")
 """Objections to what lies too far above the hull."""
-
-EXTREMES: dict[str, tuple[float, float]] = {
-    "bulk_modulus": (5.0, 450.0),
-    "shear_modulus": (3.0, 540.0),
-    "youngs_modulus": (8.0, 1150.0),
-    "poisson_ratio": (0.05, 0.45),
-    "pugh_ratio": (0.8, 6.0),
-    "vickers_hardness": (0.2, 100.0),
-    "fracture_toughness": (0.1, 8.0),
-    "density": (1.0, 22.6),
-    "band_gap": (0.0, 10.0),
-    "formation_energy": (-4.0, 0.5),
-    "energy_above_hull": (0.0, 0.3),
-}
-"""From where to where known crystals reach: the ramp of a target `name=max` or, downhill, `name=min`."""
-
-
-@dataclass(frozen=True)
-class Diversity:
-    """How much alike the listed candidates may be.
-
-    Attributes:
-        penalty: share of the score that a candidate loses if its twin is on the list (0: none, below 1).
-        per_system: largest share of the list from one chemical system (at least 2 rows).
-        per_formula: most rows of one reduced formula.
-        per_prototype: largest share of one prototype, space group and occupied positions (at least 2 rows). All
-            caps are raised only where places stay free.
-    """
-
-    penalty: float = 0.5
-    per_system: float = 0.2
-    per_formula: int = 2
-    per_prototype: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -88,6 +68,12 @@ class Ranked:
         reason: one sentence.
         desirabilities: by objective, 0 to 1.
         probability: that all targets of the query hold, taken as independent.
+        indices: values of the component's material indices that can be told.
+        ranks: rank within the list by method of decision (`desirability`, `topsis`, `spotis`).
+        first_by_errors: share of samples of the predicted properties in which it is among the first five.
+        first_by_weights: share of samples of the weights likewise.
+        families: class of its anion, structure type, chemical system, formula.
+        verdict: how it compares with the best known material; empty without a component.
     """
 
     rank: int
@@ -99,6 +85,12 @@ class Ranked:
     reason: str
     desirabilities: Mapping[str, float]
     probability: float
+    indices: Mapping[str, Value] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    first_by_errors: float = float("nan")
+    first_by_weights: float = float("nan")
+    families: Families | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +107,9 @@ class Selection:
         weights: weight by objective.
         component: name of the component, or `any`.
         n_wanted: rows asked for.
+        agreement: whether other methods of decision agree on the order, in words.
+        landmarks: known materials judged by the same wishes, best first; empty for a query without a component.
+        variety: how many families are on the list, in words.
     """
 
     ranked: tuple[Ranked, ...]
@@ -126,6 +121,9 @@ class Selection:
     n_wanted: int
     objections: Mapping[str, str]
     nearest: str = ""
+    agreement: str = ""
+    landmarks: tuple[Landmark, ...] = ()
+    variety: str = ""
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -152,7 +150,7 @@ def rank(
     *,
     require_relaxation: bool = True,
     unknown_allowed: Iterable[str] | None = None,
-    diversity: Diversity = Diversity(),
+    diversity: Diversity = EVEN,
 ) -> Selection:
     """Rank evaluated crystals and choose a diverse list.
 
@@ -174,32 +172,21 @@ def rank(
     """
     chosen_component = _component(component, query)
     n = query.n if n is None else n
-    rows = _derived(sorted(rows, key=lambda row: row.candidate.id))
+    rows = _derived(sorted(rows, key=lambda row: row.candidate.id), _asked(query, chosen_component))
     allowed = None if unknown_allowed is None else frozenset(unknown_allowed)
     judge = _Judge(query, chosen_component, require_relaxation, allowed)
     reasons = [judge.objection(row) for row in rows]
     eligible = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
-    objectives = _objectives(query, chosen_component)
-    table = _desirabilities(eligible, objectives)
+    objectives = objectives_of(query, chosen_component)
     weights = np.array([o.weight for o in objectives])
-    scores = _geometric_mean(table, weights)
-    front = pareto_front(table)
-    chosen = _diverse(eligible, scores, n, diversity)
+    table = desirabilities([subject_of(row) for row in eligible], objectives)
+    scores = geometric_mean(table, weights)
+    kinds = [families(row.crystal, row.crystal.gene or row.candidate.crystal.gene) for row in eligible]
+    chosen = spread(kinds, scores, n, diversity)
     chosen.sort(key=lambda i: (-scores[i], eligible[i].candidate.id))
-    low, high = _rank_intervals([eligible[i] for i in chosen], objectives, weights)
-    ranked = tuple(
-        Ranked(
-            rank=place + 1,
-            row=replace(eligible[i], score=float(scores[i])),
-            score=float(scores[i]),
-            rank_low=int(low[place]),
-            rank_high=int(high[place]),
-            pareto=bool(front[i]),
-            reason=_reason(eligible[i], query, chosen_component, objectives, table[i], bool(front[i])),
-            desirabilities={o.name: float(d) for o, d in zip(objectives, table[i], strict=True)},
-            probability=target_probability([t for t in query.targets if not t.goal], with_hull(eligible[i])),
-        )
-        for place, i in enumerate(chosen)
+    work = _Listed(query, chosen_component, objectives, weights)
+    ranked, agreement, landmarks = work.ranked(
+        [eligible[i] for i in chosen], table[chosen], pareto_front(table)[chosen], [kinds[i] for i in chosen]
     )
     counts = Counter(reason for reason in reasons if reason)
     return Selection(
@@ -212,7 +199,71 @@ def rank(
         n_wanted=n,
         objections={row.candidate.id: reason for row, reason in zip(rows, reasons, strict=True) if reason},
         nearest=_nearest([row for row, reason in zip(rows, reasons, strict=True) if reason in UNSTABLE], query),
+        agreement=agreement,
+        landmarks=landmarks,
+        variety=spread_text([kinds[i] for i in chosen]) if chosen else "",
     )
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Judges the rows of the list: how firm their order is, and where known materials would stand."""
+
+    query: Query
+    component: Component
+    objectives: Sequence[Objective]
+    weights: Array
+
+    def ranked(
+        self, rows: Sequence[Evaluation], table: Array, front: NDArray[np.bool_], kinds: Sequence[Families]
+    ) -> tuple[tuple[Ranked, ...], str, tuple[Landmark, ...]]:
+        """The places of the list, whether methods agree on them, and known materials."""
+        if not rows:
+            return (), "", ()
+        scores = geometric_mean(table, self.weights)
+        subjects = [subject_of(row) for row in rows]
+        head = min(len(rows), MOST)
+        decision = decide(table[:head], sampled_desirabilities(subjects[:head], self.objectives), self.weights)
+        low, high = self._intervals(subjects, decision)
+        values = index_values(subjects, self.component.indices)
+        landmarks = judged(known_materials(), self.query, self.component, scores) if self.component.indices else ()
+        best = best_landmark(landmarks, self.component)
+        places = []
+        for i, row in enumerate(rows):
+            told = decision if i < head else None
+            places.append(
+                Ranked(
+                    rank=i + 1,
+                    row=replace(row, score=float(scores[i])),
+                    score=float(scores[i]),
+                    rank_low=int(low[i]),
+                    rank_high=int(high[i]),
+                    pareto=bool(front[i]),
+                    reason=reason_for(row, self.query, self.component, self.objectives, table[i], bool(front[i])),
+                    desirabilities={o.name: float(d) for o, d in zip(self.objectives, table[i], strict=True)},
+                    probability=target_probability([t for t in self.query.targets if not t.goal], with_hull(row)),
+                    indices=values[i],
+                    ranks={} if told is None else {m: int(r[i]) for m, r in told.ranks.items()},
+                    first_by_errors=float("nan") if told is None else float(told.first_by_errors[i]),
+                    first_by_weights=float("nan") if told is None else float(told.first_by_weights[i]),
+                    families=kinds[i],
+                    verdict=compared(values[i], subjects[i].estimate.values, self.component, best),
+                )
+            )
+        return tuple(places), decision.text([kind.formula for kind in kinds[:head]]), landmarks
+
+    def _intervals(self, subjects: Sequence[Subject], decision: Decision) -> tuple[Array, Array]:
+        """Rank intervals of all rows, those below the head of a long list included."""
+        if len(subjects) <= MOST:
+            return decision.low.astype(np.float64), decision.high.astype(np.float64)
+        return rank_intervals(subjects, self.objectives, self.weights)
+
+
+def _asked(query: Query, component: Component) -> list[str]:
+    """Quantities that targets, constraints and indices name, and the price, which everybody asks for."""
+    named = [t.name for t in (*query.targets, *component.constraints)]
+    named += [name for index in component.indices for name in index.powers]
+    return [name for name in dict.fromkeys([*named, "price"]) if name in QUANTITIES]
 
 
 def _nearest(unstable: Sequence[Evaluation], query: Query) -> str:
@@ -234,7 +285,7 @@ def rank_known(
     query: Query,
     component: str | Component | None = None,
     n: int | None = None,
-    diversity: Diversity = Diversity(0.0, per_system=1.0, per_formula=1_000_000, per_prototype=1.0),
+    diversity: Diversity = ALL,
 ) -> Selection:
     """Rank known crystals as they are, without relaxation; by default all of them, however alike.
 
@@ -251,7 +302,7 @@ def rank_known(
     """
     rows = [
         Evaluation(
-            candidate=Candidate(f"{i:07d}", crystal, "", crystal.source or "given"),
+            candidate=Candidate(f"{i:07d}", crystal, "", "given"),
             estimate=estimate,
             energy_above_hull=estimate.values.get("energy_above_hull"),
         )
@@ -277,8 +328,9 @@ def suitability(rows: Sequence[Evaluation], component: str | Component) -> Array
     indices = load_component(component).indices
     if not indices:
         return np.ones(len(rows))
-    objectives = [_Objective(index.name, index.weight, index) for index in indices]
-    return _geometric_mean(_desirabilities(rows, objectives), np.array([index.weight for index in indices]))
+    objectives = [Objective(index.name, index.weight, index) for index in indices]
+    subjects = [subject_of(row) for row in rows]
+    return geometric_mean(desirabilities(subjects, objectives), np.array([index.weight for index in indices]))
 
 
 def pareto_front(table: Array) -> NDArray[np.bool_]:
@@ -309,8 +361,8 @@ def _component(component: str | Component | None, query: Query) -> Component:
     return ANYTHING if wanted is None else load_component(wanted)
 
 
-def _derived(rows: Sequence[Evaluation]) -> list[Evaluation]:
-    """The rows with derived properties where the moduli are there and nobody derived them yet."""
+def _derived(rows: Sequence[Evaluation], names: Sequence[str]) -> list[Evaluation]:
+    """The rows with derived properties where nobody derived them yet, and with the quantities named."""
     todo = [
         i
         for i, row in enumerate(rows)
@@ -320,6 +372,10 @@ def _derived(rows: Sequence[Evaluation]) -> list[Evaluation]:
     out = list(rows)
     for i, estimate in zip(todo, derive_many(estimates, [rows[i].crystal for i in todo]), strict=True):
         out[i] = replace(rows[i], estimate=estimate)
+    told = [i for i, row in enumerate(out) if row.estimate is not None and not row.estimate.failure]
+    found = [e for e in (out[i].estimate for i in told) if e is not None]
+    for i, estimate in zip(told, with_quantities(found, [out[i].crystal for i in told], names), strict=True):
+        out[i] = replace(out[i], estimate=estimate)
     return out
 
 
@@ -332,13 +388,15 @@ class _Judge:
         self._query, self._component = query, component
         self._require_relaxation, self._unknown_allowed = require_relaxation, unknown_allowed
         self._elements = frozenset(query.allowed_elements) - set(component.forbid)
-        self._required = frozenset(query.required)
+        self._required = frozenset(query.required_elements)
 
     def objection(self, row: Evaluation) -> str:
         """The first reason against a row, or nothing."""
         return self._of_stages(row) or self._of_elements(row) or self._of_values(row)
 
     def _of_stages(self, row: Evaluation) -> str:
+        if self._require_relaxation and row.relaxation is None and not row.selected:
+            return NOT_RELAXED
         if row.failure is not None:
             return f"{row.failure.stage} failed"
         for verdict in row.verdicts.values():
@@ -347,7 +405,7 @@ class _Judge:
             if verdict.status is Status.UNKNOWN and not self._tolerates(verdict.name):
                 return f"{verdict.name} unknown"
         if self._require_relaxation and row.relaxation is None:
-            return "not relaxed"
+            return NOT_RELAXED
         return "no estimate" if row.estimate is None or row.estimate.failure else ""
 
     def _tolerates(self, validator: str) -> bool:
@@ -371,302 +429,8 @@ class _Judge:
         if self._require_relaxation and hull is not None and hull.mean > self._query.max_energy_above_hull:
             return UNSTABLE[1]
         for constraint in self._component.constraints:
+            if unknown(constraint.name, row.estimate or Estimate({})):
+                continue  # nobody can tell; the reason says so
             if target_probability([constraint], with_hull(row)) < self._component.min_probability:
                 return f"{constraint} unlikely"
         return ""
-
-
-@dataclass(frozen=True)
-class _Objective:
-    """One column of the table: what is wanted, and how much it weighs."""
-
-    name: str
-    weight: float
-    wish: Target | Index | float
-
-
-def _objectives(query: Query, component: Component) -> list[_Objective]:
-    """Targets, constraints, indices and the distance to the hull; equal wishes once."""
-    wishes = [_Objective(str(t), component.target_weight, t) for t in query.targets]
-    wishes += [_Objective(str(t), component.constraint_weight, t) for t in component.constraints]
-    wishes += [_Objective(index.name, index.weight, index) for index in component.indices]
-    wishes.append(_Objective(STABILITY, component.stability_weight, query.max_energy_above_hull))
-    return list({wish.name: wish for wish in reversed(wishes)}.values())[::-1]
-
-
-def _desirabilities(rows: Sequence[Evaluation], objectives: Sequence[_Objective], chunk: int = 1000) -> Array:
-    """(n_rows, n_objectives) desirabilities in [0, 1]."""
-    table = np.zeros((len(rows), len(objectives)))
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        sampled = _Samples(part)
-        for j, objective in enumerate(objectives):
-            table[start : start + chunk, j] = _column(part, objective.wish, sampled)
-    return table
-
-
-def _column(rows: Sequence[Evaluation], wish: Target | Index | float, sampled: _Samples) -> Array:
-    if isinstance(wish, Target) and not wish.goal:
-        return np.array([target_probability([wish], with_hull(row)) for row in rows])
-    return np.asarray(sampled.desirability(wish).mean(axis=1))
-
-
-def with_hull(row: Evaluation) -> Estimate | None:
-    """The estimate, its energy above hull replaced by the relaxed one where there is one."""
-    if row.estimate is None or row.energy_above_hull is None:
-        return row.estimate
-    return replace(row.estimate, values={**row.estimate.values, "energy_above_hull": row.energy_above_hull})
-
-
-class _Samples:
-    """Joint samples of every quantity of some rows, each quantity (n_rows, n_samples); NaN where unknown.
-
-    Rows share their random numbers, so that equal rows get equal desirabilities; `independent` draws each row's
-    errors on their own, which is what a comparison of ranks needs.
-    """
-
-    def __init__(self, rows: Sequence[Evaluation], independent: bool = False, n_samples: int = 256) -> None:
-        self._rows, self._n = rows, n_samples
-        self._estimates = [with_hull(row) or Estimate({}) for row in rows]
-        self._seeds = [zlib.crc32(row.candidate.id.encode()) if independent else 0 for row in rows]
-        self._known: dict[str, Array] = {}
-        whole = [i for i, estimate in enumerate(self._estimates) if has_moduli(estimate)]
-        if whole:
-            crystals = [rows[i].crystal for i in whole]
-            seeds = [self._seeds[i] for i in whole] if independent else [0]
-            drawn = draw([self._estimates[i] for i in whole], crystals, n_samples, seeds)
-            for name, values in drawn.items():
-                self._known[name] = np.full((len(rows), n_samples), np.nan)
-                self._known[name][whole] = values[:, 1:]
-                for i in whole:
-                    if (value := self._estimates[i].values.get(name)) is not None and _stands_alone(name, value):
-                        self._known[name][i] = self._one(i, name)
-
-    def quantity(self, name: str) -> Array:
-        """Samples of a property, of `price` or of `supply_risk`."""
-        if name not in self._known:
-            self._known[name] = np.stack([self._one(i, name) for i in range(len(self._rows))])
-        return self._known[name]
-
-    def _one(self, i: int, name: str) -> Array:
-        numbers = self._rows[i].crystal.numbers
-        if name == "price":
-            return np.full(self._n, element_data.price_per_kg(numbers))
-        if name == "supply_risk":
-            return np.full(self._n, element_data.supply_risk(numbers))
-        value = self._estimates[i].values.get(name)
-        if value is None:
-            return np.full(self._n, np.nan)
-        normal = _normal(self._seeds[i], name, self._n)
-        if PROPERTIES[name].log and value.mean > 0:
-            return np.asarray(value.mean * np.exp(log_spread(value) * normal))
-        return np.asarray(value.mean + value.std * normal)
-
-    def desirability(self, wish: Target | Index | float) -> Array:
-        """(n_rows, n_samples) desirability of one wish; 0 where the quantity is unknown."""
-        with np.errstate(all="ignore"):
-            if isinstance(wish, Index):
-                exponent = sum(p * np.log(self.quantity(q)) for q, p in wish.powers.items())
-                ramp = _ramp(np.asarray(exponent), math.log(wish.worst), math.log(wish.best))
-            elif isinstance(wish, Target):
-                ramp = _extreme(wish, self.quantity(wish.name)) if wish.goal else self._soft_bound(wish)
-            else:
-                ramp = self._stability(wish)
-        return np.nan_to_num(ramp, nan=0.0)
-
-    def _soft_bound(self, target: Target) -> Array:
-        x = self.quantity(target.name)
-        shortfall = np.zeros_like(x)
-        log = get_property(target.name).log
-        for bound, sign in ((target.low, 1.0), (target.high, -1.0)):
-            if bound is not None:
-                gap = np.log(bound / x) if log else (bound - x) / max(abs(bound), 0.1)
-                shortfall = np.maximum(shortfall, sign * gap)
-        return np.asarray(np.exp(-shortfall / TOLERANCE))
-
-    def _stability(self, limit: float) -> Array:
-        """1 on the hull or below it, 1/2 at the limit, 0 at twice the limit; 1/2 where there is no hull."""
-        values = self.quantity("energy_above_hull")
-        ramp = _ramp(values, 2.0 * max(limit, 0.005), 0.0)
-        return np.where(np.isfinite(values), ramp, 0.5)
-
-
-def _stands_alone(name: str, value: Value) -> bool:
-    """Whether a value has errors of its own: measured, or a hardness that is no formula in the moduli."""
-    return value.source == MEASURED or (name == "vickers_hardness" and value.source.startswith("surrogate"))
-
-
-@lru_cache(maxsize=4096)
-def _normal(seed: int, name: str, n: int) -> Array:
-    """Standard normal deviates in antithetic pairs."""
-    half = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(n // 2)
-    return np.concatenate([half, -half])
-
-
-def _ramp(x: Array, worst: float, best: float) -> Array:
-    return np.clip((x - worst) / (best - worst), 0.0, 1.0)
-
-
-def _extreme(target: Target, x: Array) -> Array:
-    prop = get_property(target.name)
-    low, high = EXTREMES.get(target.name, (prop.low, prop.high))
-    if prop.log:
-        x, low, high = np.log(x), math.log(low), math.log(high)
-    return _ramp(x, low, high) if target.goal == "max" else _ramp(x, high, low)
-
-
-def _geometric_mean(table: Array, weights: Array) -> Array:
-    """Weighted geometric mean over the last axis."""
-    total = weights.sum()
-    return np.asarray(np.exp(np.log(np.maximum(table, FLOOR)) @ weights / (total if total > 0 else 1.0)))
-
-
-def _rank_intervals(
-    rows: Sequence[Evaluation], objectives: Sequence[_Objective], weights: Array
-) -> tuple[Array, Array]:
-    """5 % and 95 % quantiles of each row's rank among `rows` when all errors are drawn independently."""
-    if not rows:
-        return np.zeros(0), np.zeros(0)
-    sampled = _Samples(rows, independent=True)
-    table = np.stack([sampled.desirability(o.wish) for o in objectives], axis=2)
-    scores = _geometric_mean(table, weights)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(1, len(rows) + 1)[:, None], axis=0)
-    low, high = np.quantile(ranks, [0.05, 0.95], axis=1, method="inverted_cdf")
-    return low, high
-
-
-def _diverse(rows: Sequence[Evaluation], scores: Array, n: int, diversity: Diversity) -> list[int]:
-    """Greedy choice of up to `n` rows: the best score after a penalty for likeness to those already chosen.
-
-    Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), under caps per system, formula and
-    prototype that are doubled only when no row is left below them.
-    """
-    kinds = [_kinds(row) for row in rows]
-    codes = [np.unique([kind[c] for kind in kinds], return_inverse=True)[1].reshape(-1) for c in range(3)]
-    likeness, free = np.zeros(len(rows)), np.ones(len(rows), dtype=np.bool_)
-    shared = [max(2, math.ceil(share * n)) for share in (diversity.per_system, diversity.per_prototype)]
-    caps = np.array([shared[0], diversity.per_formula, shared[1]])
-    tally = np.zeros((3, len(rows)), dtype=np.int64)
-    chosen: list[int] = []
-    while len(chosen) < min(n, len(rows)):
-        open_ = free & (tally < caps[:, None]).all(axis=0)
-        if not open_.any():
-            caps *= 2
-            continue
-        value = np.where(open_, scores * (1.0 - diversity.penalty * likeness), -np.inf)
-        best = int(np.argmax(value))
-        chosen.append(best)
-        free[best] = False
-        same = [code == code[best] for code in codes]
-        tally += np.stack(same)
-        likeness = np.maximum(likeness, _likeness(*same))
-    return chosen
-
-
-def _likeness(system: NDArray[np.bool_], formula: NDArray[np.bool_], prototype: NDArray[np.bool_]) -> Array:
-    """1 for the same formula and prototype, down to 0.3 for the same prototype only and 0 for nothing shared."""
-    grade = np.where(prototype, 0.3, 0.0)
-    grade = np.where(system, 0.5, grade)
-    grade = np.where(formula | (system & prototype), 0.8, grade)
-    return np.where(formula & prototype, 1.0, grade)
-
-
-def _kinds(row: Evaluation) -> tuple[str, str, str]:
-    """Chemical system, formula, and prototype: group and Wyckoff positions, or without a gene the atom counts."""
-    crystal = row.crystal
-    gene = crystal.gene or row.candidate.crystal.gene
-    if gene is not None:
-        prototype = f"{gene.space_group}:{sorted(gene.wyckoffs)}"
-    else:
-        prototype = str(sorted(integer_composition(crystal.numbers).values()))
-    return chemical_system(crystal.numbers), reduced_formula(crystal.numbers), prototype
-
-
-def _reason(
-    row: Evaluation,
-    query: Query,
-    component: Component,
-    objectives: Sequence[_Objective],
-    desirabilities: Array,
-    on_front: bool,
-) -> str:
-    """One sentence: targets, strengths and weaknesses, stability, what was undecided, supply and hazards."""
-    parts = [_of_target(row, target) for target in (*query.targets, *component.constraints)]
-    parts += _of_indices(objectives, desirabilities)
-    parts += _of_hull(row.energy_above_hull)
-    for verdict in row.verdicts.values():
-        if verdict.status is Status.UNKNOWN:
-            why = f" ({verdict.reason})" if verdict.reason else ""
-            parts.append(f"{verdict.name.replace('_', ' ')} not decidable{why}")
-        elif verdict.status is Status.PASS and verdict.reason:
-            parts.append(f"warning: {verdict.reason}")
-    if row.estimate is not None and row.estimate.out_of_distribution:
-        why = row.estimate.ood_reason or "unlike its training crystals"
-        parts.append(f"out of distribution for the property model ({why})")
-    risks = element_data.supply_risks(row.crystal.numbers)
-    if risks:
-        parts.append(f"{' and '.join(risks)} {'is a supply risk' if len(risks) == 1 else 'are supply risks'}")
-    parts += element_data.hazards(row.crystal.numbers, cautions=True)
-    if on_front:
-        parts.append("on the Pareto front")
-    sentence = "; ".join(parts)
-    return sentence[:1].upper() + sentence[1:] + "."
-
-
-def _of_target(row: Evaluation, target: Target) -> str:
-    prop = get_property(target.name)
-    estimate = with_hull(row)
-    value = None if estimate is None else estimate.values.get(target.name)
-    unit = f" {prop.unit}" if prop.unit else ""
-    if value is None:
-        return f"{prop.symbol} is not known"
-    if target.goal:
-        return f"{prop.symbol} {_with_error(value)}{unit}"
-    chance = target_probability([target], estimate)
-    verb = "meets" if chance >= 0.5 else "may meet" if chance >= 0.05 else "hardly meets"
-    return (
-        f"{verb} {prop.symbol} {_bound(target)}{unit} ({_with_error(value)}) with {_percent(chance)} probability"
-    )
-
-
-def _percent(chance: float) -> str:
-    if 0.01 <= chance <= 0.99:
-        return f"{chance:.0%}".replace("%", " %")
-    return "more than 99 %" if chance > 0.5 else "less than 1 %"
-
-
-def _bound(target: Target) -> str:
-    if target.high is None:
-        return f">= {target.low:g}"
-    if target.low is None:
-        return f"<= {target.high:g}"
-    return f"from {target.low:g} to {target.high:g}"
-
-
-def _with_error(value: Value) -> str:
-    digits = max(0, 1 - math.floor(math.log10(value.std))) if value.std > 0 else 2
-    return f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
-
-
-def _of_indices(objectives: Sequence[_Objective], desirabilities: Array) -> list[str]:
-    graded = [
-        (float(d), o.name) for o, d in zip(objectives, desirabilities, strict=True) if isinstance(o.wish, Index)
-    ]
-    if not graded:
-        return []
-    best, worst = max(graded), min(graded)
-    parts = [f"best in {best[1]} ({best[0]:.2f} of 1)"]
-    if worst[1] != best[1]:
-        parts.append(f"weakest in {worst[1]} ({worst[0]:.2f})")
-    return parts
-
-
-def _of_hull(value: Value | None) -> list[str]:
-    if value is None:
-        return ["energy above hull is not known"]
-    if abs(value.mean) < 5e-4:
-        return [f"on the hull of the known phases (± {value.std:.3f} eV/atom)"]
-    where = "above" if value.mean > 0 else "below"
-    return [f"{abs(value.mean):.3f} ± {value.std:.3f} eV/atom {where} the hull of the known phases"]

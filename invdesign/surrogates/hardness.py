@@ -1,9 +1,9 @@
 """Vickers hardness at a load: formulas in the moduli, corrected by what was measured.
 
-Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.formulas`) is the mean of
+Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.bonding`) is the mean of
 a Gaussian
 process over composition, moduli and load, which was taught by a thousand measured hardnesses; far from all of them
-the formula stands. `benchmarks/hardness_load.py` trains and judges it.
+the formula stands. `scripts/train_hardness.py` trains it, `benchmarks/hardness.py` measures it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,17 @@ from numpy.typing import NDArray
 from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError
-from invdesign.mechanics import formulas as mechanics
-from invdesign.mechanics.formulas import BondingClass, bonding_class, has_moduli, mazhnik_oganov_hardness
+from invdesign.mechanics import derive as mechanics
+from invdesign.mechanics.bonding import BondingClass, bonding_class
+from invdesign.mechanics.derive import has_moduli
+from invdesign.mechanics.formulas import mazhnik_oganov_hardness
 from invdesign.properties import LOAD
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.custom.process import Process, named, process_of
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
+from invdesign.tables import path_of
+from invdesign.uncertainty import std_from_log10
 
 NAME = "vickers_hardness"
 TABLE = "hardness.safetensors"
@@ -53,7 +56,8 @@ def columns(shares: FloatArray, K: FloatArray, G: FloatArray, start: FloatArray,
 
     Args:
         shares: (n, 103) atomic fractions.
-        K, G: (n,) moduli, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         start: (n,) of `formula`.
         load: (n,) N.
     """
@@ -97,20 +101,28 @@ class Hardness:
 
         Args:
             shares: (n, 103) atomic fractions.
-            K, G: (n,) bulk and shear modulus, GPa, with the usual errors of a surrogate.
+            K: (n,) bulk moduli, GPa, with the usual errors of a surrogate.
+            G: (n,) shear moduli, GPa, likewise.
             kinds: (n,) bonding classes.
             load: N.
         """
-        start = formula(K, G, kinds)
-        mean, std = self.process.predict(columns(shares, K, G, start, np.full(len(K), load)))
-        mean, zeros = mean + start, np.zeros(len(mean))
+        mean, std = self.logs(shares, K, G, kinds, load)
+        zeros = np.zeros(len(mean))
         low, high = self.calibration.interval(mean, std, zeros)
-        spread = self.calibration.std(mean, std, zeros) * np.log(10.0) * 10.0**mean
+        spread = std_from_log10(10.0**mean, self.calibration.std(mean, std, zeros))
         source = f"surrogate:hardness ({load:g} N)"
         return [
             Value(float(10.0**m), float(s), float(10.0**a), float(10.0**b), source)
             for m, s, a, b in zip(mean, spread, low, high, strict=True)
         ]
+
+    def logs(
+        self, shares: FloatArray, K: FloatArray, G: FloatArray, kinds: Sequence[BondingClass], load: float = LOAD
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n,) log10 of hardnesses (GPa) and (n,) raw spreads of the same, before calibration; see `values`."""
+        start = formula(K, G, kinds)
+        mean, std = self.process.predict(columns(shares, K, G, start, np.full(len(K), load)))
+        return mean + start, std
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
@@ -132,7 +144,7 @@ def load_hardness(path: Path | None = None) -> Hardness:
     """
     from safetensors import SafetensorError, safe_open
 
-    where = path or Path(str(files("invdesign.tables").joinpath(TABLE)))
+    where = path or path_of(TABLE)
     try:
         with safe_open(str(where), framework="np") as file:
             notes = json.loads(file.metadata()["notes"])
@@ -140,6 +152,24 @@ def load_hardness(path: Path | None = None) -> Hardness:
         return Hardness(process_of("process", arrays), Calibration(**named("calibration", arrays)), notes)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ReferenceMissingError(f"hardness model {where} cannot be read: {error}") from None
+
+
+def log_hardness(
+    numbers: Sequence[NDArray[np.int64]], K: FloatArray, G: FloatArray, gap: FloatArray, load: float = LOAD
+) -> tuple[FloatArray, FloatArray]:
+    """(n,) log10 of hardnesses (GPa) and (n,) calibrated standard deviations of the same.
+
+    Args:
+        numbers: (n,) atomic numbers of the atoms of each crystal.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
+        gap: (n,) band gap, eV; NaN where it is not known.
+        load: N.
+    """
+    kinds = [bonding_class(z, None if np.isnan(e) else float(e)) for z, e in zip(numbers, gap, strict=True)]
+    model = load_hardness()
+    mean, std = model.logs(fractions(numbers), K, G, kinds, load)
+    return mean, model.calibration.std(mean, std, np.zeros(len(mean)))
 
 
 def derive(estimate: Estimate, crystal: Crystal, load: float = LOAD) -> Estimate:

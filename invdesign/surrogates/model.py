@@ -26,7 +26,7 @@ from invdesign.surrogates.inputs.features import FloatTable, feature_names
 from invdesign.surrogates.inputs.potential_features import ANCHOR
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
 from invdesign.surrogates.response_model import SHARE, ResponseModel
-from invdesign.surrogates.scales import from_scale, slope
+from invdesign.surrogates.scales import from_scale, std_from_scale
 
 CLIP = 6.0
 """Standardised features are cut at this many standard deviations."""
@@ -145,10 +145,10 @@ class Model:
     new_prototype: FloatTable | None = None
     new_phase: FloatTable | None = None
 
-    def raw(self, graphs: Graphs, extra: FloatTable | None = None) -> Raw:
-        """Run all members, and those of the base, on all crystals."""
+    def raw(self, graphs: Graphs, extra: FloatTable | None = None, members: int | None = None) -> Raw:
+        """Run all members, and those of the base, on all crystals; with `members`, only the first so many."""
         standard = standardise(graphs.features, extra, self.feature_scale)
-        found = run_members(self.members, graphs, standard, self.shape, self.target_scale)
+        found = run_members(self.members[:members], graphs, standard, self.shape, self.target_scale)
         if extra is not None:
             found = replace(found, mean=found.mean + anchors(extra, self.properties))
         if self.base is not None and self.shares is not None:
@@ -202,6 +202,16 @@ class Model:
             for i in range(len(distance))
         ]
 
+    def spreads(self, raw: Raw, graphs: Graphs) -> FloatArray:
+        """(n, p) calibrated standard deviations of `raw.mean`, in the modelled scale; see `Answers`."""
+        distance = self.memory.percentile(self.memory.distance(raw.columns))
+        wide = self.widened(raw, graphs)
+        columns = [
+            self.calibrations[name].std(wide.mean[:, j], wide.spread[:, j], distance)
+            for j, name in enumerate(self.properties)
+        ]
+        return np.stack(columns, axis=1)
+
     def widened(self, raw: Raw, graphs: Graphs, unknown: NDArray[np.bool_] | None = None) -> Raw:
         """The answers with wider spreads for what training hardly, or never, had.
 
@@ -243,7 +253,7 @@ class Model:
         ends = self.masses.get(name, calibration).interval(mean, spread, distance)
         low, high = (from_scale(name, end) for end in ends)
         centre = np.clip(from_scale(name, mean), low, high)
-        std = calibration.std(mean, spread, distance) * slope(name, mean)
+        std = std_from_scale(name, mean, calibration.std(mean, spread, distance))
         source = f"surrogate:{self.stage}"
         return [
             Value(float(c), float(s), float(a), float(b), source)

@@ -21,19 +21,21 @@ from typing import Any
 
 import numpy as np
 
+from invdesign.answers import Answers, joined
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
+from invdesign.uncertainty import modelled_value
 
 ENERGY = "formation_energy"
 CUTS = {ENERGY: (-0.3, 1.0), "bulk_modulus": (-0.5, 0.5), "shear_modulus": (-0.7, 0.7)}
 """What is corrected, and where residuals are cut: eV/atom, and log10 of moduli. Beyond, a crystal is hopeless."""
 OPINION_WEIGHT = 2.0
 """How much more the gate's answers count than a direction of its feature space in the distance of crystals."""
-Z90 = 1.6449
 """Half width of a 90 % interval of a normal distribution, in standard deviations."""
 LEAST = 100
 """Relaxed proposals below which nothing can be learned."""
@@ -132,6 +134,7 @@ def learned(
     basis: int = 400,
     seed: int = 0,
     notes: Mapping[str, Any] = {},
+    least: int = LEAST,
 ) -> ProposalCorrection:
     """Learn from relaxed proposals.
 
@@ -143,25 +146,28 @@ def learned(
         basis: largest number of basis points.
         seed: of the choice of basis points.
         notes: goes into the file.
+        least: proposals of a property below which nothing is learned.
 
     Raises:
-        TrainingError: if a property has fewer than `LEAST` proposals.
+        TrainingError: if a property has fewer.
     """
     corrections = {}
     for name, residual in residuals.items():
         known = np.isfinite(residual)
-        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
+        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed, least)
     return ProposalCorrection(gate.checksum, corrections, dict(notes))
 
 
-def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
+def fit(
+    seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0, least: int = LEAST
+) -> Correction:
     """Learn the correction of one property; see `learned`.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` proposals.
+        TrainingError: if there are fewer than `least` proposals.
     """
-    if len(seen) < LEAST:
-        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {LEAST}")
+    if len(seen) < least:
+        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {least}")
     centre, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scale[-2 * len(gate.properties) :] /= OPINION_WEIGHT
     x, offset = (seen - centre) / scale, float(residual.mean())
@@ -239,6 +245,44 @@ class CorrectedGate:
             found.extend(self._predict(crystals[start : start + CHUNK]))
         return found
 
+    def answers(self, crystals: Sequence[Crystal], rough: bool = False) -> Answers:
+        """The same as arrays, without intervals and marks: what tens of thousands of crystals are judged by.
+
+        Args:
+            crystals: with their genes.
+            rough: ask the first network of the ensemble alone, in less than half the time.
+        """
+        parts = [self._answers(crystals[s : s + CHUNK], rough) for s in range(0, len(crystals), CHUNK)]
+        names = tuple(name for name in self.model.properties if name != "energy_above_hull")
+        return joined(parts, names)
+
+    def _answers(self, crystals: Sequence[Crystal], rough: bool) -> Answers:
+        names = [name for name in self.model.properties if name != "energy_above_hull"]
+        graphs, failures = read_graphs(crystals)
+        sound = np.array([not reason for reason in failures], dtype=bool)
+        mean = np.full((len(crystals), len(names)), np.nan)
+        std, seen = mean.copy(), np.zeros((len(crystals), len(self._offset)))
+        if graphs is not None:
+            raw = self.model.raw(graphs, members=1 if rough else None)
+            here = views(raw, self.model.memory)
+            spreads = self.model.spreads(raw, graphs)
+            seen[sound] = (here - self._offset) / self._scale
+            for j, name in enumerate(names):
+                k = self.model.properties.index(name)
+                mean[sound, j], std[sound, j] = raw.mean[:, k], spreads[:, k]
+                if name in self.correction.corrections:
+                    by, std[sound, j] = self.correction.corrections[name].residual(here)
+                    mean[sound, j] += by
+        return Answers(tuple(names), mean, std, seen, tuple(failures))
+
+    @property
+    def _offset(self) -> FloatArray:
+        return self.correction.corrections[ENERGY].centre
+
+    @property
+    def _scale(self) -> FloatArray:
+        return self.correction.corrections[ENERGY].scale
+
     def _predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
         graphs, failures = read_graphs(crystals)
         if graphs is None:
@@ -264,7 +308,5 @@ def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Est
 def _moved(name: str, value: Value, by: float, std: float) -> Value:
     """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
     source = f"{value.source} and correction"
-    if not get_property(name).log:
-        return Value(value.mean + by, std, source=source)
-    mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)
-    return Value(mean, mean * math.sinh(std * math.log(10.0)), mean / arm, mean * arm, source)
+    log = get_property(name).log
+    return modelled_value(value.mean * 10.0**by if log else value.mean + by, std, source, log=log)

@@ -1,0 +1,1 @@
+"""Search among candidates: Wyckoff genes are varied by chemically sensible moves and kept in niches by fitness."""
