@@ -23,7 +23,7 @@ export MKL_NUM_THREADS ?= 1
 S := $(WORK)/steps
 TABLES := --out $(OUT)
 FROM := --data $(DATA)
-STEPS := wyckoff element-data element-features materials hull known formulas frequencies ashby mp2020 \
+STEPS := wyckoff element-data element-features materials hull known formulas elsewhere frequencies ashby mp2020 \
 	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled \
 	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan run-costs
 
@@ -56,6 +56,7 @@ materials:  ## engineering materials, with a source for every value
 hull:  ## phases on the convex hull
 known:  ## genes of the known crystals
 formulas:  ## formulas of known phases without a crystal
+elsewhere:  ## formulas that others have computed or made
 frequencies:  ## substitution odds and frequencies for random genes
 ashby:  ## known crystals behind the charts of a report
 mp2020:  ## published references and corrections of formation energies
@@ -98,6 +99,8 @@ $(S)/known: $(S)/wyckoff $(S)/element-data
 	$(call step,build_reference.py,$(FROM) --only known)
 $(S)/formulas: $(S)/element-data
 	$(call step,build_reference.py,$(FROM) --only formulas)
+$(S)/elsewhere: $(S)/element-data
+	$(call step,build_formulas.py,$(FROM))
 $(S)/frequencies: $(S)/known
 	$(call step,build_substitution.py,)
 $(S)/ashby: $(S)/element-data

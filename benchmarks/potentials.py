@@ -120,8 +120,10 @@ def summary(
     raw: Any,
 ) -> dict[str, Any]:
     """Every figure of the benchmark."""
-    kept = [i for i, r in enumerate(results) if isinstance(r, Relaxation)]
-    good = [r for r in results if isinstance(r, Relaxation)]
+    placed = [
+        (i, r) for i, r in enumerate(results) if isinstance(r, Relaxation) and r.formation_energy is not None
+    ]
+    kept, good = [i for i, _ in placed], [r for _, r in placed]
     label = rows.formation_energy_per_atom.to_numpy()[kept]
     height = rows.energy_above_hull.to_numpy()[kept]
     near = height <= STABLE

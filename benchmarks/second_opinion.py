@@ -55,7 +55,8 @@ def main() -> None:
     for crystal, result, alone in zip(crystals, results, unique, strict=True):
         row = {"file": Path(crystal.source).name, "formula": reduced_formula(crystal.numbers), "unique": alone}
         if isinstance(result, Relaxation):
-            place = reference.energy_above_hull(result.crystal, result.formation_energy)
+            energy = result.formation_energy
+            place = None if energy is None else reference.energy_above_hull(result.crystal, energy)
             row |= {
                 "energy_above_hull": None if place is None else round(place.mean, 4),
                 "stable": place is not None and place.mean <= args.limit,

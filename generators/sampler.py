@@ -91,6 +91,11 @@ class GeneSampler(Generic[Model]):
         self.sampling, self.trained_on = sampling or SamplingConfig(), trained_on
         self.counts: dict[str, int] = {}
 
+    @property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers that it was trained on: those whose volume is not the one that stands for all others."""
+        return frozenset(np.flatnonzero(self.element_volume != self.element_volume[0]).tolist())
+
     def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items, deterministic in `rng`; failures only when the attempts are used up.
 
@@ -294,10 +299,9 @@ class GeneSampler(Generic[Model]):
         if conditions.space_groups is not None:
             groups = torch.zeros(230, dtype=torch.bool)
             groups[[g - 1 for g in conditions.space_groups]] = True
-        known = torch.from_numpy(self.element_volume > 0)
+        known = _element_set(self.elements)
         elements = _element_set(conditions.allowed) if conditions.allowed is not None else known.clone()
         elements = elements & known & ~_element_set(conditions.forbidden)
-        elements[0] = False
         required = _element_set(conditions.required)
         missing = [z for z in sorted(conditions.required) if z >= MAX_Z or not elements[z]]
         if missing or not elements.any():

@@ -261,13 +261,16 @@ def _digests(paths: Sequence[str]) -> dict[str, str]:
 
 
 def relaxer(
-    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None
+    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None, **settings: Any
 ) -> PotentialRelaxer:
-    """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early."""
+    """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early.
+
+    Settings are those of `PotentialRelaxer`: its energy `scale` and limits of a relaxation.
+    """
     from invdesign.potentials import calculators as potentials
     from invdesign.relaxation.relaxer import PotentialRelaxer
 
-    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling)
+    return PotentialRelaxer(potential or potentials.DEFAULT, workers=workers, ceiling=ceiling, **settings)
 
 
 def ceiling(known: Reference, limit: float, crystal: Crystal) -> float | None:

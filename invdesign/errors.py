@@ -74,7 +74,7 @@ class StructureReadError(InvdesignError):
 class MissingDependencyError(InvdesignError):
     """An optional package is needed; the message says how to install it."""
 
-    def __init__(self, package: str, extra: str | None) -> None:
+    def __init__(self, package: str, extra: str | None = None) -> None:
         """Compose the one line from the package's name and the extra of invdesign that brings it, if one does."""
         what = package if extra is None else f"'invdesign[{extra}]'"
         super().__init__(f"{package} is not installed; install it with: pip install {what}")

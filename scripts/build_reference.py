@@ -2,9 +2,10 @@
 
     python scripts/build_reference.py --data DIR [--out FOLDER] [--only hull|known|formulas]
 
-DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull) and `crystals.parquet` (structures
-with formation energies). Writes `hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data
-sheet beside each. Deterministic; about ten minutes on one core.
+DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull), `crystals.parquet` (structures with
+formation energies) and `reference_only.parquet` (more of them, on which no model may be trained). Writes
+`hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data sheet beside each. Deterministic;
+about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -32,24 +33,35 @@ from invdesign.reference.local import FORMULA_TABLE, HULL_TABLE
 from invdesign.training.rebuild import begin, options, run, sources
 from invdesign.training.sheet import Sheet
 
-CRYSTALS, PHASES = "crystals.parquet", "convex_hull.parquet"
+CRYSTALS, HELD_OUT, PHASES = "crystals.parquet", "reference_only.parquet", "convex_hull.parquet"
+
+Phase = tuple[str, dict[int, int], float]
+"""Formula, atoms by atomic number, formation energy (eV/atom)."""
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--only", choices=("hull", "known", "formulas"), help="build one of the three")
     given = begin(parser)
-    data = sources(given, CRYSTALS, PHASES)
-    crystals, phases = pd.read_parquet(given.data / CRYSTALS), pd.read_parquet(given.data / PHASES)
+    data = sources(given, CRYSTALS, HELD_OUT, PHASES)
+    crystals, phases = read_crystals(given.data), pd.read_parquet(given.data / PHASES)
     if given.only in (None, "hull"):
         about, metrics = build_hull(phases, crystals, given.out)
         sheet(given.out / HULL_TABLE, about, "hull", data, metrics, given.commit)
     if given.only in (None, "known"):
-        about, metrics = build_known(crystals, given.out)
-        sheet(given.out / TABLE, about, "known", {CRYSTALS: data[CRYSTALS]}, metrics, given.commit)
+        placed = with_distances(crystals, Hull(*columns(all_phases(phases, crystals)[0])))
+        about, metrics = build_known(placed, given.out)
+        sheet(given.out / TABLE, about, "known", data, metrics, given.commit)
     if given.only in (None, "formulas"):
         about, metrics = build_formulas(phases, crystals, given.out)
         sheet(given.out / FORMULA_TABLE, about, "formulas", data, metrics, given.commit)
+
+
+def read_crystals(data: Path) -> pd.DataFrame:
+    """The crystals of both files; those that serve as reference only are marked `held_out`."""
+    usual = pd.read_parquet(data / CRYSTALS).assign(held_out=False)
+    more = pd.read_parquet(data / HELD_OUT).assign(held_out=True)
+    return pd.concat([usual, more], ignore_index=True).astype({"held_out": bool})
 
 
 def sheet(path: Path, about: str, only: str, data: dict[str, str], metrics: str, commit: str) -> None:
@@ -73,28 +85,78 @@ def build_hull(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> tuple
     Returns:
         what the table holds, and figures of the check.
     """
-    on_hull = phases[phases.on_hull]
-    compositions = [
-        {element.Z: int(count) for element, count in Composition(formula).items()} for formula in on_hull.formula
-    ]
-    elements = sorted({number for composition in compositions for number in composition})
-    rows = [(symbol(z), {z: 1}, 0.0) for z in elements]
-    energies = on_hull.formation_energy_per_atom
-    rows += [row for row in zip(on_hull.formula, compositions, energies, strict=True) if len(row[1]) > 1]
-    formulas, counts, values = map(list, zip(*rows, strict=True))
+    rows, source, lower = all_phases(phases, crystals)
+    formulas, counts, values = columns(rows)
     table = pa.table(
         {
             "formula": formulas,
             "numbers": pa.array([list(c) for c in counts], pa.list_(pa.uint8())),
             "counts": pa.array([list(c.values()) for c in counts], pa.list_(pa.uint16())),
-            "formation_energy": np.round(values, 6),
+            "formation_energy": values,
         }
     )
     pq.write_table(table, out / HULL_TABLE, compression="zstd", compression_level=19)
-    check = check_hull(Hull(formulas, counts, np.round(values, 6)), crystals)
-    size = (out / HULL_TABLE).stat().st_size
-    about = HULL.format(compounds=len(formulas) - len(elements), elements=len(elements), size=size / 1e6)
-    return about, HULL_CHECK.format(**check)
+    elements, size = sum(len(c) == 1 for c in counts), (out / HULL_TABLE).stat().st_size
+    depth = [energy - source.mixture(atoms(composition)).energy for _, composition, energy in lower]
+    about = HULL.format(
+        compounds=len(formulas) - elements, elements=elements, size=size / 1e6, lower=len(lower),
+        lowest=-1000 * min(depth, default=0.0),
+    )  # fmt: skip
+    return about, HULL_CHECK.format(**check_hull(source, crystals[~crystals.held_out]))
+
+
+def all_phases(phases: pd.DataFrame, crystals: pd.DataFrame) -> tuple[list[Phase], Hull, list[Phase]]:
+    """The phases of the hull, the source's hull before, and the held-out crystals that lie below that."""
+    on_hull = phases[phases.on_hull]
+    compositions = [
+        {element.Z: int(count) for element, count in Composition(formula).items()} for formula in on_hull.formula
+    ]
+    elements = sorted({number for composition in compositions for number in composition})
+    rows: list[Phase] = [(symbol(z), {z: 1}, 0.0) for z in elements]
+    energies = np.round(on_hull.formation_energy_per_atom, 6)
+    rows += [row for row in zip(on_hull.formula, compositions, energies, strict=True) if len(row[1]) > 1]
+    source = Hull(*columns(rows))
+    lower = phases_below(source, crystals[crystals.held_out])
+    return (vertices(rows + lower) if lower else rows), source, lower
+
+
+def columns(rows: list[Phase]) -> tuple[list[str], list[dict[int, int]], list[float]]:
+    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+
+
+def phases_below(hull: Hull, crystals: pd.DataFrame) -> list[Phase]:
+    """The lowest crystal of every compound that lies below a hull."""
+    lowest: dict[str, Phase] = {}
+    for row in crystals.dropna(subset=["formation_energy_per_atom"]).itertuples():
+        composition, energy = integer_composition(row.atomic_numbers), round(row.formation_energy_per_atom, 6)
+        mixture = hull.mixture(row.atomic_numbers)
+        if len(composition) < 2 or mixture is None or energy >= mixture.energy - 1e-6:
+            continue
+        formula = reduced_formula(row.atomic_numbers)
+        if formula not in lowest or energy < lowest[formula][2]:
+            lowest[formula] = (formula, composition, energy)
+    return [lowest[formula] for formula in sorted(lowest)]
+
+
+def vertices(rows: list[Phase]) -> list[Phase]:
+    """The phases that lie on the hull of all of them."""
+    hull = Hull(*columns(rows))
+    return [row for row in rows if row[2] <= hull.mixture(atoms(row[1])).energy + 1e-9]
+
+
+def atoms(composition: dict[int, int]) -> list[int]:
+    return [z for z, count in composition.items() for _ in range(count)]
+
+
+def with_distances(crystals: pd.DataFrame, hull: Hull) -> pd.DataFrame:
+    """The crystals with their distance to the hull; elements keep the source's."""
+    compound = np.array([len(set(numbers)) > 1 for numbers in crystals.atomic_numbers])
+    energies = crystals.energy_above_hull.to_numpy(float, copy=True)
+    known = crystals.formation_energy_per_atom.to_numpy(float)
+    for i in np.flatnonzero(compound & np.isfinite(known)).tolist():
+        mixture = hull.mixture(crystals.atomic_numbers.iloc[i])
+        energies[i] = np.nan if mixture is None else known[i] - mixture.energy
+    return crystals.assign(energy_above_hull=energies)
 
 
 def check_hull(hull: Hull, crystals: pd.DataFrame) -> dict[str, Any]:
@@ -126,7 +188,12 @@ def build_known(crystals: pd.DataFrame, out: Path) -> tuple[str, str]:
     write_known(crystals.iloc[order], [genes[i] for i in order], out)
     matched, sampled, kept = check_known(crystals, out)
     size = (out / TABLE).stat().st_size
-    about = KNOWN.format(n=len(crystals), formulas=crystals.formula.nunique(), size=size / 1e6)
+    about = KNOWN.format(
+        n=len(crystals),
+        formulas=crystals.formula.nunique(),
+        held_out=int(crystals.held_out.sum()),
+        size=size / 1e6,
+    )
     ways = "; ".join(f"{cause}: {count:,}" for cause, count in causes.most_common())
     return about, KNOWN_CHECK.format(matched=matched, sampled=sampled, kept=kept, causes=ways)
 
@@ -186,6 +253,7 @@ def write_known(crystals: pd.DataFrame, genes: list[Gene], out: Path) -> None:
             "energy_above_hull": crystals.energy_above_hull.round(4).to_numpy(np.float32),
             "mp2024_energy_above_hull": crystals.mp2024_energy_above_hull.round(4).to_numpy(np.float32),
             "experimental": pa.array(experimental.tolist(), pa.int8()),
+            "held_out": pa.array(crystals.held_out.tolist(), pa.bool_()),
         }
     )
     pq.write_table(table, out / TABLE, compression="zstd", compression_level=19)
@@ -228,27 +296,31 @@ def build_formulas(phases: pd.DataFrame, crystals: pd.DataFrame, out: Path) -> t
 
 HULL = """\
 The compounds on the convex hull of formation energies of the Materials Project (MP2020 scheme; July 2024, no GNoME
-entries) and one reference per element: {compounds:,} compounds, {elements} elements, {size:.2f} MB.
+entries) and one reference per element: {compounds:,} compounds, {elements} elements, {size:.2f} MB. {lower} of
+them are crystals of `reference_only.parquet` that lie up to {lowest:.0f} meV/atom below the hull of
+`convex_hull.parquet`.
 
 Columns: `formula` (reduced), `numbers` and `counts` (atomic numbers and amounts), `formation_energy` (eV/atom).
 
 Elements are at 0 eV/atom, because formation energies refer to them. (The source lists seven elements below zero,
 an artefact of bringing older energies to one scheme; they are not used.)"""
 HULL_CHECK = """\
-{labelled:,} crystals with a formation energy: it less this hull differs from the source's energy above hull by
-{mean:.3f} meV/atom on average, by at most {worst_compound:.3f} meV/atom for a compound; {over} rows differ by more
-than 1 meV/atom, {over_compound} of them compounds (the others are elements below their own reference, where the
-source writes 0); compositions without a hull: {missing}"""
+hull of `convex_hull.parquet` alone, on the {labelled:,} crystals of `crystals.parquet` with a formation energy: it
+less that hull differs from the source's energy above hull by {mean:.3f} meV/atom on average, by at most
+{worst_compound:.3f} meV/atom for a compound; {over} rows differ by more than 1 meV/atom, {over_compound} of them
+compounds (the others are elements below their own reference, where the source writes 0); compositions without a
+hull: {missing}"""
 
 KNOWN = """\
 The Wyckoff genes of {n:,} known crystals ({formulas:,} formulas) of the Materials Project (July 2024, no GNoME
-entries), {size:.1f} MB, sorted by formula.
+entries), {size:.1f} MB, sorted by formula. {held_out:,} of them (`held_out`) serve as reference only: no model is
+trained or calibrated on them.
 
 Columns: `id`, `formula`, `space_group`, `wyckoffs` (index of the position of each orbit, 0 is `a`), `numbers`
 (atomic number of each orbit), `free_coords` (in units of 1/65536), `free_lattice` (Å and degrees, the free ones in
 the order a, b, c, alpha, beta, gamma), `energy_above_hull` (eV/atom against `hull.parquet`; NaN if unknown),
 `mp2024_energy_above_hull` (the mixed GGA/r2SCAN scheme; a filter, not a label), `experimental` (1, 0, -1
-unknown)."""
+unknown), `held_out`."""
 KNOWN_CHECK = """\
 how the genes were found: {causes}; of {sampled:,} crystals drawn at random, {matched:,} are found again in the
 table by their formula, {kept:,} by their own row (pymatgen's StructureMatcher, default settings)"""

@@ -34,7 +34,8 @@ ANY = 0
 def main() -> None:
     given = begin(options(__doc__, data=False))
     known = KnownCrystals.load(given.out / TABLE)
-    genes = [k.gene for k in known if k.within(MAX_ABOVE_HULL) and max(k.gene.numbers) < MAX_Z]
+    usable = (k for k in known if not k.held_out and k.within(MAX_ABOVE_HULL))
+    genes = [k.gene for k in usable if max(k.gene.numbers) < MAX_Z]
     genes = [gene for gene in genes if primitive_sites(gene) <= MAX_SITES]
     volume = np.round(element_volumes(genes), 4)
     write_substitution(given.out, genes, volume, given.commit)

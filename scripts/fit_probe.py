@@ -129,7 +129,7 @@ def measured(number: int, n: int, seed: int, search: EvolutionSettings) -> list[
                     out[i][str(calls)] = [energy - float(hull[i]), looked.gain, looked.seconds]
             print(f"query {number}: {calls} calls", flush=True)
         for i, done in relaxer.relax_iter(crystals):
-            if not isinstance(done, Failure) and done.converged:
+            if not isinstance(done, Failure) and done.converged and done.formation_energy is not None:
                 out[i] |= {"relaxed": done.formation_energy.mean - float(hull[i]), "steps": done.steps}
     return [line for line in out if "relaxed" in line and all(str(c) in line for c in CALLS)]
 

@@ -9,10 +9,13 @@ the public files. What is written has their names and columns, with checksums in
   Structures are decoded genes (1e-4 Å); formation energies are exact where moduli are known, otherwise the energy
   above hull on top of the hull. Band gaps of crystals without moduli are missing; `geometry` and `energy_source`
   say `derived`.
+- `reference_only.parquet`: crystals of the table that are held out as reference, without labels but energies.
 - `convex_hull.parquet`: the phases on the hull, and formulas of known phases without their energies.
 - `mp2020_elemental_references.json.gz`: the reference energies, to 0.1 meV.
 - `alexandria_eos.parquet`: a stand-in. Known crystals of up to six sites whose formulas are in none of the tables
   above play the part of new ones; there are no equations of state, so bulk moduli are missing.
+- `oqmd_formulas.parquet`, `synthesis_solid_state.json.xz`, `synthesis_sol_gel.json.xz`: some formulas of the
+  tables of formulas, as rows and as recipes.
 - `vickers_hardness.csv`: the measurements that can be read back from the trained hardness (two in three).
 
 The sample depends on the package's tables and the seed alone.
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ from invdesign.crystallography.genes import decode, primitive_sites
 from invdesign.elements import symbol
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.properties import PREDICTED
+from invdesign.reference.formulas import load_computed, load_synthesised
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.local import FORMULA_TABLE, HULL_TABLE, load_hull
 from invdesign.surrogates.explain.nearest import load_labelled
@@ -46,6 +51,8 @@ from invdesign.training.rebuild import SOURCES, digest, run
 SITES, NEAR_HULL = 20, 0.3
 """Largest cell and highest energy above hull (eV/atom) of the sample."""
 STAND_IN_SITES, STAND_INS = 6, 400
+HELD_OUT, FORMULAS = 100, 500
+"""Crystals and formulas of the other tables."""
 COLUMNS = {"bulk_modulus": "bulk_modulus_vrh", "shear_modulus": "shear_modulus_vrh", "band_gap": "band_gap"}
 
 
@@ -61,10 +68,12 @@ def main() -> None:
     rows, others = chosen(known, given.crystals, np.random.default_rng(given.seed))
     crystals = crystal_table(known, rows)
     crystals.to_parquet(given.to / "crystals.parquet", index=False)
+    held_out(known).to_parquet(given.to / "reference_only.parquet", index=False)
     phase_table().to_parquet(given.to / "convex_hull.parquet", index=False)
     write_references(given.to / "mp2020_elemental_references.json.gz")
     stand_ins(known, others).to_parquet(given.to / "alexandria_eos.parquet", index=False)
     hardness_table().to_csv(given.to / "vickers_hardness.csv", index=False)
+    write_formulas(given.to)
     write_sources(given.to, given.seed)
     print(f"{given.to}: {len(crystals):,} crystals, {crystals.bulk_modulus_vrh.notna().sum():,} with moduli")
 
@@ -77,7 +86,7 @@ def chosen(known: KnownCrystals, n: int, rng: np.random.Generator) -> tuple[list
     for row in rng.permutation(len(known)).tolist():
         crystal = known[row]
         above, sites = crystal.energy_above_hull, primitive_sites(crystal.gene)
-        if above is None or not above <= NEAR_HULL or sites > SITES:
+        if crystal.held_out or above is None or not above <= NEAR_HULL or sites > SITES:
             continue
         if crystal.id in labelled:
             with_moduli.append(row)
@@ -123,6 +132,27 @@ def crystal_table(known: KnownCrystals, rows: list[int]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(found)
+
+
+def held_out(known: KnownCrystals) -> pd.DataFrame:
+    """The columns of `reference_only.parquet`: the first small crystals of the table that are held out."""
+    rows = [row for row in range(len(known)) if known[row].held_out and primitive_sites(known[row].gene) <= SITES]
+    labels = ["mp2024_energy_above_hull", *COLUMNS.values()]
+    columns = [name for name in crystal_table(known, [0]).columns if name not in labels]
+    return crystal_table(known, rows[:HELD_OUT]).reindex(columns=columns)
+
+
+def write_formulas(folder: Path) -> None:
+    """Formulas computed elsewhere, and recipes for formulas that have been made."""
+    computed = pd.DataFrame({"reduced_formula": load_computed()[:FORMULAS]})
+    computed.to_parquet(folder / "oqmd_formulas.parquet", index=False)
+    made = load_synthesised()
+    reactions = [
+        {"targets_string": [formula], "doi": made.get(formula, "doi")} for formula in made[: 2 * FORMULAS]
+    ]
+    for name, part in (("solid_state", reactions[::2]), ("sol_gel", reactions[1::2])):
+        text = json.dumps({"reactions": part}).encode()
+        (folder / f"synthesis_{name}.json.xz").write_bytes(lzma.compress(text))
 
 
 def cell(crystal: Crystal) -> dict[str, Any]:

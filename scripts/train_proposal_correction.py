@@ -128,7 +128,8 @@ def collect(scale: Scale, seed: int, file: Path, gate: Surrogate, workers: int |
             continue
         rows = proposals(query, seed * 100_000 + number, parts, scale)
         crystals = [row.candidate.crystal for row in rows]
-        relaxed = {i: r for i, r in relaxer.relax_iter(crystals) if not isinstance(r, Failure)}
+        pairs = [(i, r) for i, r in relaxer.relax_iter(crystals) if not isinstance(r, Failure)]
+        relaxed = {i: r for i, r in pairs if r.formation_energy is not None}
         found = [record(seed, number, query, rows[i], r.formation_energy) for i, r in relaxed.items()]
         near = [k for k, r in enumerate(relaxed.values()) if close(r, parts.reference, scale.judged)]
         judged = parts.surrogate.predict([list(relaxed.values())[k].crystal for k in near])

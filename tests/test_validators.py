@@ -23,7 +23,7 @@ from invdesign.validators.charge_balance import ChargeBalance, balances
 from invdesign.validators.disorder import Disorder
 from invdesign.validators.distances import Distances
 from invdesign.validators.novelty import Novelty
-from invdesign.validators.stability import Stability
+from invdesign.validators.stability import GAP, Stability
 from invdesign.validators.symmetry import Symmetry
 from invdesign.validators.uniqueness import Uniqueness, first_equals
 
@@ -257,6 +257,20 @@ def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> No
     assert judge.check(row(rock_salt("W", "Cl", 5.5))).status is Status.PASS
 
 
+class MadeReference(FakeReference):
+    """Knows a recipe for everything."""
+
+    def recipe_without_crystal(self, numbers: object) -> str | None:
+        return "10.1000/made"
+
+
+def test_what_somebody_has_made_is_not_called_new() -> None:
+    verdict = Novelty(MadeReference(None)).check(row(rock_salt()))
+    assert verdict.status is Status.UNKNOWN
+    assert "a recipe for this formula is published (doi:10.1000/made)" in verdict.reason
+    assert Novelty(MadeReference(rock_salt())).check(row(rock_salt())).status is Status.FAIL
+
+
 def test_no_reference_is_an_error_and_never_a_pass() -> None:
     for family in (Novelty, Disorder):
         with pytest.raises(ReferenceMissingError):
@@ -330,6 +344,41 @@ def test_stability_without_energy_or_too_good_is_unknown() -> None:
     for energy in (None, Value(float("nan"), 0.1), Value(-1.0, 0.05)):
         verdict = Stability().check(replace(row(rock_salt()), energy_above_hull=energy))
         assert verdict.status is Status.UNKNOWN
+
+
+class CountingReference(FakeReference):
+    """Knows how many phases there are of the elements."""
+
+    def __init__(self, phases: int) -> None:
+        super().__init__(None)
+        self.phases = phases
+
+    def phases_of_system(self, numbers: object) -> int:
+        return self.phases
+
+
+@pytest.mark.parametrize(
+    ("energy", "phases", "words"),
+    [
+        (-0.18, 0, "0.180 eV/atom below a hull without any known phase of all its elements"),
+        (-0.06, 0, "0.060 eV/atom below a hull without any known phase of all its elements"),
+        (-0.18, 1, "0.180 eV/atom below the hull of 1 known phase of its elements"),
+        (-0.12, 7, "0.120 eV/atom below the hull of 7 known phases of its elements"),
+        (-0.06, 7, ""),
+        (-0.04, 0, ""),
+        (0.05, 0, ""),
+    ],
+)
+def test_far_below_the_hull_is_a_warning(energy: float, phases: int, words: str) -> None:
+    judge = Stability(reference=CountingReference(phases))
+    verdict = judge.check(replace(row(rock_salt()), energy_above_hull=Value(energy, 0.03)))
+    assert verdict.status is Status.PASS and verdict.value == energy
+    assert verdict.reason == (f"{words}: {GAP}" if words else "")
+
+
+def test_far_below_the_hull_is_a_warning_without_a_count_too() -> None:
+    verdict = Stability().check(replace(row(rock_salt()), energy_above_hull=Value(-0.2, 0.03)))
+    assert verdict.reason.startswith("0.200 eV/atom below the hull: more likely a gap in the reference")
 
 
 def test_stability_refuses_impossible_settings() -> None:

@@ -33,7 +33,7 @@ VALIDATORS: dict[str, ValidatorPart] = {
         ("reference",),
     ),
     "stability": ValidatorPart(
-        f"{_HERE}.stability:Stability", "close enough to the convex hull", ("check",), ("limit",)
+        f"{_HERE}.stability:Stability", "close enough to the convex hull", ("check",), ("limit", "reference")
     ),
 }
 """Name to part, from cheap to dear: the order in which they judge."""

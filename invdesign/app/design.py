@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
+from invdesign.app.elements import check_elements
 from invdesign.app.feasibility import feasibility
 from invdesign.app.outcome import outcome
 from invdesign.app.record import drift_of_rows, run_record
@@ -61,7 +62,8 @@ def design(
         **wishes: fields of the query, in place of those of `query`.
 
     Raises:
-        InputError: if a value is not valid, or the generator, a validator or the component does not exist.
+        InputError: if a value is not valid, the generator, a validator or the component does not exist, or a part
+            does not know an element that is named.
         EmptyQueryError: if nothing is asked for.
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
@@ -93,6 +95,7 @@ def checked_query(query: Query) -> Query:
         raise EmptyQueryError
     query = resolved(query)
     completed(query)
+    check_elements(query)
     return query
 
 

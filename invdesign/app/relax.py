@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.tables import Given, new_file, read, written
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from invdesign.records import Relaxation
     from invdesign.reference.local import LocalReference
     from invdesign.relaxation.elastic import Elasticity
+    from invdesign.relaxation.relaxer import PotentialRelaxer
 
 
 @with_progress
@@ -30,6 +31,7 @@ def relax(
     workers: int | None = None,
     potential: str | None = None,
     progress: Shown = None,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Relax crystals with a universal potential and place them above the hull.
 
@@ -39,19 +41,23 @@ def relax(
         workers: processes (None: one per core).
         potential: its name, or `package.module:factory` (None: the default).
         progress: see `invdesign.progress.Shown`.
+        **settings: `scale`, the name or file of an energy scale, and fields of
+            `invdesign.relaxation.minimise.RelaxSettings`, e.g. `pressure=10.0` (GPa).
 
     Returns:
         One row per item in the input; an item that could not be relaxed has the reason in `failure`. Without a
         folder the column `crystal` holds the relaxed crystals.
 
     Raises:
-        InputError: if there is nothing to read or no such potential.
+        InputError: if there is nothing to read, no such potential, or a setting is out of range.
         OutputError: if the folder is not empty or cannot be written.
+        ReferenceMissingError: if there is no such energy scale.
     """
-    folder = None if out is None else export.new_folder(Path(out))
-    items = read(crystals, told(progress))
-    sound = [item for item in items if not isinstance(item, Failure)]
-    relaxed = _relaxed(sound, potential, workers, told(progress))
+    with build.relaxer(potential, _workers(workers), **settings) as relaxer:
+        folder = None if out is None else export.new_folder(Path(out))
+        items = read(crystals, told(progress))
+        sound = [item for item in items if not isinstance(item, Failure)]
+        relaxed = _relaxed(sound, relaxer, told(progress))
     done = [r.crystal for r in relaxed if not isinstance(r, Failure)]
     where: Iterator[export.Row] = (
         ({"crystal": crystal} for crystal in done)
@@ -72,14 +78,13 @@ def relax(
 
 
 def _relaxed(
-    crystals: Sequence[Crystal], potential: str | None, workers: int | None, progress: Progress
+    crystals: Sequence[Crystal], relaxer: PotentialRelaxer, progress: Progress
 ) -> list[Relaxation | Failure]:
     """The crystals relaxed, in their order."""
     results: dict[int, Relaxation | Failure] = {}
-    with build.relaxer(potential, _workers(workers)) as relaxer:
-        for index, result in relaxer.relax_iter(crystals):
-            results[index] = result
-            progress("relax", len(results), len(crystals))
+    for index, result in relaxer.relax_iter(crystals):
+        results[index] = result
+        progress("relax", len(results), len(crystals))
     return [results[k] for k in range(len(crystals))]
 
 
@@ -94,10 +99,11 @@ def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalRefere
         "space_group_before": space_group(before),
         "failure": "",
     }
-    columns |= export.value_columns("formation_energy", relaxation.formation_energy)
-    distance = known.energy_above_hull(relaxation.crystal, relaxation.formation_energy)
-    if distance is not None:
-        columns |= export.value_columns("energy_above_hull", distance)
+    energy = relaxation.formation_energy
+    distance = None if energy is None else known.energy_above_hull(relaxation.crystal, energy)
+    for name, value in (("formation_energy", energy), ("energy_above_hull", distance)):
+        columns |= {name: None} if value is None else export.value_columns(name, value)
+    columns |= {"known_phases": known.phases_of_system(relaxation.crystal.numbers)}
     return columns | export.relaxation_columns(relaxation) | {"seconds": relaxation.seconds}
 
 
@@ -123,7 +129,8 @@ def elastic(
     file = new_file(out, overwrite)
     items = read(crystals, told(progress))
     sound = [item for item in items if not isinstance(item, Failure)]
-    relaxed = _relaxed(sound, potential, workers, told(progress))
+    with build.relaxer(potential, _workers(workers)) as relaxer:
+        relaxed = _relaxed(sound, relaxer, told(progress))
     answers = iter(_tensors(relaxed, potential, workers, told(progress)))
     rows = []
     for item in items:

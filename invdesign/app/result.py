@@ -310,10 +310,16 @@ def ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence
     return rows
 
 
+COMPUTED = "this formula was computed elsewhere (OQMD), structure not compared"
+"""Remark on a formula of the OQMD."""
+
+
 def _rivals(crystal: Crystal, known: LocalReference) -> export.Row:
     """What the crystal would decompose into, and whether its formula is known with another structure."""
     phases = known.decomposition(crystal.numbers)
     return {
         "decomposes_into": " + ".join(f"{share:.2f} {formula}" for formula, share in phases),
+        "known_phases": known.phases_of_system(crystal.numbers),
         "formula_known": known.known_formula(crystal.numbers),
+        "remark": COMPUTED if known.computed_elsewhere(crystal.numbers) else "",
     }

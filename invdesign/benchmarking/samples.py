@@ -245,7 +245,8 @@ def relax(name: str, plan: Plan, bench: Bench, journal: Journal, progress: Progr
 def _placed(result: Relaxation | Failure, reference: Reference) -> Relaxed:
     if isinstance(result, Failure):
         return Relaxed(None, result.reason)
-    energy = reference.energy_above_hull(result.crystal, result.formation_energy)
+    formation = result.formation_energy
+    energy = None if formation is None else reference.energy_above_hull(result.crystal, formation)
     known, problem = match(result.crystal, reference)
     return Relaxed(
         crystal=result.crystal,

@@ -76,15 +76,25 @@ def validate(paths: Sequence[str], out: str, validators: Sequence[str], force: b
 @DIRECTORY
 @WORKERS
 @POTENTIAL
+@click.option("--scale", metavar="NAME|FILE.json", help="Energy scale of the potential, e.g. mp2020 [its own].")
+@click.option("--pressure", type=float, metavar="GPA", help="Hydrostatic pressure, GPa [0].")
+@click.option("--fixed-cell", is_flag=True, default=None, help="Move the atoms alone.")
+@click.option("--free-symmetry", is_flag=True, default=None, help="Relax the cell as given, without symmetry.")
+@click.option("--max-force", type=float, metavar="EV/A", help="Converged below this force, eV/Å [0.05].")
+@click.option("--max-stress", type=float, metavar="GPA", help="And below this stress, GPa [0.2].")
+@click.option("--max-steps", type=int, help="Energy evaluations for each crystal [80].")
 @JSON
 @talk
-def relax(paths: Sequence[str], out: str, workers: int | None, potential: str | None, as_json: bool) -> None:
+def relax(
+    paths: Sequence[str], out: str, workers: int | None, potential: str | None, as_json: bool, **settings: Any
+) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
     from invdesign.app import relax as app
 
     folder = output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
     with progress() as reporter:
-        table = app.relax(list(paths), folder, workers=workers, potential=potential, progress=reporter)
+        table = app.relax(list(paths), folder, workers=workers, potential=potential, progress=reporter, **chosen)
     tell(table, None if folder is None else folder / "relaxed.csv", as_json, "relaxed")
 
 

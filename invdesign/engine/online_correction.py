@@ -217,8 +217,9 @@ def _findings(row: Evaluation, known: Mapping[str, Property]) -> dict[str, tuple
     found: dict[str, tuple[float, float]] = {}
     if row.probe is not None:
         found["formation_energy"] = row.probe.formation_energy.mean, row.probe.spread
-    if row.relaxation is not None and row.relaxation.converged:
-        found["formation_energy"] = row.relaxation.formation_energy.mean, 0.0
+    done = row.relaxation
+    if done is not None and done.converged and done.formation_energy is not None:
+        found["formation_energy"] = done.formation_energy.mean, 0.0
     if row.estimate is not None and not row.estimate.failure:
         estimated = answers_of([row.estimate], known)
         for j, name in enumerate(estimated.names):

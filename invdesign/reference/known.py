@@ -47,6 +47,7 @@ class KnownCrystal:
         mp2024_energy_above_hull: the same on the 2024 mixed GGA/r2SCAN scheme, a filter and no label; NaN if
             unknown.
         experimental: known from experiment; None where that is not known.
+        held_out: for the reference alone: no model may be trained or calibrated on it.
     """
 
     id: str
@@ -55,6 +56,7 @@ class KnownCrystal:
     energy_above_hull: float
     mp2024_energy_above_hull: float
     experimental: bool | None
+    held_out: bool = False
 
     def within(self, limit: float) -> bool:
         """Whether it lies at most `limit` eV/atom above the hull, by the first scale that knows; true if none."""
@@ -126,6 +128,7 @@ class KnownCrystals(Sequence[KnownCrystal]):
             energy_above_hull=float(column["energy_above_hull"][row]),
             mp2024_energy_above_hull=float(column["mp2024_energy_above_hull"][row]),
             experimental=None if experimental < 0 else bool(experimental),
+            held_out=bool(column["held_out"][row]),
         )
 
     @property
@@ -188,6 +191,11 @@ class KnownCrystals(Sequence[KnownCrystal]):
         """Whether any known crystal has this reduced formula and space group."""
         start, stop = self._rows.get(formula, (0, 0))
         return bool((self._columns["space_group"][start:stop] == space_group).any())
+
+    def made(self, formula: str) -> bool:
+        """Whether any known crystal of this reduced formula is known from experiment."""
+        start, stop = self._rows.get(formula, (0, 0))
+        return bool((self._columns["experimental"][start:stop] == 1).any())
 
     def rows_of_formula(self, formula: str) -> range:
         """Rows of the table that hold crystals of this reduced formula."""
@@ -260,6 +268,12 @@ def _columns(table: Any) -> dict[str, Any]:
         columns[name] = array.values.to_numpy(), array.offsets.to_numpy()
     for name in ("space_group", "energy_above_hull", "mp2024_energy_above_hull", "experimental"):
         columns[name] = table.column(name).to_numpy()
+    held_out = "held_out" in table.column_names  # tables made before there were such crystals lack it
+    columns["held_out"] = (
+        table.column("held_out").to_numpy(zero_copy_only=False)
+        if held_out
+        else np.zeros(len(table), dtype=np.bool_)
+    )
     columns["id"] = table.column("id").to_numpy(zero_copy_only=False)
     formulas = table.column("formula").combine_chunks().dictionary_encode()
     columns["formulas"] = formulas.dictionary.to_pylist()

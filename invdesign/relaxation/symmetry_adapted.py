@@ -1,7 +1,7 @@
 """The changes of a crystal that its space group leaves free, as a few orthonormal coordinates.
 
-A step along these coordinates cannot break the symmetry, not by rounding either, and their number is that of the
-free lattice parameters and free Wyckoff coordinates: one for rock salt, four for rutile's two.
+A step along these coordinates cannot break the symmetry, and their number is that of the free lattice parameters
+and free Wyckoff coordinates: one for rock salt, three for rutile (its two lattice parameters and the oxygen's x).
 
 Conventions: fractional coordinates are columns for the operations, x' = R x + t; lattice vectors are rows.
 """
@@ -37,7 +37,7 @@ class SymmetryAdapted:
 
     @property
     def n_strains(self) -> int:
-        """Number of free strains, 1 to 6."""
+        """Number of free strains, 1 to 6; 0 where the cell is fixed."""
         return len(self.strains)
 
     @property
@@ -109,7 +109,15 @@ def build(crystal: Crystal, symprec: float = 0.01) -> SymmetryAdapted:
     Raises:
         ValueError: if spglib finds no symmetry at all (overlapping atoms, a flat cell).
     """
-    rotations, translations = operations(crystal, symprec)
+    return _spanned(crystal, *operations(crystal, symprec))
+
+
+def unconstrained(crystal: Crystal) -> SymmetryAdapted:
+    """All six strains and all displacements but the translations of a cell as it is."""
+    return _spanned(crystal, np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)))
+
+
+def _spanned(crystal: Crystal, rotations: IntArray, translations: FloatArray) -> SymmetryAdapted:
     images, shifts = _images(crystal, rotations, translations)
     symmetrised = _symmetrise(crystal, rotations, translations, images, shifts)
     turns = cartesian(rotations, symmetrised.lattice)

@@ -303,6 +303,7 @@ def relaxation_columns(relaxation: Relaxation | None) -> Row:
         "rms_displacement": relaxation.rms_displacement,
         "volume_change": relaxation.volume_change,
         "potential": relaxation.potential,
+        "relaxation_note": relaxation.note,
     }
 
 

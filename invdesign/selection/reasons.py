@@ -36,6 +36,8 @@ def reason_for(
         if verdict.status is Status.UNKNOWN:
             why = f" ({verdict.reason})" if verdict.reason else ""
             parts.append(f"{verdict.name.replace('_', ' ')} not decidable{why}")
+        elif verdict.status is Status.PASS and verdict.reason:
+            parts.append(f"warning: {verdict.reason}")
     if row.estimate is not None and row.estimate.out_of_distribution:
         why = row.estimate.ood_reason or "unlike its training crystals"
         parts.append(f"out of distribution for the property model ({why})")

@@ -95,10 +95,12 @@ def _delivers(known: Results) -> str:
 
 def _sound(known: Results) -> str:
     for start, end in _relaxed(known):
-        numbers = (end.energy_per_atom, end.formation_energy.mean, end.max_force, end.volume_change, end.seconds)
+        formation = end.formation_energy  # none where the potential has no energy scale
+        placed = () if formation is None else (formation.mean, formation.std)
+        numbers = (end.energy_per_atom, *placed, end.max_force, end.volume_change, end.seconds)
         if not all(map(math.isfinite, numbers)):
             return f"{reduced_formula(start.numbers)}: a number that is not finite among {numbers}"
-        if end.formation_energy.std < 0.0 or end.max_force < 0.0 or end.steps < 1:
+        if min(placed[1:], default=0.0) < 0.0 or end.max_force < 0.0 or end.steps < 1:
             return f"{reduced_formula(start.numbers)}: a negative spread or force, or no step"
         change = end.crystal.volume / end.crystal.n_sites / (start.volume / start.n_sites) - 1.0
         if abs(change - end.volume_change) > 1e-3:
