@@ -421,6 +421,25 @@ def report(folder: str) -> None:
     click.echo(f"wrote {design.report(Path(folder))}")
 
 
+@commands.command("export")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="cif, poscar, extxyz, pymatgen, ase-db, parquet, optimade, csv or zip; may be repeated.",
+)
+@click.option("--out", metavar="PATH", help="File or folder to write [in the run folder].")
+def export_run(folder: str, formats: Sequence[str], out: str | None) -> None:
+    """Write the candidates of a run in the formats of other programs."""
+    from invdesign.app import export
+
+    for path in export.export_run(Path(folder), formats, out):
+        click.echo(f"wrote {path}")
+
+
 @commands.command()
 @click.argument("name")
 @click.option("--family", type=click.Choice(["generator", "validator", "surrogate"]), help="Found by itself.")

@@ -12,7 +12,6 @@ from invdesign.app.result import Result
 from invdesign.properties import get_property, property_in
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
-from invdesign.report import export
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +34,10 @@ def drift_of_rows(rows: Sequence[Evaluation], told: Told) -> Drift | None:
 
 
 def write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """`candidates.csv`, `run.json` and `report.html`."""
-    from invdesign.report.page import write_report
+    """The tables with their dictionary, `run.json`, `references.bib`, the tags of the CIF files, `report.html`."""
+    from invdesign.report.folder import write_folder
 
-    export.write_table(table, folder / "candidates.csv")
-    export.write_json(record, folder / "run.json")
-    write_report(folder)
+    write_folder(folder, table, record)
 
 
 def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str, Any]:
