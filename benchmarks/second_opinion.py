@@ -16,13 +16,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import json
-import platform
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import primitive, space_group
@@ -75,12 +74,11 @@ def main() -> None:
         "agreed": float(np.mean([r["stable"] and r["new"] and r["unique"] for r in rows])) if rows else 0.0,
         **{key: float(np.mean([r[key] for r in rows])) for key in ("stable", "new", "unique", "space_group_kept")},
         "rows": rows,
-        "versions": {p: metadata.version(p) for p in ("invdesign", "chgnet", "sevenn", "torch", "pymatgen")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=2))
     if args.out:
-        args.out.write_text(json.dumps(record, indent=2) + "\n")
+        tables = (f"energy_scale_{args.potential}.json", "hull.parquet", "known_crystals.parquet")
+        write_record(args.out, record, "none: nothing is random", tables)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -29,6 +28,7 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice
 from invdesign.generators.model import GeneModel, Limits, SequenceSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
+from invdesign.tables import path_of
 
 CHUNK = 256
 TOLERANCES = (0.1, 0.01, 0.3)
@@ -379,8 +379,7 @@ class GeneSampler(Generic[Model]):
 @cache
 def _shipped(kind: type[GeneSampler[Any]]) -> Any:
     """A generator with the weights of the package."""
-    with resources.as_file(resources.files("invdesign.tables").joinpath(kind.weights)) as path:
-        return kind.read(path)
+    return kind.read(path_of(kind.weights))
 
 
 def _asks(conditions: ConditionTensors) -> bool:

@@ -207,7 +207,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Everything known of one candidate so far. A stage returns a copy with more fields filled.
 
@@ -236,6 +236,16 @@ class Evaluation:
     selected: bool = False
     acquisition: float = float("nan")
     score: float = float("nan")
+
+    def __repr__(self) -> str:
+        """Id, content of the cell, and how far it came."""
+        state = "failed" if self.failed else "relaxed" if self.relaxation else "selected" if self.selected else ""
+        hull = (
+            "" if self.energy_above_hull is None else f"{self.energy_above_hull.mean:.3f} eV/atom above the hull"
+        )
+        score = f"score {self.score:.3f}" if self.score == self.score else ""
+        about = ", ".join(part for part in (state or "proposed", hull, score) if part)
+        return f"<Evaluation {self.candidate.id}: {self.crystal!r}, {about}>"
 
     @property
     def crystal(self) -> Crystal:

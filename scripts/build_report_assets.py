@@ -1,4 +1,4 @@
-"""Fetch the libraries that a report carries: `invdesign/report/assets/*.min.js` with their licences and data sheet.
+"""Fetch the libraries that a report carries into `invdesign/report/assets`, with their licences and data sheet.
 
     python scripts/build_report_assets.py
 
@@ -34,7 +34,9 @@ def main() -> None:
         (out / name).write_bytes(content)
         (out / f"{name.split('.')[0]}.LICENSE.txt").write_bytes(terms)
         digest = hashlib.sha256(content).hexdigest()
-        rows.append(f"| `{name}` | {package} {version} (npm) | {licence} | {purpose} | {len(content):,} | `{digest}` |")
+        rows.append(
+            f"| `{name}` | {package} {version} (npm) | {licence} | {purpose} | {len(content):,} | `{digest}` |"
+        )
     (out / "assets.md").write_text(SHEET.format(rows="\n".join(rows)), encoding="utf-8")
     print("\n".join(rows))
 

@@ -1,4 +1,4 @@
-"""Run folders for tests of tables, formats and the report: known crystals as candidates, ranked as a run ranks them."""
+"""Run folders for tests of tables, formats and the report: known crystals, ranked as a run ranks candidates."""
 
 from __future__ import annotations
 
@@ -57,17 +57,23 @@ def evaluations(n: int, seed: int = 0) -> list[Evaluation]:
         }
         undecided = i % 7 == 3
         verdicts = {
-            "charge_balance": Verdict("charge_balance", Status.UNKNOWN if undecided else Status.PASS, "a metal" * undecided),
+            "charge_balance": Verdict(
+                "charge_balance", Status.UNKNOWN if undecided else Status.PASS, "a metal" * undecided
+            ),
             "novelty": Verdict("novelty", Status.PASS),
         }
-        relaxation = Relaxation(crystal, -8.0, values["formation_energy"], 0.01, 12, True, 1.0, 0.05, -0.01, POTENTIAL)
+        relaxation = Relaxation(
+            crystal, -8.0, values["formation_energy"], 0.01, 12, True, 1.0, 0.05, -0.01, POTENTIAL
+        )
         out = i % 9 == 5
         rows.append(
             Evaluation(
                 Candidate(f"r001-{i:05d}", crystal, "r001", "vae", (crystal.source,)),
                 relaxation=relaxation,
                 energy_above_hull=Value(hull, 0.04, hull - 0.07, hull + 0.07, f"potential:{POTENTIAL}"),
-                estimate=Estimate(values, 0.4, out, ood_reason="a structure type that training did not have" * out),
+                estimate=Estimate(
+                    values, 0.4, out, ood_reason="a structure type that training did not have" * out
+                ),
                 verdicts=verdicts,
             )
         )
@@ -78,7 +84,9 @@ def _value(mean: float, relative: float, source: str) -> Value:
     return Value(mean, relative * mean, mean * (1 - 1.7 * relative), mean * (1 + 1.6 * relative), source)
 
 
-def ranked_run(n: int, component: str | None = "light_stiff_beam", seed: int = 0) -> tuple[Selection, dict[str, Any]]:
+def ranked_run(
+    n: int, component: str | None = "light_stiff_beam", seed: int = 0
+) -> tuple[Selection, dict[str, Any]]:
     """A ranked list and its `run.json`."""
     from invdesign.app.record import decision_record
 
@@ -105,7 +113,7 @@ def ranked_run(n: int, component: str | None = "light_stiff_beam", seed: int = 0
 
 
 def rows_of(items: Sequence[Ranked], files: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of the full table, with what a run adds to them: decomposition, explanation, tensor, place on the map."""
+    """Rows of the full table, with what a run adds: decomposition, explanation, tensor, place on the map."""
     from invdesign.report.materials_map import load_map
 
     table = load_map()

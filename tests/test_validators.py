@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from invdesign import build
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
+from invdesign.crystallography.symmetry import quick_space_group
+from invdesign.data.convert import lattice_from_parameters
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.protocols import Validator
@@ -72,13 +74,7 @@ class FakeReference:
 
 
 def built() -> list[Validator]:
-    reference = FakeReference(None)
-    made = []
-    for target in VALIDATORS.values():
-        module, name = target.split(":")
-        family = getattr(importlib.import_module(module), name)
-        made.append(family(reference) if name in ("Novelty", "Disorder") else family())
-    return made
+    return [build.validator(name, FakeReference(None)) for name in VALIDATORS]
 
 
 @pytest.mark.parametrize("validator", built(), ids=list(VALIDATORS))
@@ -211,8 +207,25 @@ def test_symmetry_that_depends_on_the_tolerance_is_unknown() -> None:
     assert Symmetry().check(row(replace(rock_salt(), frac_coords=coords))).status is Status.UNKNOWN
 
 
-def test_symmetry_without_a_gene_is_unknown() -> None:
-    assert Symmetry().check(row(replace(rock_salt(), gene=None))).status is Status.UNKNOWN
+def test_symmetry_that_nobody_asked_for_passes_if_it_stands() -> None:
+    verdict = Symmetry().check(row(replace(rock_salt(), gene=None)))
+    assert (verdict.status, verdict.reason, verdict.value) == (Status.PASS, "", 225.0)
+    coords = rock_salt().frac_coords.copy()
+    coords[0] += 0.005
+    verdict = Symmetry().check(row(replace(rock_salt(), gene=None, frac_coords=coords)))
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.reason.startswith("found 225 at 0.1 Å, ")
+
+
+def test_symmetry_where_spglib_and_moyo_differ() -> None:
+    """Near the face-centred cubic lattice moyo finds 225 within 0.1 Å, spglib 152; spglib is the referee."""
+    lattice = lattice_from_parameters([4.3, 4.3, 10.53, 90, 90, 120])
+    x = 0.345
+    coords = [[x, 0, 1 / 3], [0, x, 2 / 3], [-x, -x, 0]]
+    crystal = Crystal(lattice, np.full(3, 38), np.array(coords))
+    assert quick_space_group(crystal) != 152
+    verdict = Symmetry().check(row(crystal))
+    assert (verdict.status, verdict.value) == (Status.PASS, 152.0)
 
 
 # novelty

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from invdesign.errors import InputError
-from invdesign.records import Evaluation, Status, Value, Verdict
+from invdesign.records import Evaluation, Status, Verdict
+from invdesign.uncertainty import probability_below
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,10 @@ class Stability:
         if energy.mean < self.floor:
             reason = f"{energy.mean:.3f} eV/atom is too far below the hull to be believed"
             return Verdict(self.name, Status.UNKNOWN, reason, energy.mean)
-        chance = _probability_below(self.limit, energy)
+        chance = probability_below(self.limit, energy)
         if chance >= self.confidence:
             return Verdict(self.name, Status.PASS, value=energy.mean)
         stopped = row.relaxation is not None and not row.relaxation.converged
         when = " where its relaxation ended, not converged" if stopped else ""
         reason = f"{energy.mean:.3f} eV/atom above the hull{when}, {chance:.0%} likely within {self.limit:g}"
         return Verdict(self.name, Status.FAIL, reason, energy.mean)
-
-
-def _probability_below(limit: float, energy: Value) -> float:
-    """Probability that a normal value lies at or below the limit."""
-    if not energy.std > 0.0:
-        return 1.0 if energy.mean <= limit else 0.0
-    return 0.5 * (1.0 + math.erf((limit - energy.mean) / (energy.std * math.sqrt(2.0))))

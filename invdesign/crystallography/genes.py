@@ -300,6 +300,8 @@ def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
     coords = np.mod(np.einsum("pj,pjk->pk", points, inverse[owner]), 1.0)
     coords[coords > 1.0 - 1e-9] = 0.0
     bounds = np.searchsorted(owner, np.arange(len(genes) + 1))
+    for array in (lattices, maps, coords):
+        array.setflags(write=False)  # crystals share them without a copy
     return [
         Crystal(lattices[i], maps[bounds[i] : bounds[i + 1]], coords[bounds[i] : bounds[i + 1]], gene, source)
         for i, gene in enumerate(genes)

@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from invdesign import __version__
+from invdesign.display import html_table
 from invdesign.engine.candidates import CandidateSearch
 from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
@@ -24,20 +26,21 @@ from invdesign.engine.pipeline import (
 from invdesign.engine.rounds import Round
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
-from invdesign.engine.wishes import MatchesQuery, completed
+from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
 from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.evolution.judge import Correct, Judge
-from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
-from invdesign.query import Query, Target
+from invdesign.progress import Shown, reported, told
+from invdesign.query import Query, Target, as_query
 from invdesign.records import Evaluation, Failure
 from invdesign.selection.ranking import suitability
 from invdesign.selection.targets import meets_targets
 
 DEFAULT_PARTS = ("invdesign.build", "default_parts")
 """Where a campaign that is handed no parts finds a function of the query that makes them: the one name of an
-upper layer that the engine knows, looked up only then."""
+upper layer that the engine knows besides the next, looked up only then."""
+RESULT = ("invdesign.app.design", "result_of")
+"""Where the result of a campaign is made of it."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Sizes:
 
     rounds: int = 5
     proposals: int = 10
-    evolved: int = 16
-    inspections: int = 10
-    probes: float = 6.0
+    evolved: int = 12
+    inspections: int = 6
+    probes: float = 3.0
     probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
@@ -81,7 +84,7 @@ PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
 EVOLUTION = EvolutionSettings()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """What one round did.
 
@@ -102,12 +105,23 @@ class Step:
     funnel: Funnel
     resumed: bool = False
 
+    def __repr__(self) -> str:
+        """The round's number and its counts."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name != "total")
+        return f"<Step {self.number}: {counts}; {self.counts.get('total', 0)} accepted in all>"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ["round", *self.counts, "seconds"], [[self.number, *self.counts.values(), round(self.seconds)]]
+        )
+
 
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
 
-    >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
-    ...     print(step.counts, step.best)
+    Examples:
+        >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
+        ...     print(step.counts, step.best)
 
     Attributes:
         query: what is asked.
@@ -121,7 +135,7 @@ class Campaign:
 
     def __init__(
         self,
-        query: Query,
+        query: Query | Mapping[str, Any],
         seed: int = 0,
         parts: Parts | None = None,
         ledger: Ledger | str | Path | None = None,
@@ -131,7 +145,7 @@ class Campaign:
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
         evolution: EvolutionSettings = EVOLUTION,
-        progress: Progress = quiet,
+        progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
 
@@ -146,13 +160,14 @@ class Campaign:
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
             evolution: how the search among candidates spends its evaluations.
-            progress: is told (stage, done, total).
+            progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
-        sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
-        self.query, self.seed, self.sizes = query, seed, sizes
+        self.query = query = resolved(as_query(query))
+        self.seed = seed
+        self.sizes = sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
@@ -160,7 +175,7 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.progress = policy, progress
+        self.policy, self.progress, self._shown = policy, told(progress), progress
         self.desirability = _indices(query) if desirability is None else desirability
         self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
@@ -169,7 +184,7 @@ class Campaign:
             if query.search == "none"
             else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
         )
-        self.derives = any(get_property(t.name).derived for t in self.targets)
+        self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger, evolution)
 
@@ -190,8 +205,9 @@ class Campaign:
 
     def __iter__(self) -> Iterator[Step]:
         """Run the rounds that are left, one per step."""
-        while not self.finished:
-            yield self.step()
+        with reported(self._shown) as self.progress:
+            while not self.finished:
+                yield self.step()
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""
@@ -218,6 +234,11 @@ class Campaign:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def result(self) -> Any:
+        """What the finished rounds have found, ranked: the `invdesign.Result` that `invdesign.design` returns."""
+        module, name = RESULT
+        return getattr(import_module(module), name)(self)
+
     @property
     def selected(self) -> list[Evaluation]:
         """Rows of the finished rounds on which a relaxation was spent."""
@@ -230,7 +251,7 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        return learned([*self.rows, *now], self.parts.gate)
+        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
 
     @property
     def _rounds(self) -> int:

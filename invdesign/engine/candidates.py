@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from invdesign.answers import answers_of
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
@@ -51,7 +52,6 @@ class CandidateSearch:
         self.query, self.targets, self.parts, self.settings = query, tuple(targets), parts, settings
         self._cheap = tuple(v for v in screens if v.name != CLEAR)
         self._clear = tuple(v for v in screens if v.name == CLEAR)
-        self._known: list[Member] | None = None
 
     def judge(self, correct: Correct | None) -> Judge:
         """The screening surrogate with the targets, corrected by what the run has learned."""
@@ -76,7 +76,7 @@ class CandidateSearch:
             The candidates as bare rows, and how many genes were judged.
         """
         judge = self.judge(correct)
-        parents = [*self._known_parents(), *self._from_rows([*now, *before], judge)]
+        parents = [*self._known, *self._from_rows([*now, *before], judge)]
         found = evolve(parents, self._world(judge), self.settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]
@@ -88,22 +88,16 @@ class CandidateSearch:
         ]
         return rows, found.judged
 
-    def _known_parents(self) -> list[Member]:
-        if self._known is None:
-            pool, q = self.parts.known, self.query
-            self._known = (
-                []
-                if pool is None
-                else pool.parents(
-                    self.targets,
-                    q.max_energy_above_hull,
-                    self._chemistry(),
-                    q.space_groups,
-                    self.parts.hardness,
-                    self.settings.parents,
-                )
-            )
-        return self._known
+    @cached_property
+    def _known(self) -> list[Member]:
+        """Known crystals that meet the query or nearly do."""
+        pool, q = self.parts.known, self.query
+        if pool is None:
+            return []
+        limit, hardness = q.max_energy_above_hull, self.parts.hardness
+        return pool.parents(
+            self.targets, limit, self._chemistry(), q.space_groups, hardness, self.settings.parents
+        )
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
         """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's
@@ -123,7 +117,9 @@ class CandidateSearch:
     def _from_relaxed(self, rows: Sequence[Evaluation]) -> list[Member]:
         if not rows:
             return []
-        answers = answers_of([row.estimate for row in rows if row.estimate is not None])
+        answers = answers_of(
+            [row.estimate for row in rows if row.estimate is not None], self.query.known_properties
+        )
         target = log_target_chance(answers, [row.crystal for row in rows], self.targets, self.parts.hardness)
         members = []
         for row, log_target in zip(rows, target, strict=True):
@@ -155,7 +151,7 @@ class CandidateSearch:
             element_volume=exchanges.element_volume,
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-            electronegativity=table().electronegativity[:n],
+            electronegativity=pauling()[:n],
             max_sites=self.query.max_sites,
         )
 

@@ -32,7 +32,8 @@ from invdesign.records import (
     Status,
     Value,
 )
-from invdesign.selection.targets import below, target_probability
+from invdesign.selection.targets import target_probability
+from invdesign.uncertainty import probability_below
 
 HULL_CORRELATION = 0.8
 """Correlation of the errors of a gate's two ways to the energy above hull."""
@@ -219,7 +220,8 @@ def score(
     desirabilities = [1.0] * len(sound) if desirability is None else desirability([rows[i] for i in sound])
     out = [row if row.relaxation is None else replace(row, score=0.0) for row in rows]
     for i, worth in zip(sound, desirabilities, strict=True):
-        chance = target_probability(targets, rows[i].estimate) * below(limit, rows[i].energy_above_hull)
+        stable = probability_below(limit, rows[i].energy_above_hull)
+        chance = target_probability(targets, rows[i].estimate) * stable
         out[i] = replace(rows[i], score=chance * float(worth))
     return out
 

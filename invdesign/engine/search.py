@@ -17,10 +17,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import primitive_sites
 from invdesign.elements import atomic_numbers
 from invdesign.engine.funnel import novelty_yield, stability_yield, target_yield
+from invdesign.engine.wishes import prototype_gene
 from invdesign.errors import InputError
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Conditions, Evaluation, Request
 
@@ -88,18 +89,19 @@ def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Cond
     """What a query asks of a generator: properties, elements, symmetry and size.
 
     The energy above hull asked for is zero: known crystals, which that would retrieve, are left out by the
-    generator itself (docs/architecture.md).
+    generator itself (docs/methods/generators.md).
     """
     wishes = conditioned(query.targets if targets is None else targets)
     wanted = {name: t.aim for name, t in wishes.items() if t.aim is not None}
-    free = not (query.elements or query.chemical_system)
+    prototype = query.wanted_prototype
     return Conditions(
         properties={"energy_above_hull": 0.0, **wanted},
-        space_groups=query.space_groups,
-        required=atomic_numbers(query.required),
-        allowed=None if free else atomic_numbers(query.allowed_elements),
-        forbidden=atomic_numbers(query.exclude),
+        space_groups=query.space_groups if prototype is None else frozenset([prototype.space_group]),
+        required=atomic_numbers(query.required_elements),
+        allowed=None if query.any_element else atomic_numbers(query.allowed_elements),
+        forbidden=atomic_numbers(query.excluded_elements),
         max_sites=query.max_sites,
+        n_sites=query.n_sites if prototype is None else primitive_sites(prototype_gene(prototype)),
     )
 
 
@@ -313,7 +315,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 def aim_range(target: Target) -> tuple[float, float]:
     """The values worth conditioning on for a target: from a bound to somewhat beyond it, within the property."""
-    prop = get_property(target.name)
+    prop = target.prop
     span = min(prop.high - prop.low, 10.0)
     if target.goal:
         low, high = (0.3, 0.7) if target.goal == "max" else (0.0, 0.3)

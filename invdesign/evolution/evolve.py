@@ -58,6 +58,7 @@ class EvolutionSettings:
             "exchange": 5.0,
             "exchange_sublattice": 1.0,
             "exchange_orbit": 1.5,
+            "merge_elements": 0.3,
             "swap_sites": 0.5,
             "add_orbit": 0.3,
             "remove_orbit": 0.3,

@@ -76,7 +76,7 @@ def known_parents(
 def _answers(properties: KnownProperties) -> Answers:
     """The table as answers with loose spreads."""
     spreads = np.array([SPREADS[name] for name in NAMES])
-    std = LOOSE * np.where(properties.computed, spreads[:, 0], spreads[:, 1])
+    std = LOOSE * np.where(properties.sound, spreads[:, 0], spreads[:, 1])
     return Answers(NAMES, properties.values, std)
 
 

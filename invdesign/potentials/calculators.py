@@ -66,7 +66,7 @@ def find(name: str) -> Potential:
     if name in POTENTIALS:
         potential = POTENTIALS[name]
         if importlib.util.find_spec(potential.module) is None:
-            raise MissingDependencyError(potential.package, "potentials")
+            raise MissingDependencyError(potential.package, None)
         return potential
     module, colon, factory = name.partition(":")
     if not (colon and module and factory):

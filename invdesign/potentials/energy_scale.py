@@ -14,18 +14,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
+from invdesign.tables import folder, path_of
+from invdesign.uncertainty import Z90
 
 ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
 """Elements that MP2020 corrects where they are anions."""
@@ -114,7 +115,7 @@ class EnergyScale:
             ReferenceMissingError: if there is none, or the file is not a scale.
         """
         name = str(potential)
-        source = Path(name) if name.endswith(".json") else files("invdesign.tables") / f"energy_scale_{name}.json"
+        source = Path(name) if name.endswith(".json") else path_of(f"energy_scale_{name}.json")
         try:
             return cls(**json.loads(source.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -175,13 +176,12 @@ def published(potential: str, references: Mapping[str, float], corrected: bool =
     nothing = dict.fromkeys(references, 0.0)
     terms = dict.fromkeys(TERMS, 0.0) if corrected else MP2020
     rounded = {name: round(energy, 4) for name, energy in references.items()}
-    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, 1.645)
+    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, Z90)
 
 
 def shipped() -> list[str]:
     """Names of the potentials for which a scale is in the package."""
-    names = (item.name for item in files("invdesign.tables").iterdir())
-    return sorted(n[13:-5] for n in names if n.startswith("energy_scale_") and n.endswith(".json"))
+    return sorted(path.stem.removeprefix("energy_scale_") for path in folder().glob("energy_scale_*.json"))
 
 
 def fractions(crystal: Crystal) -> dict[int, float]:
@@ -244,7 +244,7 @@ def _bonds(crystal: Crystal) -> list[list[tuple[int, float]]]:
 @cache
 def _electronegativity() -> FloatArray:
     """Pauling electronegativity by atomic number, 0 where there is none."""
-    return np.nan_to_num(table().electronegativity, nan=0.0)
+    return np.nan_to_num(pauling(), nan=0.0)
 
 
 def design_row(crystal: Crystal, elements: Sequence[str]) -> FloatArray:

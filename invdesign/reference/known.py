@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign import tables
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
@@ -84,11 +84,12 @@ class KnownCrystals(Sequence[KnownCrystal]):
         import pyarrow.parquet as pq
 
         try:
-            with as_file(files("invdesign.tables") / TABLE) as shipped:
-                table = pq.read_table(path or shipped).combine_chunks()
+            found = pq.read_table(path or tables.path_of(TABLE)).combine_chunks()
         except (OSError, ValueError) as error:
-            raise ReferenceMissingError(f"the table of known crystals cannot be read: {error}") from None
-        return cls(_columns(table))
+            if path is None:
+                raise tables.unreadable(TABLE, error) from None
+            raise ReferenceMissingError(f"the table of known crystals {path} cannot be read: {error}") from None
+        return cls(_columns(found))
 
     def __len__(self) -> int:
         """Number of known crystals."""

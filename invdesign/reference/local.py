@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
 from typing import Any
 
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
 from invdesign.reference.disorder import Ordering, possible_disorder
 from invdesign.reference.hull import Hull
 from invdesign.reference.known import KnownCrystal, KnownCrystals
+from invdesign.tables import path_of, unreadable
 
 HULL_TABLE = "hull.parquet"
 FORMULA_TABLE = "known_formulas.parquet"
@@ -129,8 +128,7 @@ def _columns(name: str) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        with as_file(files("invdesign.tables") / name) as path:
-            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+        columns: dict[str, list[Any]] = pq.read_table(path_of(name)).to_pydict()
     except (OSError, ValueError) as error:
-        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+        raise unreadable(name, error) from None
     return columns

@@ -18,8 +18,8 @@ import numpy as np
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.errors import InputError
-from invdesign.mechanics.tensors import GPA
 from invdesign.relaxation.symmetry_adapted import SymmetryAdapted
+from invdesign.units import GPA
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

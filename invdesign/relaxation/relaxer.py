@@ -120,23 +120,25 @@ class PotentialRelaxer:
             crystals: proposals.
             calls: of the potential for each, 1 to 4.
         """
-        for index, answer in self._workers.imap([Look(c, calls) for c in crystals]):
-            yield index, self._looked(crystals[index], answer, calls)
+        for index, answer in self.look_iter(crystals, calls):
+            yield index, answer if isinstance(answer, Failure) else self._probe(crystals[index], answer, calls)
 
-    def _looked(self, crystal: Crystal, answer: Looked | Failure | Lost, calls: int) -> Probe | Failure:
+    def look_iter(self, crystals: Sequence[Crystal], calls: int) -> Iterator[tuple[int, Looked | Failure]]:
+        """As `probe_iter`, with the potential's own energies, before anything is made of them."""
+        for index, answer in self._workers.imap([Look(c, calls) for c in crystals]):
+            lost = isinstance(answer, Lost)
+            yield index, Failure("probe", answer.reason, crystals[index].source) if lost else answer
+
+    def _probe(self, crystal: Crystal, looked: Looked, calls: int) -> Probe | Failure:
         """Put what a relaxation would give on the reference's scale."""
-        if isinstance(answer, Lost):
-            return Failure("probe", answer.reason, crystal.source)
-        if isinstance(answer, Failure):
-            return answer
-        energy, spread = probe_model(calls).relaxed(answer)
+        energy, spread = probe_model(calls).relaxed(looked)
         try:
-            formation = self.scale.formation_energy(answer.crystal, energy)
+            formation = self.scale.formation_energy(looked.crystal, energy)
         except ValueError as error:
             return Failure("probe", str(error), crystal.source)
         std = float(np.hypot(formation.std, spread))
         value = Value(formation.mean, std, source=f"{formation.source}, {calls} calls")
-        return Probe(answer.crystal, value, spread, answer.gain, answer.calls, answer.seconds)
+        return Probe(looked.crystal, value, spread, looked.gain, looked.calls, looked.seconds)
 
     def _give_up_above(self, crystal: Crystal) -> float:
         """The potential's own energy (eV/atom) above which a crystal is of no use; infinite if there is none."""

@@ -8,12 +8,12 @@ Conventions: fractional coordinates are columns for the operations, x' = R x + t
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, IntArray
+from invdesign.crystallography.symmetry import operations
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,26 +114,6 @@ def build(crystal: Crystal, symprec: float = 0.01) -> SymmetryAdapted:
     symmetrised = _symmetrise(crystal, rotations, translations, images, shifts)
     turns = cartesian(rotations, symmetrised.lattice)
     return SymmetryAdapted(symmetrised, rotations, images, _strains(turns), _displacements(turns, images))
-
-
-def operations(crystal: Crystal, symprec: float) -> tuple[IntArray, FloatArray]:
-    """Rotations (n, 3, 3) and translations (n, 3) of the space group in the crystal's own cell.
-
-    Raises:
-        ValueError: if spglib finds none.
-    """
-    import spglib
-
-    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except Exception as error:  # spglib's exception classes differ between releases
-            raise ValueError(f"spglib finds no symmetry: {error}") from error
-    if found is None:
-        raise ValueError("spglib finds no symmetry")
-    return np.asarray(found.rotations, dtype=np.int64), np.asarray(found.translations, dtype=np.float64)
 
 
 def cartesian(rotations: IntArray, lattice: FloatArray) -> FloatArray:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
-from invdesign.properties import PROPERTIES, QUANTITIES, Property, register
-from invdesign.query import Target
+from invdesign.properties import Property, known_properties
+from invdesign.records import Value
 from invdesign.report.export import original
 from invdesign.report.folder import FULL, LEAN
+from invdesign.target import Target
+from invdesign.uncertainty import with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,17 +48,12 @@ class Run:
     @cached_property
     def properties(self) -> Mapping[str, Property]:
         """Every property that a column may hold, custom ones of the run included."""
-        custom = [Property(**prop) for prop in self.record.get("custom_properties") or ()]
-        for prop in custom:
-            register(prop)
-        return {**PROPERTIES, **QUANTITIES, **{prop.name: prop for prop in custom}}
+        return known_properties(Property(**prop) for prop in self.record.get("custom_properties") or ())
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """What the query asks for."""
-        known = self.properties
-        found = [Target.parse(text) for text in self.query.get("targets") or []]
-        return tuple(target for target in found if target.name in known)
+        return tuple(Target.parse(text, self.properties) for text in self.query.get("targets") or [])
 
     @property
     def query(self) -> Mapping[str, Any]:
@@ -160,10 +157,11 @@ def true(value: object) -> bool:
     return str(value).lower() in ("true", "1", "1.0")
 
 
-def interval(row: Row, name: str) -> tuple[float | None, float | None]:
-    """The 90 % interval of a value: as given, or from the standard deviation of a normal distribution."""
+def interval(row: Row, name: str, log: bool) -> tuple[float | None, float | None]:
+    """The 90 % interval of a value: as given, or from the standard deviation; `log` as in `Property.log`."""
     low, high = number(row.get(f"{name}_low")), number(row.get(f"{name}_high"))
     mean, std = number(row.get(name)), number(row.get(f"{name}_std"))
     if (low is None or high is None) and mean is not None and std is not None:
-        low, high = mean - 1.645 * std, mean + 1.645 * std
+        value = with_interval(Value(mean, std), log=log)
+        low, high = value.low, value.high
     return low, high

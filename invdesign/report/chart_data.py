@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from invdesign.errors import InvdesignError
-from invdesign.numbers import value_text
 from invdesign.properties import Property
-from invdesign.records import Value
 from invdesign.report import markup
 from invdesign.report.candidates import Row, Run, interval, number, true
 from invdesign.report.dictionary import INDEX
@@ -26,7 +25,11 @@ CLASSES = {
     "stone": ("stone",),
 }
 """What an Ashby chart draws as one bubble: known materials by the words that their family ends with."""
-PAIRS = (("density", "youngs_modulus"), ("bulk_modulus", "shear_modulus"), ("vickers_hardness", "fracture_toughness"))
+PAIRS = (
+    ("density", "youngs_modulus"),
+    ("bulk_modulus", "shear_modulus"),
+    ("vickers_hardness", "fracture_toughness"),
+)
 """Axes of a chart where neither a component nor the targets name any."""
 MASS_LAWS = ({"youngs_modulus": 1.0, "density": -1.0}, {"youngs_modulus": 0.5, "density": -1.0})
 """Indices of a light stiff tie and beam, drawn where no component brings its own."""
@@ -68,8 +71,10 @@ def _candidate(place: int, row: Row, axes: Mapping[str, Property], run: Run) -> 
     for name in axes:
         mean = number(row.get(name))
         if mean is not None:
-            low, high = interval(row, name)
-            values[name] = [_short(v) for v in (low if low is not None else mean, mean, high if high is not None else mean)]
+            low, high = interval(row, name, axes[name].log)
+            values[name] = [
+                _short(v) for v in (low if low is not None else mean, mean, high if high is not None else mean)
+            ]
     place_on_map = [number(row.get("map_x")), number(row.get("map_y"))]
     return {
         "key": key_of(place),
@@ -80,7 +85,11 @@ def _candidate(place: int, row: Row, axes: Mapping[str, Property], run: Run) -> 
         "front": true(row.get("pareto")),
         "far": true(row.get("out_of_distribution")),
         "values": values,
-        "indices": {k.removeprefix(INDEX): _short(v) for k in row if k.startswith(INDEX) and not k.endswith("_std") and (v := number(row.get(k))) is not None},
+        "indices": {
+            k.removeprefix(INDEX): _short(v)
+            for k in row
+            if k.startswith(INDEX) and not k.endswith("_std") and (v := number(row.get(k))) is not None
+        },
         "score": number(row.get("score")),
         "map": place_on_map if None not in place_on_map else None,
         "texts": {n: _text(n, row, axes[n]) for n in values},
@@ -137,18 +146,18 @@ def _index_pairs(run: Run) -> Iterator[tuple[str, str]]:
             yield names[0], names[-1]
         singles += names
     singles = list(dict.fromkeys(singles))
-    yield from ((b, a) for a, b in zip(singles, singles[1:], strict=False))
+    yield from ((b, a) for a, b in itertools.pairwise(singles))
 
 
 def _target_pairs(run: Run) -> Iterator[tuple[str, str]]:
     names = list(dict.fromkeys(t.name for t in run.targets))
-    yield from zip(names, names[1:], strict=False)
+    yield from itertools.pairwise(names)
     if len(names) == 1 and names[0] != "density":
         yield "density", names[0]
 
 
 def _laws(run: Run, usual: bool = True) -> list[dict[str, Any]]:
-    """Material indices as products of powers: the component's, heaviest first, otherwise those of light stiffness."""
+    """Material indices as products of powers: the component's, heaviest first, else those of light stiffness."""
     from invdesign.selection.components import load_component
 
     try:
@@ -186,7 +195,7 @@ def _lines() -> list[dict[str, Any]]:
 def _parallel(run: Run, axes: Mapping[str, Property]) -> list[str]:
     """Axes of the parallel coordinates: the columns of the table that are properties, then what is left."""
     first = [column.key for column in columns(run) if column.key in axes]
-    rest: Sequence[str] = [name for name in axes if name not in first and name not in ("formation_energy", "band_gap")]
+    rest: Sequence[str] = [
+        name for name in axes if name not in first and name not in ("formation_energy", "band_gap")
+    ]
     return [*first, *rest][:8]
-
-

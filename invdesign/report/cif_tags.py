@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign.errors import OutputError
 from invdesign.numbers import rounded
-from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.properties import SHIPPED
 from invdesign.report.dictionary import described
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def tags(row: Mapping[Any, Any], record: Mapping[str, Any]) -> str:
 
 def _properties(row: Mapping[Any, Any]) -> Iterator[tuple[str, ...]]:
     """Name, value, standard uncertainty, unit and source of every property that the row has."""
-    for name in (*PROPERTIES, *QUANTITIES):
+    for name in SHIPPED:
         if _told(row.get(name)):
             mean, std = rounded(float(row[name]), float(row.get(f"{name}_std", "nan")))
             yield name, mean, std or "?", described(name).unit or "1", str(row.get(f"{name}_source") or "?")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from invdesign.properties import PROPERTIES, QUANTITIES, Property
+from invdesign.properties import SHIPPED, Property
 
 INDEX = "index: "
 """How the column of a material index begins; its name follows."""
@@ -24,10 +24,10 @@ MEANINGS: Mapping[str, str] = {
     "vickers_hardness": "Resistance to the indentation of a diamond pyramid, at the load that the query names.",
     "fracture_toughness": "Resistance to the growth of a crack; estimated from moduli and volume.",
     "density": "Mass per volume of the perfect crystal.",
-    "band_gap": "Energy between the highest filled and the lowest empty electron state, as the functional PBE gives "
-    "it: too small by a third to a half.",
+    "band_gap": "Energy between the highest filled and the lowest empty electron state, as PBE gives it: "
+    "too small by a third to a half.",
     "formation_energy": "Energy per atom against the pure elements; negative: the compound forms.",
-    "energy_above_hull": "Energy per atom against the most stable mixture of known phases of the same composition; "
+    "energy_above_hull": "Energy per atom against the most stable mixture of known phases of its composition; "
     "0: on the convex hull, up to about 0.1: may be made, negative: below all known phases.",
     "strength": "Stress that a part bears before it yields or breaks, from hardness or toughness and a flaw.",
     "thermal_conductivity": "Heat that flows for a gradient of temperature; of insulators only (by the lattice).",
@@ -70,9 +70,9 @@ _FIXED: Mapping[str, tuple[str, str, str]] = {
                         "first five"),
     "first_by_weights": ("number", "", "share of samples of the weights of the wishes in which it is among the "
                          "first five"),
-    "anion_class": ("string", "", "family by the most electronegative non-metal: boride, nitride, …; intermetallic "
-                    "without one"),
-    "structure_type": ("string", "", "space group and hash of the occupied positions, the same for like structures"),
+    "anion_class": ("string", "", "family by the most electronegative non-metal: boride, nitride, …; "
+                    "intermetallic without one"),
+    "structure_type": ("string", "", "space group and hash of the occupied positions, equal for like structures"),
     "metal_probability": ("number", "", "probability that the band gap is zero"),
     "training_distance": ("number", "", "how far the crystal lies from the training data: percentile of held-out "
                           "known crystals, above 1 farther than all of them"),
@@ -144,7 +144,7 @@ def described(name: str, properties: Mapping[str, Property] | None = None) -> Co
     Returns:
         Its description; a column that nothing describes is a text without a meaning.
     """
-    known = {**PROPERTIES, **QUANTITIES} if properties is None else properties
+    known = SHIPPED if properties is None else properties
     if name in _FIXED:
         return Column(name, *_FIXED[name])
     if name in known:

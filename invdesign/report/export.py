@@ -19,7 +19,7 @@ from invdesign.crystallography.genes import site_counts
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import symbol
 from invdesign.errors import OutputError
-from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.properties import PROPERTIES, SHIPPED
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
 from invdesign.report.dictionary import INDEX
 
@@ -146,14 +146,15 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
 
 def json_text(data: Any, indent: int | None = 2) -> str:
     """Data as JSON; NaN and infinities become null."""
-    return json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same plain types for JSON, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -269,11 +270,11 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
+    """Every property of an estimate, the shipped ones in their order, and how far it is from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in (*PROPERTIES, *QUANTITIES):
+    for name in dict.fromkeys([*SHIPPED, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):

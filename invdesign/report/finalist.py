@@ -1,4 +1,4 @@
-"""The page of one candidate: structure, values, checks, stability, neighbours, powder pattern, elasticity, reasons."""
+"""The page of one candidate: structure, values, checks, stability, neighbours, diffraction, elasticity, why."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from invdesign.crystal import Crystal
 from invdesign.numbers import percent, rounded, verdict_text, with_error
 from invdesign.report import markup
 from invdesign.report.candidates import Row, Run, interval, number, true
-from invdesign.report.diffraction import powder_pattern
 from invdesign.report.dictionary import INDEX
+from invdesign.report.diffraction import powder_pattern
 from invdesign.report.listing import key_of, verdicts
 from invdesign.report.scene import scene
+from invdesign.uncertainty import Z90
 
 NEIGHBOUR = re.compile(r"(?P<formula>\S+) (?P<id>mp-\d+) \((?P<group>\d+)\): (?P<values>.*)")
 """How a table writes a known crystal, see `invdesign.report.export`."""
@@ -55,8 +56,9 @@ def page(place: int, row: Row, run: Run) -> str:
         _explanation(row, run),
     ]
     return (
-        f'<article aria-label="{escape(str(row.get("formula", "")), quote=True)}, rank {place}">{_head(place, row)}'
-        f'<div class="blocks"><div class="side">{"".join(side)}</div><div class="middle">{"".join(middle)}</div></div>'
+        f'<article aria-label="{escape(str(row.get("formula", "")), quote=True)}, rank {place}">'
+        f'{_head(place, row)}<div class="blocks"><div class="side">{"".join(side)}</div>'
+        f'<div class="middle">{"".join(middle)}</div></div>'
         f"{markup.data(f'data-{key}', drawings)}</article>"
     )
 
@@ -75,9 +77,12 @@ def elastic_tensor(row: Row) -> np.ndarray[Any, Any] | None:
 def _head(place: int, row: Row) -> str:
     reason = str(row.get("reason") or "").rstrip(".")
     verdict = str(row.get("verdict") or "")
-    points = "".join(f"<li>{markup.material_link(_nice(_capital(part)))}</li>" for part in reason.split("; ") if part)
+    points = "".join(
+        f"<li>{markup.material_link(_nice(_capital(part)))}</li>" for part in reason.split("; ") if part
+    )
     return (
-        f"<header><h3>{place}. {markup.formula(str(row.get('formula', '')))} <small>{markup.group_of(row)}</small></h3>"
+        f"<header><h3>{place}. {markup.formula(str(row.get('formula', '')))} "
+        f"<small>{markup.group_of(row)}</small></h3>"
         + (f'<p class="verdict">{escape(_capital(verdict))}.</p>' if verdict else "")
         + (f'<ul class="reasons">{points}</ul>' if points else "")
         + "</header>"
@@ -106,7 +111,8 @@ def _structure(key: str, row: Row, crystal: Crystal | None) -> str:
     figure = (
         f'<figure class="crystal" data-key="{key}"><div class="poster" role="img" '
         f'aria-label="Drawing of the unit cell"></div><div class="stage" hidden></div>'
-        f'<button type="button" class="turn">Rotate in 3-D</button><figcaption class="elements"></figcaption></figure>'
+        f'<button type="button" class="turn">Rotate in 3-D</button>'
+        '<figcaption class="elements"></figcaption></figure>'
     )
     return _block("Structure", f"{figure}{_pairs(pairs)}<p>{link}</p>")
 
@@ -130,8 +136,8 @@ def _values(row: Row, run: Run) -> str:
             source = str(row.get(f"{name}_source") or "")
             rows.append(
                 f'<tr><th scope="row">{escape(prop.label)} <i>{markup.symbol(prop)}</i></th>'
-                f"<td class=\"number\">{markup.value(mean, number(row.get(f'{name}_std')))}</td>"
-                f"<td>{markup.unit(prop.unit)}</td><td class=\"range\">{_range(row, name)}</td>"
+                f'<td class="number">{markup.value(mean, number(row.get(f"{name}_std")))}</td>'
+                f'<td>{markup.unit(prop.unit)}</td><td class="range">{_range(row, name, prop.log)}</td>'
                 f'<td class="source">{escape(_source(source))}</td></tr>'
             )
     for key in row:
@@ -150,11 +156,11 @@ def _values(row: Row, run: Run) -> str:
     return _block("Properties", f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
-def _range(row: Row, name: str) -> str:
-    low, high = interval(row, name)
+def _range(row: Row, name: str, log: bool) -> str:
+    low, high = interval(row, name, log)
     if low is None or high is None or low == high:
         return ""
-    width = (high - low) / 3.29
+    width = (high - low) / (2.0 * Z90)
     return " – ".join(_nice(rounded(end, width)[0]) for end in (low, high))
 
 
@@ -203,7 +209,9 @@ def _stability(row: Row) -> str:
     if phases:
         found = [part.split(" ", 1) for part in phases.split(" + ")]
         items = "".join(
-            f"<li>{markup.formula(names[0])} <small>{_share(share)} of the atoms</small></li>" for share, *names in found if names
+            f"<li>{markup.formula(names[0])} <small>{_share(share)} of the atoms</small></li>"
+            for share, *names in found
+            if names
         )
         parts.append(f"<p>It competes with</p><ul>{items}</ul>")
     if true(row.get("formula_known")):
@@ -223,7 +231,8 @@ def _neighbours(row: Row) -> str:
         if found:
             items.append(
                 f"<li>{markup.formula(found['formula'])} {markup.material_link(found['id'])} "
-                f"<small>{markup.group(int(found['group']))} ({found['group']})<br>{_subscripts(found['values'])}</small></li>"
+                f"<small>{markup.group(int(found['group']))} ({found['group']})<br>"
+                f"{_subscripts(found['values'])}</small></li>"
             )
         elif entry:
             items.append(f"<li>{markup.material_link(entry)}</li>")

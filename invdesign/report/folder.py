@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign.errors import OutputError
 from invdesign.numbers import rounded
-from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.properties import SHIPPED
 from invdesign.report import export
 from invdesign.report.bibliography import bibliography
 from invdesign.report.cif_tags import annotate
@@ -106,7 +106,7 @@ def lean_table(table: pd.DataFrame) -> pd.DataFrame:
     Intervals, sources, explanations and the course of the relaxation are in the full table. Columns without
     any entry are left out.
     """
-    names = [name for name in lean_columns(list(table)) if not _empty(table[name])]
+    names = [name for name in lean_columns(list(map(str, table))) if not _empty(table[name])]
     lean = table[names].copy()
     for name in names:
         if f"{name}_std" in names:
@@ -117,11 +117,7 @@ def lean_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def lean_columns(columns: Sequence[str]) -> list[str]:
     """Names of the lean table, in its order."""
-    values = [
-        name
-        for name in columns
-        if name in PROPERTIES or name in QUANTITIES or name.startswith(INDEX) or f"{name}_std" in columns
-    ]
+    values = [name for name in columns if name in SHIPPED or name.startswith(INDEX) or f"{name}_std" in columns]
     values = [name for name in values if not name.endswith(("_std", "_low", "_high", "_source"))]
     pairs = [each for name in values for each in (name, f"{name}_std") if each in columns]
     verdicts = [name for name in columns if re.fullmatch(r"verdict_\w+", name) and not name.endswith("_reason")]

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invdesign.chemistry.composition import integer_composition
 from invdesign.crystal import Crystal
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 OPTIMADE_VERSION = "1.2.0"
+STRUCTURE = ("lattice_parameters", "atomic_numbers", "frac_coords")
+"""Columns of a structure in a table, as `invdesign.data` reads them."""
 ANONYMOUS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 RUN_FILES = (LEAN, FULL, DICTIONARY, PACKAGE, REFERENCES, "run.json", "report.html")
 """What a zip of a run holds beside its CIF files; the ledger stays behind."""
@@ -62,6 +64,13 @@ class Item:
 Writer = Callable[[Sequence[Item], Run, Path], Path]
 
 
+class Format(NamedTuple):
+    """A format: the name of what is written into the run folder, and what writes it."""
+
+    name: str
+    write: Writer
+
+
 def export_run(folder: Path, form: str, out: Path | None = None) -> Path:
     """Write the candidates of a run folder in one format.
 
@@ -79,7 +88,7 @@ def export_run(folder: Path, form: str, out: Path | None = None) -> Path:
     """
     if form not in FORMATS:
         raise InputError("format", form, sorted(FORMATS))
-    name, write = FORMATS[form]
+    name, write = FORMATS[form].name, FORMATS[form].write
     run = read_run(folder)
     items = [Item(row, crystal) for row in run.rows if (crystal := run.crystal(row)) is not None]
     if not items and form not in TABLES:
@@ -159,9 +168,11 @@ def _parquet(items: Sequence[Item], run: Run, path: Path) -> Path:
     """The full table with lattice, elements and coordinates of every candidate, which invdesign reads again."""
     import pandas as pd
 
+    assert run.folder is not None
     crystals = {str(item.row["file"]): item.crystal for item in items}
     rows = [dict(row) | _structure(crystals.get(str(row.get("file")))) for row in run.rows]
-    return write_parquet(pd.DataFrame(rows), path)
+    columns = dict.fromkeys([*map(str, read_table(run.folder)), *STRUCTURE])
+    return write_parquet(pd.DataFrame(rows, columns=list(columns)), path)
 
 
 def _structure(crystal: Crystal | None) -> dict[str, Any]:
@@ -244,17 +255,17 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-FORMATS: dict[str, tuple[str, Writer]] = {
-    "cif": ("candidates.cif", _cif),
-    "poscar": ("poscar", _poscar),
-    "extxyz": ("candidates.extxyz", _extxyz),
-    "pymatgen": ("candidates.json", _pymatgen),
-    "ase-db": ("candidates.db", _ase_db),
-    "parquet": ("candidates_with_structures.parquet", _parquet),
-    "optimade": ("candidates.optimade.json", _optimade),
-    "csv": ("candidates_full.csv", _csv),
-    "zip": ("candidates.zip", _zip),
+FORMATS: Mapping[str, Format] = {
+    "cif": Format("candidates.cif", _cif),
+    "poscar": Format("poscar", _poscar),
+    "extxyz": Format("candidates.extxyz", _extxyz),
+    "pymatgen": Format("candidates.json", _pymatgen),
+    "ase-db": Format("candidates.db", _ase_db),
+    "parquet": Format("candidates_with_structures.parquet", _parquet),
+    "optimade": Format("candidates.optimade.json", _optimade),
+    "csv": Format("candidates_full.csv", _csv),
+    "zip": Format("candidates.zip", _zip),
 }
-"""Name of what is written into the run folder, and its writer."""
+"""Formats by their names."""
 TABLES = ("csv", "parquet", "zip")
 """Formats that a run without a readable crystal has as well."""

@@ -81,7 +81,9 @@ def listing(run: Run, pages: Mapping[str, str]) -> str:
     if not run.rows:
         return '<p class="quiet">No candidate was found. The funnel below shows where they were lost.</p>'
     shown = columns(run)
-    marks = sorted(run.record.get("known_materials") or [], key=lambda m: (m.get("place") or 1e9, -(m["score"] or 0)))
+    marks = sorted(
+        run.record.get("known_materials") or [], key=lambda m: (m.get("place") or 1e9, -(m["score"] or 0))
+    )
     bodies = []
     for place, row in enumerate(run.rows, start=1):
         while marks and (marks[0].get("place") or 1e9) <= place:
@@ -129,8 +131,12 @@ def _row(place: int, row: Row, shown: Sequence[Shown], page: str) -> str:
     ]
     width = len(shown) + 4
     flags = {"target": "meets_targets", "front": "pareto", "far": "out_of_distribution"}
-    told = "".join(f' data-{flag}="{int(true(row.get(column)))}"' for flag, column in flags.items() if column in row)
-    words = escape(" ".join(str(row.get(k, "")) for k in ("formula", "anion_class", "id", "space_group")), quote=True)
+    told = "".join(
+        f' data-{flag}="{int(true(row.get(column)))}"' for flag, column in flags.items() if column in row
+    )
+    words = escape(
+        " ".join(str(row.get(k, "")) for k in ("formula", "anion_class", "id", "space_group")), quote=True
+    )
     family = escape(str(row.get("anion_class", "")), quote=True)
     return (
         f'<tbody class="one" data-key="{key}" data-words="{words.lower()}" data-family="{family}"{told}>'
@@ -156,8 +162,9 @@ def _name_cell(key: str, row: Row) -> str:
     below = f"<small>{markup.group_of(row)}{f' · {family}' if family else ''}</small>"
     name = escape(str(row.get("formula", "")), quote=True)
     return (
-        f'<th scope="row" class="name" data-value="{name}"><span class="thumb" data-key="{key}" aria-hidden="true">'
-        f'</span><button type="button" class="open" aria-expanded="false" aria-controls="page-{key}">'
+        f'<th scope="row" class="name" data-value="{name}"><span class="thumb" data-key="{key}" '
+        f'aria-hidden="true"></span>'
+        f'<button type="button" class="open" aria-expanded="false" aria-controls="page-{key}">'
         f"{markup.formula(str(row.get('formula', '?')))}</button>{flags}{below}</th>"
     )
 

@@ -28,7 +28,9 @@ def symbol(prop: Property) -> str:
 
 def unit(text: str) -> str:
     """A unit with its powers raised: MPa m^0.5 is MPa m with a small ½."""
-    return re.sub(r"\^(-?[\d.]+)", lambda m: "<sup>½</sup>" if m[1] == "0.5" else f"<sup>{m[1]}</sup>", escape(text))
+    return re.sub(
+        r"\^(-?[\d.]+)", lambda m: "<sup>½</sup>" if m[1] == "0.5" else f"<sup>{m[1]}</sup>", escape(text)
+    )
 
 
 def plain_unit(text: str) -> str:

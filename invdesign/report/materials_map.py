@@ -1,9 +1,8 @@
 """The map of materials space: known crystals in the plane, and where a new crystal stands among them.
 
 The plane is a t-SNE embedding (van der Maaten and Hinton, J. Mach. Learn. Res. 9, 2579 (2008)) of the space in
-which the gate compares crystals, made once by `scripts/build_materials_map.py`. A new crystal is placed at the mean
-of its nearest known crystals in that space, weighted by the inverse square of their distance; the same crystal at
-the same place.
+which the gate compares crystals, made once by `scripts/build_materials_map.py`. A new crystal is placed at the
+mean of its nearest known crystals in that space, weighted by the inverse square of their distance.
 """
 
 from __future__ import annotations
@@ -84,15 +83,16 @@ def places(crystals: Sequence[Crystal], model: Model) -> list[tuple[float, float
         model: the gate's.
     """
     from invdesign.surrogates.explain.nearest import labelled_for, positions
-    from invdesign.surrogates.gate import read_graphs
+    from invdesign.surrogates.inputs.cells import read_graphs
 
     graphs, reasons = read_graphs(crystals)
-    if graphs is None:
-        return [None for _ in crystals]
     table, known = load_map(), labelled_for(model)
+    if graphs is None or not len(table.ids):
+        return [None for _ in crystals]
     rows = {int(number): row for row, number in enumerate(table.ids)}
     order = np.array([rows.get(int(str(name).rsplit("-", 1)[1]), -1) for name in known.ids])
-    found = iter(_placed(positions(model, model.raw(graphs).columns), known.positions[order >= 0], table.xy[order[order >= 0]]))
+    at, there = positions(model, model.raw(graphs).columns), order >= 0
+    found = iter(_placed(at, known.positions[there], table.xy[order[there]]))
     return [None if reason else next(found) for reason in reasons]
 
 
@@ -130,6 +130,20 @@ def map_data(run: Run) -> dict[str, Any] | None:
     }
 
 
+FAMILIES = {
+    "oxide": "oxides",
+    **dict.fromkeys(("fluoride", "chloride", "bromide", "iodide"), "halides"),
+    **dict.fromkeys(("sulfide", "selenide", "telluride"), "chalcogenides"),
+    "nitride": "nitrides",
+    "boride": "borides",
+    "carbide": "carbides",
+    **dict.fromkeys(("silicide", "germanide"), "silicides and germanides"),
+    **dict.fromkeys(("phosphide", "arsenide", "antimonide"), "pnictides"),
+    "hydride": "hydrides",
+    "intermetallic": "intermetallics",
+    "element": "elements",
+}
+"""Family on the map by `invdesign.chemistry.families.anion_class`."""
 COLOURS = {
     "oxides": "#d1605e",
     "halides": "#6a9f58",

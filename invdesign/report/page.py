@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.report import assets, export, markup
-from invdesign.report.candidates import Row, Run, number, read_run, run_of, true
+from invdesign.report.candidates import Run, read_run, run_of, true
 from invdesign.report.chart_data import chart_data
 from invdesign.report.finalist import page as finalist_page
 from invdesign.report.glossary import glossary
@@ -78,9 +78,7 @@ def write_report(folder: Path) -> Path:
     return export.write_text(page, folder / "report.html")
 
 
-def render(
-    table: pd.DataFrame, record: Mapping[str, Any], crystals: Mapping[str, Crystal] | None = None
-) -> str:
+def render(table: pd.DataFrame, record: Mapping[str, Any], crystals: Mapping[str, Crystal] | None = None) -> str:
     """The whole page from a table.
 
     Args:
@@ -140,7 +138,8 @@ def _title(run: Run) -> str:
 def _section(name: str, title: str, body: str) -> str:
     if not body:
         return ""
-    return f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{escape(title)}</h2>\n{body}\n</section>'
+    head = f'<h2 id="{name}-title">{escape(title)}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">{head}\n{body}\n</section>'
 
 
 def _navigation(sections: Sequence[str]) -> str:
@@ -200,7 +199,8 @@ def _warnings(run: Run) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<aside class="warnings" aria-labelledby="limits"><h2 id="limits">Before you use these numbers</h2><ul>{items}</ul></aside>'
+    head = '<h2 id="limits">Before you use these numbers</h2>'
+    return f'<aside class="warnings" aria-labelledby="limits">{head}<ul>{items}</ul></aside>'
 
 
 def _words(key: str) -> str:
@@ -225,7 +225,9 @@ def _toolbar(run: Run) -> str:
         ("near", "within the training data", any(true(row.get("out_of_distribution")) for row in rows)),
     ]
     checks = "".join(
-        f'<label><input type="checkbox" data-filter="{name}"> {text}</label>' for name, text, there in boxes if there
+        f'<label><input type="checkbox" data-filter="{name}"> {text}</label>'
+        for name, text, there in boxes
+        if there
     )
     families = sorted({str(row["anion_class"]) for row in rows if row.get("anion_class")})
     options = "".join(f'<option value="{escape(f, quote=True)}">{escape(f)}</option>' for f in families)
@@ -243,16 +245,20 @@ def _toolbar(run: Run) -> str:
         '<div class="toolbar" role="search" aria-label="Filter the candidates">'
         '<label class="find"><span class="hidden">Find a formula, an element or a family</span>'
         '<input type="search" id="find" placeholder="Formula, element or family" autocomplete="off"></label>'
-        f'{checks}{choice}{known}<details class="bounds"><summary>Bounds</summary><div id="bounds"></div></details>'
+        f'{checks}{choice}{known}<details class="bounds"><summary>Bounds</summary><div id="bounds"></div>'
+        "</details>"
         '<span class="grow"></span><span id="count" role="status"></span>'
-        '<button type="button" id="open-all">Open all</button><button type="button" id="close-all">Close all</button>'
+        '<button type="button" id="open-all">Open all</button>'
+        '<button type="button" id="close-all">Close all</button>'
         '<button type="button" id="clear" hidden>Clear filters</button></div>'
     )
 
 
 def _charts(run: Run) -> str:
     if len(run.rows) < 1 or not chart_data(run)["pairs"]:
-        return '<p class="quiet">No candidate has two properties to draw against each other.</p>' if run.rows else ""
+        return (
+            '<p class="quiet">No candidate has two properties to draw against each other.</p>' if run.rows else ""
+        )
     figures = "".join(
         f'<figure class="ashby"><div class="axes"><label>Up <select id="y-{k}" data-axis="y"></select></label>'
         f'<label>Across <select id="x-{k}" data-axis="x"></select></label></div>'
@@ -263,7 +269,7 @@ def _charts(run: Run) -> str:
         '<p class="legend"><span><i class="dot front"></i>Pareto front</span><span><i class="dot other"></i>other '
         'candidates</span><span><i class="dot doubtful"></i>out of distribution</span><span><i class="dot bubble">'
         '</i>known materials</span><span><i class="dot cloud"></i>known crystals (DFT, Materials Project)</span>'
-        "</p><p class=\"quiet\">Bars are 90 % intervals, numbers are ranks. Point at anything to read it; select a "
+        '</p><p class="quiet">Bars are 90 % intervals, numbers are ranks. Point at anything to read it; select a '
         "candidate to open its page.</p>"
     )
     return (
@@ -277,9 +283,9 @@ def _map(run: Run) -> str:
     if map_data(run) is None:
         return ""
     return (
-        '<p class="quiet">Each grey dot is a known crystal, placed by what the property model makes of it: near means '
-        "alike to the model. Candidates stand among the known crystals that are nearest to them. The axes have no "
-        'unit.</p><figure class="map"><div class="plot" id="materials-map" role="img" '
+        '<p class="quiet">Each grey dot is a known crystal, placed by what the property model makes of it: near '
+        "means alike to the model. Candidates stand among the known crystals that are nearest to them. The axes "
+        'have no unit.</p><figure class="map"><div class="plot" id="materials-map" role="img" '
         'aria-label="Map of materials space"></div></figure>'
     )
 
@@ -316,13 +322,12 @@ def _provenance(run: Run) -> str:
     query = escape(json.dumps(record.get("query") or {}, indent=1, ensure_ascii=False))
     files = "".join(f'<li><a href="{name}">{name}</a>: {words}</li>' for name, words in _files(run))
     return (
-        f'<dl class="versions">{items}</dl><details><summary>The query as recorded</summary><pre tabindex="0">{query}'
-        f"</pre></details><p>Beside this page, in the run's folder:</p><ul>{files}</ul>"
+        f'<dl class="versions">{items}</dl><details><summary>The query as recorded</summary>'
+        f'<pre tabindex="0">{query}</pre>'
+        f"</details><p>Beside this page, in the run's folder:</p><ul>{files}</ul>"
     )
 
 
 def _files(run: Run) -> list[tuple[str, str]]:
     """Files that lie beside the report; those of every run where the folder is not known."""
     return [(name, words) for name, words in FILES if run.folder is None or (run.folder / name).is_file()]
-
-

@@ -31,14 +31,16 @@ def scene(crystal: Crystal) -> dict[str, Any]:
     if len(shown[0]) > MOST_ATOMS:
         crystal = primitive(crystal, 1e-2)
         shown = _shown(crystal)
-    numbers, frac = (part[:MOST_ATOMS] for part in shown)
+    numbers, frac = shown[0][:MOST_ATOMS], shown[1][:MOST_ATOMS]
     positions = (frac - 0.5) @ crystal.lattice
     kinds = sorted(set(numbers.tolist()))
     places = {z: k for k, z in enumerate(kinds)}
     return {
         "cell": np.round(crystal.lattice, 3).tolist(),
         "elements": [_element(z) for z in kinds],
-        "atoms": [[places[z], *np.round(xyz, 2).tolist()] for z, xyz in zip(numbers.tolist(), positions, strict=True)],
+        "atoms": [
+            [places[z], *np.round(xyz, 2).tolist()] for z, xyz in zip(numbers.tolist(), positions, strict=True)
+        ],
         "bonds": _bonds(numbers, positions),
     }
 

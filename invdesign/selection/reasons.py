@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from invdesign.chemistry import element_data
 from invdesign.mechanics.quantities import unknown
 from invdesign.numbers import percent, with_error
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.components import Component, Index
@@ -60,7 +59,7 @@ def _unknown(row: Evaluation, component: Component) -> list[str]:
 
 
 def _of_target(row: Evaluation, target: Target) -> str:
-    prop = get_property(target.name)
+    prop = target.prop
     estimate = with_hull(row)
     value = None if estimate is None else estimate.values.get(target.name)
     unit = f" {prop.unit}" if prop.unit else ""

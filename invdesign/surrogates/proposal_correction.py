@@ -26,15 +26,16 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
+from invdesign.uncertainty import modelled_value
 
 ENERGY = "formation_energy"
 CUTS = {ENERGY: (-0.3, 1.0), "bulk_modulus": (-0.5, 0.5), "shear_modulus": (-0.7, 0.7)}
 """What is corrected, and where residuals are cut: eV/atom, and log10 of moduli. Beyond, a crystal is hopeless."""
 OPINION_WEIGHT = 2.0
 """How much more the gate's answers count than a direction of its feature space in the distance of crystals."""
-Z90 = 1.6449
 """Half width of a 90 % interval of a normal distribution, in standard deviations."""
 LEAST = 100
 """Relaxed proposals below which nothing can be learned."""
@@ -133,6 +134,7 @@ def learned(
     basis: int = 400,
     seed: int = 0,
     notes: Mapping[str, Any] = {},
+    least: int = LEAST,
 ) -> ProposalCorrection:
     """Learn from relaxed proposals.
 
@@ -144,25 +146,28 @@ def learned(
         basis: largest number of basis points.
         seed: of the choice of basis points.
         notes: goes into the file.
+        least: proposals of a property below which nothing is learned.
 
     Raises:
-        TrainingError: if a property has fewer than `LEAST` proposals.
+        TrainingError: if a property has fewer.
     """
     corrections = {}
     for name, residual in residuals.items():
         known = np.isfinite(residual)
-        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
+        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed, least)
     return ProposalCorrection(gate.checksum, corrections, dict(notes))
 
 
-def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
+def fit(
+    seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0, least: int = LEAST
+) -> Correction:
     """Learn the correction of one property; see `learned`.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` proposals.
+        TrainingError: if there are fewer than `least` proposals.
     """
-    if len(seen) < LEAST:
-        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {LEAST}")
+    if len(seen) < least:
+        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {least}")
     centre, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scale[-2 * len(gate.properties) :] /= OPINION_WEIGHT
     x, offset = (seen - centre) / scale, float(residual.mean())
@@ -303,7 +308,5 @@ def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Est
 def _moved(name: str, value: Value, by: float, std: float) -> Value:
     """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
     source = f"{value.source} and correction"
-    if not get_property(name).log:
-        return Value(value.mean + by, std, source=source)
-    mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)
-    return Value(mean, mean * math.sinh(std * math.log(10.0)), mean / arm, mean * arm, source)
+    log = get_property(name).log
+    return modelled_value(value.mean * 10.0**by if log else value.mean + by, std, source, log=log)

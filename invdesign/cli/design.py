@@ -1,0 +1,233 @@
+"""Commands of design runs: design, resume, feedback, report, export, generate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from invdesign.checks import whole
+from invdesign.cli.options import (
+    DEFAULTS,
+    DIRECTORY,
+    FORCE,
+    JSON,
+    QUERY_LOAD,
+    SEED,
+    SURROGATE,
+    VALIDATOR,
+    WORKERS,
+    conditions,
+    given,
+    note,
+    output,
+    progress,
+    talk,
+    tell,
+)
+from invdesign.cli.process import InterruptedRunError
+from invdesign.errors import InputError
+from invdesign.progress import Progress
+from invdesign.query import Query
+from invdesign.query_fields import SEARCHES
+
+if TYPE_CHECKING:
+    from invdesign.app.result import Result
+
+RUN_KEYS = ("seed", "out", "workers")
+"""Keys of a query file that say how to run, beside those of the query."""
+
+
+@click.command(short_help="Find crystals that meet a query.")
+@click.argument("query_file", required=False, metavar="[QUERY.yaml]")
+@conditions
+@click.option("--start", multiple=True, metavar="FILE", help="A structure to start from; may be repeated.")
+@click.option("--keep", metavar="A,B", help="Elements whose sublattices in these structures are kept.")
+@click.option(
+    "--generator", metavar="NAME", help=f"vae, gan, substitution, random, mixture [{DEFAULTS.generator}]."
+)
+@VALIDATOR
+@click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
+@click.option("-n", "n", type=int, help=f"Number of candidates wanted [{DEFAULTS.n}].")
+@click.option(
+    "--max-energy-above-hull",
+    type=float,
+    metavar="EV",
+    help=f"Stability limit, eV/atom [{DEFAULTS.max_energy_above_hull:g}].",
+)
+@QUERY_LOAD
+@click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
+@SURROGATE
+@click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
+@SEED
+@WORKERS
+@click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
+@click.option("--dry-run", is_flag=True, help="Say what the run would do and cost, and what is known, and stop.")
+@JSON
+@talk
+def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
+    """Find crystals that meet a query: from QUERY.yaml, from options, or both (options win)."""
+    from invdesign.app import design as app
+
+    wishes = (_yaml(query_file) if query_file else {}) | given(flags)
+    run = _run_settings({key: wishes.pop(key) for key in RUN_KEYS if key in wishes})
+    query = app.checked_query(Query.from_dict(wishes))
+    if dry_run:
+        _plan(query, run.get("workers"), as_json)
+        return
+    folder = Path(run.get("out") or app.new_run_folder())
+    with _run_in(folder) as reporter:
+        result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter)
+    _show(result, as_json)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@WORKERS
+@JSON
+@talk
+def resume(folder: str, workers: int | None, as_json: bool) -> None:
+    """Go on with a run that was stopped."""
+    from invdesign.app import design as app
+
+    with _run_in(Path(folder)) as reporter:
+        result = app.resume(Path(folder), workers=workers, progress=reporter)
+    _show(result, as_json)
+
+
+@click.command(short_help="Rank a run again with values that came back.")
+@click.argument("folder", metavar="DIR")
+@click.argument("results", metavar="RESULTS.csv")
+@WORKERS
+@JSON
+@talk
+def feedback(folder: str, results: str, workers: int | None, as_json: bool) -> None:
+    """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
+    from invdesign.app import design as app
+
+    with _run_in(Path(folder)) as reporter:
+        result = app.feedback(Path(folder), Path(results), workers=workers, progress=reporter)
+    _show(result, as_json)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+def report(folder: str) -> None:
+    """Write report.html of a run folder again."""
+    from invdesign.app import design as app
+
+    click.echo(f"wrote {app.report(Path(folder))}")
+
+
+@click.command("export")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="cif, poscar, extxyz, pymatgen, ase-db, parquet, optimade, csv or zip; may be repeated.",
+)
+@click.option("--out", metavar="PATH", help="File or folder to write [in the run folder].")
+@FORCE
+def export_run(folder: str, formats: tuple[str, ...], out: str | None, force: bool) -> None:
+    """Write the candidates of a run in the formats of other programs."""
+    from invdesign.app import export as app
+
+    for path in app.export_run(Path(folder), formats, out, overwrite=force):
+        click.echo(f"wrote {path}")
+
+
+@click.command(short_help="Sample crystals from a generator, as they come.")
+@click.argument("generator", metavar="NAME")
+@conditions
+@click.option("-n", "n", type=click.IntRange(1), default=100, show_default=True, help="Number of samples.")
+@click.option("--guidance", type=float, default=1.0, show_default=True, help="Weight of the conditions.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Sampling temperature.")
+@click.option("--format", "form", type=click.Choice(["cif", "extxyz"]), default="cif", show_default=True)
+@SEED
+@DIRECTORY
+@JSON
+@talk
+def generate(
+    generator: str, n: int, guidance: float, temperature: float, form: str, seed: int | None, out: str,
+    as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Sample crystals from a generator: unscreened and unrelaxed."""
+    query = Query.from_dict(given(flags) | {"generator": generator})
+    from invdesign.app import generate as app
+
+    folder = output(out)
+    with progress() as reporter:
+        table = app.generate(
+            query, n, seed or 0, folder, form=form, guidance=guidance, temperature=temperature, progress=reporter
+        )
+    tell(table, None if folder is None else folder / "candidates.csv", as_json, "crystals")
+
+
+COMMANDS = (design, resume, feedback, report, export_run, generate)
+
+
+@contextmanager
+def _run_in(folder: Path) -> Iterator[Progress]:
+    """What a run tells its progress to; names the run folder as soon as it works, and where Ctrl-C ends it."""
+    from invdesign.report.export import LEDGER
+
+    try:
+        with progress() as reporter:
+            yield _announcing(folder, reporter)
+    except (KeyboardInterrupt, click.Abort):
+        if (folder / LEDGER).exists():
+            raise InterruptedRunError(folder) from None
+        raise
+
+
+def _announcing(folder: Path, reporter: Progress) -> Progress:
+    named = False
+
+    def tell(stage: str, done: int, total: int | None) -> None:
+        nonlocal named
+        if not named:
+            note(f"run folder: {folder}")
+            named = True
+        reporter(stage, done, total)
+
+    return tell
+
+
+def _show(result: Result, as_json: bool) -> None:
+    if not as_json:
+        click.echo(result.summary())
+        return
+    from invdesign.app.tables import rows_json
+
+    click.echo(rows_json({**result.record, "folder": str(result.folder)}, result.table))
+
+
+def _plan(query: Query, workers: int | None, as_json: bool) -> None:
+    import json
+
+    from invdesign.app.plan import plan
+
+    found = plan(query, workers)
+    click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else "\n".join(found.lines()))
+
+
+def _yaml(path: str) -> dict[str, Any]:
+    from invdesign.settings import read_yaml
+
+    return read_yaml(Path(path), "query file")
+
+
+def _run_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Seed, workers and output folder, checked as the options are: a query file may hold them too."""
+    for key, least in (("seed", 0), ("workers", 1)):
+        if key in settings:
+            whole(key, settings[key], least)
+    if not isinstance(settings.get("out", ""), str):
+        raise InputError("out", settings["out"], "the name of a folder")
+    return settings
