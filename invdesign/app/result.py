@@ -226,7 +226,7 @@ class Result(Sequence[Found]):
         lines = [self._text_table()] if len(self) else []
         lines += self.outcome.lines()
         if self.folder is not None:
-            lines.append(f"wrote {self.folder / 'report.html'}, candidates.csv, cif/, run.json and more")
+            lines.append(f"wrote {self.folder / 'candidates.csv'}, cif/, run.json, report.html")
         if self.drift is not None and self.drift.errors:
             lines += self.drift.lines()
         return "\n".join(lines)

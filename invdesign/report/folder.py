@@ -106,7 +106,7 @@ def lean_table(table: pd.DataFrame) -> pd.DataFrame:
     Intervals, sources, explanations and the course of the relaxation are in the full table. Columns without
     any entry are left out.
     """
-    names = [name for name in lean_columns(list(map(str, table))) if not _empty(table[name])]
+    names = [name for name in lean_columns(list(map(str, table))) if table.empty or not _empty(table[name])]
     lean = table[names].copy()
     for name in names:
         if f"{name}_std" in names:

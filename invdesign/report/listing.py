@@ -43,29 +43,32 @@ class Shown:
 
 def columns(run: Run) -> list[Shown]:
     """The columns of values: targets, what the component asks for, distance to the hull, the usual few."""
+    constrained, single = _of_component(run)
     indices = [key for key in dict.fromkeys(k for row in run.rows for k in row) if key.startswith(INDEX)]
-    indices = [key for key in indices if not key.endswith("_std")]
+    indices = [key for key in indices if not key.endswith("_std") and key.removeprefix(INDEX) not in single]
     extra = OF_COMPONENTS if run.query.get("component") else ()
-    names = [*(t.name for t in run.targets), *_constrained(run), *indices[:2], *ALWAYS, *extra, *USUAL]
+    names = [*(t.name for t in run.targets), *constrained, *indices[:2], *single.values(), *ALWAYS, *extra, *USUAL]
     there = [n for n in dict.fromkeys(names) if any(number(row.get(n)) is not None for row in run.rows)]
     return [_shown(name, run) for name in there[:MOST]]
 
 
-def _constrained(run: Run) -> list[str]:
-    """Names of the properties that the run's component bounds."""
+def _of_component(run: Run) -> tuple[list[str], dict[str, str]]:
+    """Properties that the run's component bounds, and those that are an index by themselves, by its name."""
     from invdesign.selection.components import load_component
 
     try:
-        return [c.name for c in load_component(str(run.query.get("component"))).constraints]
+        component = load_component(str(run.query.get("component")))
     except InvdesignError:  # none, or a file that is gone
-        return []
+        return [], {}
+    single = {index.name: next(iter(index.powers)) for index in component.indices if len(index.powers) == 1}
+    return [c.name for c in component.constraints], {k: v for k, v in single.items() if v in run.properties}
 
 
 def _shown(name: str, run: Run) -> Shown:
     if name.startswith(INDEX):
         words = name.removeprefix(INDEX)
         head, _, formula = words.partition(", ")
-        return Shown(name, escape(formula or head), "", f"material index: {words}", False)
+        return Shown(name, markup.index(formula or head), "", f"material index: {words}", False)
     prop = run.properties[name]
     title = f"{prop.label}: {MEANINGS.get(name, '')}".rstrip(": ")
     return Shown(name, markup.symbol(prop), markup.unit(prop.unit), title)
@@ -116,7 +119,7 @@ def _head(text: str, unit: str, title: str, kind: str) -> str:
     label = escape(title, quote=True)
     return (
         f'<th scope="col" class="{kind}" aria-sort="none"><button type="button" title="{label}">{text}{small}'
-        "</button></th>"
+        f'</button><span class="on-paper" aria-hidden="true">{text}{small}</span></th>'
     )
 
 

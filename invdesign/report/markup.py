@@ -33,6 +33,16 @@ def unit(text: str) -> str:
     )
 
 
+_LETTERS = {"rho": "ρ", "sigma": "σ", "lambda": "λ", "alpha": "α", "nu": "ν"}
+
+
+def index(text: str) -> str:
+    """A material index as a formula: powers raised, subscripts lowered, Greek letters as such."""
+    safe = re.sub(r"\b(" + "|".join(_LETTERS) + r")(?=\b|_)", lambda m: _LETTERS[m[1]], escape(text))
+    safe = re.sub(r"\^\(([^)]*)\)|\^(-?[\d.]+)", lambda m: f"<sup>{m[1] or m[2]}</sup>", safe)
+    return re.sub(r"(\w)_(\w+)", r"\1<sub>\2</sub>", safe)
+
+
 def plain_unit(text: str) -> str:
     """The same without markup, for the axes of charts."""
     return text.replace("^0.5", "½").replace("1e-6/K", "10⁻⁶/K")

@@ -10,7 +10,7 @@ function materialsMap() {
     marker: { size: 4, color: map.kind.map(k => map.colour[k]), opacity: 0.55 },
   }, candidateTrace(list, list.map(c => c.map[0]), list.map(c => c.map[1]), list.map(c => `<b>${c.rank}. ${subscripts(c.formula)}</b><br>${c.family}`), labels), focusTrace()];
   const few = narrow();
-  const names = map.labels.filter(l => !few || l.size >= 0.03).map(l => ({
+  const names = [...map.labels].sort((a, b) => b.size - a.size).slice(0, few ? 7 : map.labels.length).map(l => ({
     x: l.x, y: l.y, text: l.text, showarrow: false, font: { size: few ? 11 : 13, color: colour('ink') }, bgcolor: colour('veil'), borderpad: 1,
   }));
   const off = { showgrid: false, showticklabels: false, ticks: '', zeroline: false };

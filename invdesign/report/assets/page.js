@@ -47,8 +47,10 @@ function paper() {
   document.querySelectorAll('.js-plotly-plot').forEach(box => {
     if (box.offsetParent === null) return;
     box.dataset.width = box.clientWidth;
-    const column = box.closest('.page') ? 640 : 690;
-    Plotly.relayout(box, { width: Math.min(column, box.clientWidth), height: box.clientHeight, autosize: false });
+    // as in the style for paper, which is not in force yet
+    const width = box.closest('.page') ? 640 : 690, height = box.closest('.page') ? box.clientHeight : box.closest('.parallel') ? 340 : 440;
+    const few = box.id === 'materials-map' ? { annotations: box.layout.annotations.slice(0, 10), 'yaxis.scaleanchor': false } : {};
+    Plotly.relayout(box, { width, height, autosize: false, ...few });
   });
 }
 
@@ -57,6 +59,7 @@ function screen() {
     delete box.dataset.width;
     Plotly.relayout(box, { width: null, height: null, autosize: true });
   });
+  again();
 }
 
 if (table) wireTable();

@@ -31,7 +31,7 @@ function parallel() {
   const rules = names.map((_, k) => ({ type: 'line', layer: 'below', x0: k, x1: k, y0: 0, y1: 1, line: { color: colour('quiet'), width: 1 } }));
   const off = { showgrid: false, showticklabels: false, ticks: '', mirror: false, showline: false, fixedrange: true };
   plot('parallel', traces, {
-    margin: { l: 24, r: 50, t: 80, b: 20 }, annotations: labels, shapes: rules, xaxis: { ...off, range: [-0.15, names.length - 0.7] }, yaxis: { ...off, range: [-0.06, 1.06] },
+    margin: { l: 40, r: 50, t: 80, b: 20 }, annotations: labels, shapes: rules, xaxis: { ...off, range: [-0.15, names.length - 0.7] }, yaxis: { ...off, range: [-0.06, 1.06] },
   }, { ...CONFIG, displayModeBar: false });
   drawn.delete('parallel');
   parallel.focus = key => {
@@ -44,5 +44,5 @@ function parallel() {
 function wrapped(label) {
   const words = label.split(' ');
   const half = Math.ceil(words.length / 2);
-  return label.length > 13 && words.length > 1 ? `${words.slice(0, half).join(' ')}<br>${words.slice(half).join(' ')}` : label;
+  return label.length > 8 && words.length > 1 ? `${words.slice(0, half).join(' ')}<br>${words.slice(half).join(' ')}` : label;
 }
