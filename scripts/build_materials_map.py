@@ -28,16 +28,14 @@ PERPLEXITY = 40
 CLUSTERS = 36
 SHARE, ENRICHED = 0.25, 2.0
 """An element names a cluster if it is in this share of its crystals, this many times as often as elsewhere."""
-NAMESAKES = {"oxides": "O", "nitrides": "N", "borides": "B", "carbides": "C", "hydrides": "H"}
-"""The element that the family names already."""
 ABOUT = """\
 {n:,} known crystals in the plane: `ids` (numbers of their Materials Project ids), `formulas`, `xy` (n, 2), a t-SNE
 embedding (L. van der Maaten and G. Hinton, J. Mach. Learn. Res. 9, 2579 (2008); scikit-learn, perplexity
 {perplexity}) of their positions in the space in which the gate measures distances; `kinds`, the index of each
 one's family in `families`; and {k} clusters (k-means in the plane) by `label_texts`, `label_xy` (k, 2) and
 `label_sizes` (share of the crystals). A cluster is named by its commonest family and the two elements that are
-most enriched in it, beside the one that the family names: in {share:.0%} of its crystals or more, and at least
-{enriched:g} times as often as in the whole table."""
+most enriched in it: in {share:.0%} of its crystals or more, and at least {enriched:g} times as often as in the
+whole table."""
 
 
 def main() -> None:
@@ -84,11 +82,7 @@ def _name(families: Sequence[str], formulas: Sequence[str], everything: Sequence
     """The commonest family of a cluster, and the elements that are enriched in it."""
     family = Counter(families).most_common(1)[0][0]
     here, there = _shares(formulas), _shares(everything)
-    lift = {
-        e: share / there[e]
-        for e, share in here.items()
-        if share >= SHARE and share >= ENRICHED * there[e] and e != NAMESAKES.get(family)
-    }
+    lift = {e: share / there[e] for e, share in here.items() if share >= SHARE and share >= ENRICHED * there[e]}
     enriched = sorted(lift, key=lambda element: (-lift[element], element))[:2]
     return f"{family}: {', '.join(enriched)}" if enriched else family
 

@@ -123,13 +123,21 @@ def map_data(run: Run) -> dict[str, Any] | None:
         "family": list(table.families),
         "colour": [COLOURS.get(name, "#9aa5b1") for name in table.families],
         "labels": [
-            {"text": text, "x": round(float(x), 1), "y": round(float(y), 1), "size": round(float(size), 3)}
+            {"text": _label(text), "x": round(float(x), 1), "y": round(float(y), 1), "size": round(float(size), 3)}
             for text, (x, y), size in zip(table.label_texts, table.label_xy, table.label_sizes, strict=True)
         ],
         "range": [[float(low[0]), float(high[0])], [float(low[1]), float(high[1])]],
     }
 
 
+def _label(text: str) -> str:
+    """The name of a cluster without the element that its family names already: `oxides: O, N` is `oxides: N`."""
+    family, _, elements = text.partition(": ")
+    others = [e for e in elements.split(", ") if e and e != NAMESAKES.get(family)]
+    return f"{family}: {', '.join(others)}" if others else family
+
+
+NAMESAKES = {"oxides": "O", "nitrides": "N", "borides": "B", "carbides": "C", "hydrides": "H"}
 FAMILIES = {
     "oxide": "oxides",
     **dict.fromkeys(("fluoride", "chloride", "bromide", "iodide"), "halides"),
