@@ -24,7 +24,7 @@ S := $(WORK)/steps
 TABLES := --out $(OUT)
 FROM := --data $(DATA)
 STEPS := wyckoff element-data element-features materials hull known formulas elsewhere frequencies ashby mp2020 \
-	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled \
+	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled map \
 	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan run-costs
 
 .DEFAULT_GOAL := help
@@ -67,6 +67,7 @@ scale-with-chgnet:  ## how SevenNet-0 is combined with CHGNet
 scale-with-l3i5:  ## how SevenNet-0 is combined with SevenNet-l3i5
 gate:  ## screening surrogate
 labelled:  ## known crystals with moduli as the gate sees them
+map:  ## map of materials space behind a chart of a report
 known-properties:  ## properties of known crystals, computed or predicted, for the choice of parents
 relaxed:  ## surrogate of relaxed crystals
 hardness:  ## hardness at a load
@@ -121,6 +122,8 @@ $(S)/gate: $(S)/wyckoff $(S)/element-data $(S)/element-features
 	$(call step,train_surrogates.py,$(FROM) --stage gate --cache $(WORK)/cache $(SCALE))
 $(S)/labelled: $(S)/gate $(S)/known
 	$(call step,build_labelled_crystals.py,$(FROM))
+$(S)/map: $(S)/labelled
+	$(call step,build_materials_map.py,)
 $(S)/known-properties: $(S)/gate $(S)/known
 	$(call step,build_known_properties.py,$(FROM))
 $(S)/relaxed: $(S)/gate $(S)/hull $(S)/known $(S)/formulas $(S)/scale-sevennet-l3i5

@@ -261,7 +261,7 @@ def test_design_makes_a_run_folder(fakes: None, capsys: pytest.CaptureFixture[st
     assert record["found"] == 4
     assert record["funnel"]["propose"]["entered"] > 24
     assert record["versions"]["invdesign"]
-    assert "<table id='candidates'>" in (folder / "report.html").read_text()
+    assert '<table id="candidates">' in (folder / "report.html").read_text()
     assert (folder / export.LEDGER).exists()
 
 

@@ -200,11 +200,11 @@ class Result(Sequence[Found]):
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per candidate, best first: the columns of `candidates.csv`."""
+        """One row per candidate, best first: the columns of `candidates.parquet`."""
         return ranked_table(self.selection, self.targets, self.files)
 
     def save(self, folder: str | Path) -> Result:
-        """Write `candidates.csv`, `cif/`, `run.json` and `report.html` into a new folder.
+        """Write tables, `cif/`, `run.json`, `report.html` and the rest of a run folder into a new folder.
 
         Returns:
             The same result, with the folder and its files.
@@ -291,7 +291,7 @@ def explained(
 
 
 def ranked_table(selection: Selection, targets: Sequence[Target], files: Sequence[str]) -> pd.DataFrame:
-    """The ranked list as a table: the columns of `candidates.csv`."""
+    """The ranked list as a table: the columns of `candidates.parquet`."""
     return export.frame(ranked_rows(selection, targets, files))
 
 
@@ -300,11 +300,12 @@ def ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence
     known = build.reference()
     best = [item.row for item in selection.ranked[:EXPLAINED]]
     reasons = explained([row.crystal for row in best], [row.estimate or Estimate({}) for row in best], quiet)
+    at = _on_map([row.crystal for row in selection.rows])
     rows = []
     for place, item in enumerate(selection.ranked):
         row = {"file": files[place]} if files else {}
         row |= export.ranked_columns(item, meets_targets(item.row, targets))
-        row |= _rivals(item.row.crystal, known)
+        row |= _rivals(item.row.crystal, known) | at[place]
         row |= reasons[place] if place < len(reasons) else {}
         rows.append(row)
     return rows
@@ -312,6 +313,15 @@ def ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence
 
 COMPUTED = "this formula was computed elsewhere (OQMD), structure not compared"
 """Remark on a formula of the OQMD."""
+
+
+def _on_map(crystals: Sequence[Crystal]) -> list[export.Row]:
+    """Where the crystals stand on the map of materials space; nothing for one that the gate cannot read."""
+    from invdesign.report.materials_map import places
+    from invdesign.surrogates import load_gate
+
+    found = places(crystals, load_gate().model) if crystals else []
+    return [{} if xy is None else {"map_x": xy[0], "map_y": xy[1]} for xy in found]
 
 
 def _rivals(crystal: Crystal, known: LocalReference) -> export.Row:

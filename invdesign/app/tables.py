@@ -98,12 +98,10 @@ def failed_row(failure: Failure) -> export.Row:
 
 
 def write_run(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
-    """`candidates.csv`, `run.json` and `report.html` of a run folder."""
-    from invdesign.report.page import write_report
+    """The tables with their dictionary, `run.json`, `references.bib`, the tags of the CIF files, `report.html`."""
+    from invdesign.report.folder import write_folder
 
-    export.write_table(table, folder / "candidates.csv")
-    export.write_json(record, folder / "run.json")
-    write_report(folder)
+    write_folder(folder, table, record)
 
 
 @overload

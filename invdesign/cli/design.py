@@ -1,4 +1,4 @@
-"""Commands of design runs: design, resume, feedback, report, generate."""
+"""Commands of design runs: design, resume, feedback, report, export, generate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from invdesign.checks import whole
 from invdesign.cli.options import (
     DEFAULTS,
     DIRECTORY,
+    FORCE,
     JSON,
     QUERY_LOAD,
     SEED,
@@ -121,6 +122,26 @@ def report(folder: str) -> None:
     click.echo(f"wrote {app.report(Path(folder))}")
 
 
+@click.command("export")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="cif, poscar, extxyz, pymatgen, ase-db, parquet, optimade, csv or zip; may be repeated.",
+)
+@click.option("--out", metavar="PATH", help="File or folder to write [in the run folder].")
+@FORCE
+def export_run(folder: str, formats: tuple[str, ...], out: str | None, force: bool) -> None:
+    """Write the candidates of a run in the formats of other programs."""
+    from invdesign.app import export as app
+
+    for path in app.export_run(Path(folder), formats, out, overwrite=force):
+        click.echo(f"wrote {path}")
+
+
 @click.command(short_help="Sample crystals from a generator, as they come.")
 @click.argument("generator", metavar="NAME")
 @conditions
@@ -148,7 +169,7 @@ def generate(
     tell(table, None if folder is None else folder / "candidates.csv", as_json, "crystals")
 
 
-COMMANDS = (design, resume, feedback, report, generate)
+COMMANDS = (design, resume, feedback, report, export_run, generate)
 
 
 @contextmanager
