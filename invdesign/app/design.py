@@ -101,18 +101,28 @@ def _workers(workers: object) -> int | None:
 
 
 @with_progress
-def resume(folder: str | Path, *, workers: int | None = None, progress: Shown = None) -> Result:
+def resume(
+    folder: str | Path, *, more: int | None = None, workers: int | None = None, progress: Shown = None
+) -> Result:
     """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
 
     Args:
         folder: the run folder.
+        more: relaxations to add, after those that are left, with what came back by then (`feedback`). They are
+            recorded before the first is spent: if this is stopped, go on without `more`.
         workers: processes for relaxations (None: one per core).
         progress: see `invdesign.progress.Shown`.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged, in use, or of another version.
+        InputError: if `more` is not positive.
     """
+    more = None if more is None else whole("more", more)
     with _reopened(Path(folder), _workers(workers), told(progress)) as campaign:
+        if more is not None:
+            for _ in campaign:
+                pass
+            campaign.extend(more)
         return _finish(campaign, Path(folder))
 
 

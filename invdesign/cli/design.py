@@ -85,15 +85,16 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
 
 @click.command()
 @click.argument("folder", metavar="DIR")
+@click.option("--more", type=click.IntRange(1), metavar="N", help="Relaxations to add to the finished run.")
 @WORKERS
 @JSON
 @talk
-def resume(folder: str, workers: int | None, as_json: bool) -> None:
-    """Go on with a run that was stopped."""
+def resume(folder: str, more: int | None, workers: int | None, as_json: bool) -> None:
+    """Go on with a run that was stopped, or search on after it."""
     from invdesign.app import design as app
 
     with _run_in(Path(folder)) as reporter:
-        result = app.resume(Path(folder), workers=workers, progress=reporter)
+        result = app.resume(Path(folder), more=more, workers=workers, progress=reporter)
     _show(result, as_json)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from invdesign import __version__
 from invdesign.display import html_table
 from invdesign.engine.candidates import CandidateSearch
+from invdesign.engine.extension import Budget, Extension, budget_of
+from invdesign.engine.feedback import Told, revise
 from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
 from invdesign.engine.online_correction import learned
@@ -131,6 +133,7 @@ class Campaign:
         rows: every row of the finished rounds.
         failures: every item that a generator could not make.
         funnel: counts at every stage of the finished rounds.
+        extensions: relaxations that were added to the finished run.
     """
 
     def __init__(
@@ -187,6 +190,8 @@ class Campaign:
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self.ledger = self._open(ledger, evolution)
+        self.extensions = [] if self.ledger is None else self.ledger.extensions()
+        self._informed: tuple[object, list[Evaluation]] = (None, [])
 
     @property
     def accepted(self) -> list[Evaluation]:
@@ -198,8 +203,11 @@ class Campaign:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent or enough candidates are found."""
-        if self._round >= self._rounds or len(self.selected) >= self.query.relaxations:
-            return True
+        budget, spent = self._budget, sum(row.selected for row in self.rows)
+        if budget.goes_on or budget.is_spent(self._round, spent):
+            return not budget.goes_on
+        if budget.extension is not None:  # they were asked for, whatever had been found by then
+            return False
         on_target = sum(meets_targets(row, self.targets) for row in self.accepted)
         return on_target >= math.ceil(self.sizes.margin * self.query.n)
 
@@ -211,7 +219,8 @@ class Campaign:
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""
-        work = Round(self, self._round, self._budget)
+        spent = sum(row.selected for row in self.rows)
+        work = Round(self, self._round, self._budget.of_round(self._round, spent))
         rows = work.run()
         self.rows.extend(rows)
         self.failures.extend(work.failures)
@@ -219,6 +228,27 @@ class Campaign:
         self.searcher.tell(rows)
         self._round += 1
         return self._step(work, rows)
+
+    def extend(self, relaxations: int) -> None:
+        """Add relaxations to the finished run; its search goes on with what came back by now.
+
+        They are shared among rounds as those of the query are, and all are spent, however much has been found.
+
+        Args:
+            relaxations: how many more.
+
+        Raises:
+            InputError: if it is not positive, or the run is not finished.
+        """
+        if relaxations < 1:
+            raise InputError("relaxations", relaxations, "a positive number")
+        if not self.finished:
+            raise InputError("relaxations", relaxations, "more of a run that is finished; run its rounds first")
+        number = 0 if self.ledger is None else self.ledger.feedback_number
+        extension = Extension(self._round, relaxations, len(self.selected), number)
+        if self.ledger is not None:
+            self.ledger.add_extension(extension)
+        self.extensions.append(extension)
 
     def close(self) -> None:
         """Let go of the ledger, and of the worker processes of parts that nobody handed in."""
@@ -241,8 +271,22 @@ class Campaign:
 
     @property
     def selected(self) -> list[Evaluation]:
-        """Rows of the finished rounds on which a relaxation was spent."""
-        return [row for row in self.rows if row.selected]
+        """Rows of the finished rounds on which a relaxation was spent, with what came back of them."""
+        return [row for row in self.informed if row.selected]
+
+    @property
+    def informed(self) -> list[Evaluation]:
+        """Rows of the finished rounds as the search sees them: with what had come back when relaxations were
+        added."""
+        extension = self._budget.extension
+        if self.ledger is None or extension is None or not extension.feedback:
+            return self.rows
+        key = (len(self.rows), extension)
+        if self._informed[0] != key:
+            told: Told = self.ledger.feedback(extension.feedback)
+            rows = revise(self.rows, told, self.parts, known=self.query.known_properties).rows
+            self._informed = (key, rows)
+        return self._informed[1]
 
     def judge(self, correct: Correct | None = None) -> Judge:
         """The gate with the targets of the campaign, corrected by what the run has learned."""
@@ -251,17 +295,12 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        return learned([*self.rows, *now], self.parts.gate, self.query.known_properties)
+        return learned([*self.informed, *now], self.parts.gate, self.query.known_properties)
 
     @property
-    def _rounds(self) -> int:
-        return min(self.sizes.rounds, self.query.relaxations)
-
-    @property
-    def _budget(self) -> int:
-        """Relaxations of the next round: what is left, shared evenly among the rounds that are left."""
-        left = self.query.relaxations - len(self.selected)
-        return math.ceil(left / (self._rounds - self._round))
+    def _budget(self) -> Budget:
+        """What the next round is paid from."""
+        return budget_of(self._round, self.sizes.rounds, self.query.relaxations, self.extensions)
 
     def _step(self, work: Round, rows: Sequence[Evaluation]) -> Step:
         limit = self.query.max_energy_above_hull

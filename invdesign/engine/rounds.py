@@ -92,7 +92,7 @@ class Round:
             self._tell("search among candidates", 0, wanted)
             with _named("search among candidates"):
                 seed = seed_of(c.seed, "evolve", self.number)
-                made, judged = c.search.propose(name, wanted, rows, c.rows, c.learned(), seed)
+                made, judged = c.search.propose(name, wanted, rows, c.informed, c.learned(), seed)
             counts = StageCount(judged, len(made), _left(judged, len(made)), time.perf_counter() - start)
             if self.ledger is not None:
                 self.ledger.propose(shard, made, (), asdict(counts), counts.seconds)
