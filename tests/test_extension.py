@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import fake_parts
-from test_campaign import EVOLUTION, QUERY, SIZES, finished, fingerprint, run_to_death
+from test_campaign import EVOLUTION, QUERY, SIZES, fingerprint, finished, run_to_death
 
 from invdesign import build
 from invdesign.cli import run

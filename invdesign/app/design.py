@@ -30,6 +30,7 @@ from invdesign.report import export
 
 if TYPE_CHECKING:
     from invdesign.engine.campaign import Campaign
+    from invdesign.engine.feedback import Told
     from invdesign.engine.ledger import Header
 
 
@@ -147,10 +148,31 @@ def feedback(
     """
     from invdesign.engine import feedback as results_of
 
-    folder = Path(folder)
-    ids = _ids(folder)
-    custom = resolved(_query_of(folder)[1]).known_properties
+    ids = _ids(Path(folder))
+    custom = resolved(query_of(Path(folder))[1]).known_properties
     told_now = results_of.read(Path(results), ids, custom)
+    return feedback_of(folder, told_now, workers=workers, progress=progress)
+
+
+def feedback_of(
+    folder: str | Path, told_now: Told, *, workers: int | None = None, progress: Shown = None
+) -> Result:
+    """Record values that came back for candidates of a finished run, and rank them again; see `feedback`.
+
+    Args:
+        folder: the run folder.
+        told_now: values by candidate id and property.
+        workers: as in `resume`.
+        progress: see `invdesign.progress.Shown`.
+
+    Raises:
+        InputError: if a candidate cannot have values.
+        LedgerError: as in `resume`.
+    """
+    from invdesign.engine import feedback as results_of
+
+    folder = Path(folder)
+    custom = resolved(query_of(folder)[1]).known_properties
     with _reopened(folder, _workers(workers), told(progress)) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
@@ -176,7 +198,7 @@ def _ids(folder: Path) -> dict[str, str]:
         raise InputError("run folder", str(folder), allowed) from None
 
 
-def _query_of(folder: Path) -> tuple[Header, Query]:
+def query_of(folder: Path) -> tuple[Header, Query]:
     """What a run was asked.
 
     Raises:
@@ -196,16 +218,19 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
     """The campaign of a run folder, as it was made."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
+    from invdesign.evolution.evolve import EvolutionSettings
 
     path = folder / export.LEDGER
-    header, query = _query_of(folder)
+    header, query = query_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
+        evolution = EvolutionSettings(**header.settings["evolution"])
     except (KeyError, TypeError) as error:
         raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
-    with Campaign(query, header.seed, parts, path, sizes=sizes, policy=policy, progress=progress) as campaign:
+    settings = {"sizes": sizes, "policy": policy, "evolution": evolution}
+    with Campaign(query, header.seed, parts, path, **settings, progress=progress) as campaign:
         yield campaign
 
 

@@ -14,6 +14,7 @@ from invdesign.cli.options import (
     DEFAULTS,
     DIRECTORY,
     JSON,
+    PATHS,
     QUERY_LOAD,
     SEED,
     SURROGATE,
@@ -31,7 +32,7 @@ from invdesign.cli.process import InterruptedRunError
 from invdesign.errors import InputError
 from invdesign.progress import Progress
 from invdesign.query import Query
-from invdesign.query_fields import SEARCHES
+from invdesign.query_fields import SAMPLERS, SEARCHES
 
 if TYPE_CHECKING:
     from invdesign.app.result import Result
@@ -61,6 +62,8 @@ RUN_KEYS = ("seed", "out", "workers")
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
 @SURROGATE
 @click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
+@click.option("--sampler", metavar="|".join(SAMPLERS), help=f"Optuna's, for --search optuna [{DEFAULTS.sampler}].")
+@click.option("--correction", metavar="FILE", help="A proposal correction that `learn` has made.")
 @SEED
 @WORKERS
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
@@ -122,6 +125,39 @@ def report(folder: str) -> None:
     click.echo(f"wrote {app.report(Path(folder))}")
 
 
+@click.command("export", short_help="Inputs of other programs for the open questions of a run.")
+@click.argument("folder", metavar="DIR")
+@click.option("--for", "program", required=True, metavar="vasp|qe|cp2k", help="Program that is to compute.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Crystals, at most.")
+@click.option("--out", metavar="PATH", help="Folder to write [in the run folder].")
+def export_run(folder: str, program: str, top: int, out: str | None) -> None:
+    """Write inputs of an electronic structure program for the crystals that are most worth a calculation."""
+    from invdesign.app.questions import export_questions
+
+    target, asked = export_questions(folder, program, top, out)
+    for question in asked:
+        click.echo(f"{question.row.candidate.id}  value {question.value:.4f}  {question.why}")
+    click.echo(f"wrote {target}: {len(asked)} crystals")
+
+
+@click.command("import", short_help="Read finished calculations and rank a run again.")
+@click.argument("folder", metavar="DIR")
+@PATHS
+@WORKERS
+@JSON
+@talk
+def import_run(folder: str, paths: tuple[str, ...], workers: int | None, as_json: bool) -> None:
+    """Read finished calculations (vasprun.xml, OUTCAR, Quantum ESPRESSO, extended XYZ) and rank the run again."""
+    from invdesign.app.imports import import_calculations, lines_of
+
+    with _run_in(Path(folder)) as reporter:
+        found = import_calculations(folder, paths, workers=workers, progress=reporter)
+    for line in lines_of(found):
+        note(line)
+    assert found.result is not None
+    _show(found.result, as_json)
+
+
 @click.command(short_help="Sample crystals from a generator, as they come.")
 @click.argument("generator", metavar="NAME")
 @conditions
@@ -149,7 +185,7 @@ def generate(
     tell(table, None if folder is None else folder / "candidates.csv", as_json, "crystals")
 
 
-COMMANDS = (design, resume, feedback, report, generate)
+COMMANDS = (design, resume, feedback, report, export_run, import_run, generate)
 
 
 @contextmanager

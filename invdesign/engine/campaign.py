@@ -16,6 +16,7 @@ from typing import Any
 from invdesign import __version__
 from invdesign.display import html_table
 from invdesign.engine.candidates import CandidateSearch
+from invdesign.engine.database import path_of
 from invdesign.engine.extension import Budget, Extension, budget_of
 from invdesign.engine.feedback import Told, revise
 from invdesign.engine.funnel import Funnel, accepted
@@ -28,6 +29,7 @@ from invdesign.engine.pipeline import (
 from invdesign.engine.rounds import Round
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
+from invdesign.engine.study import STUDY
 from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
 from invdesign.evolution.evolve import EvolutionSettings
@@ -180,7 +182,9 @@ class Campaign:
         self.funnel = Funnel()
         self.policy, self.progress, self._shown = policy, told(progress), progress
         self.desirability = _indices(query) if desirability is None else desirability
-        self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
+        self.searcher = make_searcher(
+            wanted, self.parts.generators, seed, self.targets, sizes.requests, _study_beside(ledger)
+        )
         self.screens = (MatchesQuery(wanted), *self.parts.screens)
         self.search = (
             None
@@ -335,6 +339,14 @@ class Campaign:
             ledger.compare(header)
             return ledger
         return Ledger.open(ledger, header) if Ledger.exists(ledger) else Ledger.create(ledger, header)
+
+
+def _study_beside(ledger: Ledger | str | Path | None) -> Path | None:
+    """Where Optuna's study of a run is kept: beside a ledger that is a file."""
+    if ledger is None:
+        return None
+    path = path_of(ledger.where if isinstance(ledger, Ledger) else ledger)
+    return None if path is None else path.with_name(STUDY)
 
 
 def _indices(query: Query) -> Desirability | None:
