@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from invdesign.query import Query, as_query
 from invdesign.report import export
 
 if TYPE_CHECKING:
-    from invdesign.engine.campaign import Campaign
+    from invdesign.engine.campaign import Campaign, Step
     from invdesign.engine.feedback import Told
     from invdesign.engine.ledger import Header
 
@@ -47,6 +47,7 @@ def design(
     *,
     workers: int | None = None,
     progress: Shown = None,
+    callback: Callable[[Step], object] | None = None,
     **wishes: Any,
 ) -> Result:
     """Find crystals that meet a query.
@@ -59,6 +60,7 @@ def design(
         out: run folder to make (None: nothing is written).
         workers: processes for relaxations (None: one per core).
         progress: see `invdesign.progress.Shown`.
+        callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
         **wishes: fields of the query, in place of those of `query`.
 
     Raises:
@@ -80,7 +82,7 @@ def design(
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
     with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
-        return _finish(campaign, folder)
+        return _finish(campaign, folder, callback)
 
 
 def checked_query(query: Query) -> Query:
@@ -234,20 +236,21 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
         yield campaign
 
 
-def _run(campaign: Campaign) -> None:
-    """Run the rounds that are left."""
+def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -> None:
+    """Run the rounds that are left, or until the callback says True."""
     try:
-        for _ in campaign:
-            pass
+        for step in campaign:
+            if callback is not None and callback(step) is True:
+                break
     finally:
         close = getattr(campaign.parts.relaxer, "close", None)
         if close is not None:
             close()
 
 
-def _finish(campaign: Campaign, folder: Path | None) -> Result:
+def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], object] | None = None) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
-    _run(campaign)
+    _run(campaign, callback)
     result = result_of(campaign)
     return result if folder is None else result.write(folder)
 

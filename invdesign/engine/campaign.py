@@ -35,8 +35,9 @@ from invdesign.errors import InputError
 from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.evolution.judge import Correct, Judge
 from invdesign.progress import Shown, reported, told
+from invdesign.protocols import Validator
 from invdesign.query import Query, Target, as_query
-from invdesign.records import Evaluation, Failure
+from invdesign.records import Evaluation, Failure, Relaxation
 from invdesign.selection.ranking import suitability
 from invdesign.selection.targets import meets_targets
 
@@ -136,6 +137,7 @@ class Campaign:
         failures: every item that a generator could not make.
         funnel: counts at every stage of the finished rounds.
         extensions: relaxations that were added to the finished run.
+        constraints: checks of every proposal besides those of the parts.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class Campaign:
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
         evolution: EvolutionSettings = EVOLUTION,
+        constraints: Sequence[Validator] = (),
         progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
@@ -165,6 +168,7 @@ class Campaign:
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
             evolution: how the search among candidates spends its evaluations.
+            constraints: checks of every proposal besides those of the parts.
             progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
@@ -185,7 +189,8 @@ class Campaign:
         self.searcher = make_searcher(
             wanted, self.parts.generators, seed, self.targets, sizes.requests, _study_beside(ledger)
         )
-        self.screens = (MatchesQuery(wanted), *self.parts.screens)
+        self.constraints = tuple(constraints)
+        self.screens = (MatchesQuery(wanted), *self.parts.screens, *self.constraints)
         self.search = (
             None
             if query.search == "none"
@@ -193,6 +198,7 @@ class Campaign:
         )
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
+        self._work: tuple[Round, list[Evaluation]] | None = None
         self.ledger = self._open(ledger, evolution)
         self.extensions = [] if self.ledger is None else self.ledger.extensions()
         self._informed: tuple[object, list[Evaluation]] = (None, [])
@@ -223,9 +229,48 @@ class Campaign:
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""
-        spent = sum(row.selected for row in self.rows)
-        work = Round(self, self._round, self._budget.of_round(self._round, spent))
-        rows = work.run()
+        work, rows = self._begun()
+        return self._finish(work, work.finish(rows))
+
+    def ask(self) -> list[Evaluation]:
+        """The candidates of the next round that are to be relaxed, the most promising first, for `tell`.
+
+        Without them told, the same are given again. Empty where the run is finished, or where all of them are in
+        the ledger already (`tell({})` goes on).
+        """
+        if self.finished:
+            return []
+        work, rows = self._begun()
+        return work.missing(rows)
+
+    def tell(self, results: Mapping[str, Relaxation | Failure]) -> Step:
+        """Finish the round that was asked for with relaxations of your own.
+
+        Args:
+            results: by id of the candidate, of all that `ask` gave.
+
+        Raises:
+            InputError: if nothing was asked for, one is missing, or was not asked for.
+        """
+        if self._work is None:
+            raise InputError("results", sorted(results), "results of candidates that ask() gave")
+        work, rows = self._work
+        asked = {row.candidate.id for row in work.missing(rows)}
+        for name in sorted(asked ^ results.keys()):
+            allowed = "a result for it" if name in asked else "the id of a candidate that ask() gave"
+            raise InputError("candidate", name, allowed)
+        return self._finish(work, work.finish(rows, results))
+
+    def _begun(self) -> tuple[Round, list[Evaluation]]:
+        """The next round, its candidates chosen."""
+        if self._work is None:
+            spent = sum(row.selected for row in self.rows)
+            work = Round(self, self._round, self._budget.of_round(self._round, spent))
+            self._work = work, work.choose()
+        return self._work
+
+    def _finish(self, work: Round, rows: list[Evaluation]) -> Step:
+        self._work = None
         self.rows.extend(rows)
         self.failures.extend(work.failures)
         self.funnel = self.funnel + work.funnel
@@ -333,6 +378,7 @@ class Campaign:
                 "policy": asdict(self.policy),
                 "evolution": asdict(evolution),
                 "targets": [str(t) for t in self.targets],
+                **({"constraints": [v.name for v in self.constraints]} if self.constraints else {}),
             },
         )
         if isinstance(ledger, Ledger):
