@@ -47,6 +47,7 @@ def test_asking_and_telling_by_hand_finds_what_the_loop_finds(capsys: pytest.Cap
     assert capsys.readouterr().out.count("asked 4") == 3
     with Campaign(result.query, 0, fake_parts(), sizes=SIZES, evolution=EVOLUTION) as campaign:
         list(campaign)
+        assert len(result)
         assert [found.id for found in campaign.result()] == [found.id for found in result]
 
 
@@ -77,7 +78,7 @@ def test_an_objective_and_a_constraint_of_ones_own() -> None:
     plain = Campaign(result.query, 0, fake_parts(), sizes=SIZES, evolution=EVOLUTION)
     list(plain)
     row = result[0].item.row
-    assert 0.0 < module.stiff_for_its_weight([row])[0] <= 1.0
+    assert 0.0 < module.stiff_and_light([row])[0] <= 1.0
     assert row.score < max(r.score for r in plain.accepted)  # the objective multiplies the score
 
 
