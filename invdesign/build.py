@@ -90,7 +90,7 @@ def default_parts(query: Query, workers: int | None = None, gate: Surrogate | No
     (unique,) = judges["uniqueness"]
     return Parts(
         generators=generators(query.generator),
-        gate=with_custom(gate or surrogate("proposals"), query.surrogates),
+        gate=with_custom(gate or _proposal_gate(query), query.surrogates),
         surrogate=with_custom(surrogate("relaxed"), query.surrogates),
         screens=judges["screen"],
         inspections=judges["inspection"],
@@ -105,6 +105,7 @@ def default_parts(query: Query, workers: int | None = None, gate: Surrogate | No
             "potential": potential.potential,
             **checksums(),
             **_digests(query.surrogates),
+            **_digests([query.correction] if query.correction else []),
             **_outside_digests(query),
         },
     )
@@ -253,6 +254,13 @@ def with_custom(base: Surrogate, paths: Sequence[str]) -> Surrogate:
     from invdesign.surrogates.custom.transfer import WithCustom
 
     return WithCustom(base, [custom_surrogate(path) for path in paths]) if paths else base
+
+
+def _proposal_gate(query: Query) -> Surrogate:
+    """The gate with the correction that the query names, or with the shipped one."""
+    from invdesign.surrogates import load_proposal_gate
+
+    return load_proposal_gate(query.correction) if query.correction else surrogate("proposals")
 
 
 def _digests(paths: Sequence[str]) -> dict[str, str]:

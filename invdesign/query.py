@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.display import html_table
@@ -65,6 +66,9 @@ class Query:
         relaxations: budget of relaxations.
         search: `evolution` (search among candidates, generators asked with fixed settings), `optuna` (the same
             with the generators' settings tuned as the run goes on) or `none` (conditioned sampling alone).
+        sampler: of Optuna, for `search=optuna`: `tpe`, `nsga2`, `nsga3`, `cmaes` (one objective), `gp`, `qmc` or
+            `random`.
+        correction: file of a proposal correction that `invdesign learn` has made (empty: the shipped one).
         surrogates: files of custom properties, which targets may then name.
         properties: what these files predict; of a query that was given files alone they are read when it is
             resolved.
@@ -98,6 +102,8 @@ class Query:
     max_energy_above_hull: float = 0.1
     relaxations: int = 220
     search: str = "evolution"
+    sampler: str = "tpe"
+    correction: str = ""
     surrogates: tuple[str, ...] = ()
     properties: tuple[Property, ...] = ()
     hardness_load: float = LOAD
@@ -128,6 +134,8 @@ class Query:
         max_energy_above_hull: float = 0.1,
         relaxations: int = 220,
         search: str | None = "evolution",
+        sampler: str = "tpe",
+        correction: str | Path = "",
         surrogates: Sequence[str] = (),
         properties: Sequence[Property | Mapping[str, Any]] = (),
         hardness_load: float = LOAD,

@@ -33,6 +33,8 @@ MOST_SITES = 40
 MOST_ELEMENTS = 12
 SEARCHES = ("evolution", "optuna", "none")
 """How a run looks for candidates."""
+SAMPLERS = ("tpe", "nsga2", "nsga3", "cmaes", "gp", "qmc", "random")
+"""Samplers of Optuna, for `search=optuna`."""
 
 
 def normalised(given: Mapping[str, Any]) -> dict[str, object]:
@@ -200,6 +202,12 @@ def _search(value: object) -> str:
     return str(name)
 
 
+def _sampler(value: object) -> str:
+    if value not in SAMPLERS:
+        raise InputError("sampler", value, SAMPLERS)
+    return str(value)
+
+
 _READERS: dict[str, Callable[[Any], object]] = {
     "elements": lambda v: _names("elements", v),
     "required": lambda v: _names("required", v, classes=False),
@@ -224,6 +232,8 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "max_energy_above_hull": lambda v: number("max_energy_above_hull", v, 0.0, 5.0, "eV/atom"),
     "relaxations": lambda v: whole("relaxations", v, 1, 10_000_000),
     "search": _search,
+    "sampler": _sampler,
+    "correction": lambda v: str(Path(text("correction", v, "the path of a file")).absolute()) if v else "",
     "hardness_load": check_load,
 }
 """How each field is read, but for targets, custom properties and their files, which belong together."""

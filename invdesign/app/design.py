@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,8 @@ from invdesign.query import Query, as_query
 from invdesign.report import export
 
 if TYPE_CHECKING:
-    from invdesign.engine.campaign import Campaign
+    from invdesign.engine.campaign import Campaign, Step
+    from invdesign.engine.feedback import Told
     from invdesign.engine.ledger import Header
 
 
@@ -47,6 +48,7 @@ def design(
     *,
     workers: int | None = None,
     progress: Shown = None,
+    callback: Callable[[Step], object] | None = None,
     **wishes: Any,
 ) -> Result:
     """Find crystals that meet a query.
@@ -59,6 +61,7 @@ def design(
         out: run folder to make (None: nothing is written).
         workers: processes for relaxations (None: one per core).
         progress: see `invdesign.progress.Shown`.
+        callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
         **wishes: fields of the query, in place of those of `query`.
 
     Raises:
@@ -81,7 +84,7 @@ def design(
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
     with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
-        return _finish(campaign, folder)
+        return _finish(campaign, folder, callback)
 
 
 def checked_query(query: Query) -> Query:
@@ -104,18 +107,28 @@ def _workers(workers: object) -> int | None:
 
 
 @with_progress
-def resume(folder: str | Path, *, workers: int | None = None, progress: Shown = None) -> Result:
+def resume(
+    folder: str | Path, *, more: int | None = None, workers: int | None = None, progress: Shown = None
+) -> Result:
     """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
 
     Args:
         folder: the run folder.
+        more: relaxations to add, after those that are left, with what came back by then (`feedback`). They are
+            recorded before the first is spent: if this is stopped, go on without `more`.
         workers: processes for relaxations (None: one per core).
         progress: see `invdesign.progress.Shown`.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged, in use, or of another version.
+        InputError: if `more` is not positive.
     """
+    more = None if more is None else whole("more", more)
     with _reopened(Path(folder), _workers(workers), told(progress)) as campaign:
+        if more is not None:
+            for _ in campaign:
+                pass
+            campaign.extend(more)
         return _finish(campaign, Path(folder))
 
 
@@ -140,10 +153,31 @@ def feedback(
     """
     from invdesign.engine import feedback as results_of
 
-    folder = Path(folder)
-    ids = _ids(folder)
-    custom = resolved(_query_of(folder)[1]).known_properties
+    ids = _ids(Path(folder))
+    custom = resolved(query_of(Path(folder))[1]).known_properties
     told_now = results_of.read(Path(results), ids, custom)
+    return feedback_of(folder, told_now, workers=workers, progress=progress)
+
+
+def feedback_of(
+    folder: str | Path, told_now: Told, *, workers: int | None = None, progress: Shown = None
+) -> Result:
+    """Record values that came back for candidates of a finished run, and rank them again; see `feedback`.
+
+    Args:
+        folder: the run folder.
+        told_now: values by candidate id and property.
+        workers: as in `resume`.
+        progress: see `invdesign.progress.Shown`.
+
+    Raises:
+        InputError: if a candidate cannot have values.
+        LedgerError: as in `resume`.
+    """
+    from invdesign.engine import feedback as results_of
+
+    folder = Path(folder)
+    custom = resolved(query_of(folder)[1]).known_properties
     with _reopened(folder, _workers(workers), told(progress)) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
@@ -169,7 +203,7 @@ def _ids(folder: Path) -> dict[str, str]:
         raise InputError("run folder", str(folder), allowed) from None
 
 
-def _query_of(folder: Path) -> tuple[Header, Query]:
+def query_of(folder: Path) -> tuple[Header, Query]:
     """What a run was asked.
 
     Raises:
@@ -189,33 +223,37 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
     """The campaign of a run folder, as it was made."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
+    from invdesign.evolution.evolve import EvolutionSettings
 
     path = folder / export.LEDGER
-    header, query = _query_of(folder)
+    header, query = query_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
+        evolution = EvolutionSettings(**header.settings["evolution"])
     except (KeyError, TypeError) as error:
         raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
-    with Campaign(query, header.seed, parts, path, sizes=sizes, policy=policy, progress=progress) as campaign:
+    settings = {"sizes": sizes, "policy": policy, "evolution": evolution}
+    with Campaign(query, header.seed, parts, path, **settings, progress=progress) as campaign:
         yield campaign
 
 
-def _run(campaign: Campaign) -> None:
-    """Run the rounds that are left."""
+def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -> None:
+    """Run the rounds that are left, or until the callback says True."""
     try:
-        for _ in campaign:
-            pass
+        for step in campaign:
+            if callback is not None and callback(step) is True:
+                break
     finally:
         close = getattr(campaign.parts.relaxer, "close", None)
         if close is not None:
             close()
 
 
-def _finish(campaign: Campaign, folder: Path | None) -> Result:
+def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], object] | None = None) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
-    _run(campaign)
+    _run(campaign, callback)
     result = result_of(campaign)
     return result if folder is None else result.write(folder)
 

@@ -55,6 +55,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "weights": dict(selection.weights),
         **decision_record(selection),
         "relaxations": len(campaign.selected),
+        "extensions": [{"round": e.round + 1, "relaxations": e.relaxations} for e in campaign.extensions],
         "seconds": round(result.seconds, 1),
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),

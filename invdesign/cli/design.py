@@ -15,6 +15,7 @@ from invdesign.cli.options import (
     DIRECTORY,
     FORCE,
     JSON,
+    PATHS,
     QUERY_LOAD,
     SEED,
     SURROGATE,
@@ -32,7 +33,7 @@ from invdesign.cli.process import InterruptedRunError
 from invdesign.errors import InputError
 from invdesign.progress import Progress
 from invdesign.query import Query
-from invdesign.query_fields import SEARCHES
+from invdesign.query_fields import SAMPLERS, SEARCHES
 
 if TYPE_CHECKING:
     from invdesign.app.result import Result
@@ -62,6 +63,8 @@ RUN_KEYS = ("seed", "out", "workers")
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
 @SURROGATE
 @click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
+@click.option("--sampler", metavar="|".join(SAMPLERS), help=f"Optuna's, for --search optuna [{DEFAULTS.sampler}].")
+@click.option("--correction", metavar="FILE", help="A proposal correction that `learn` has made.")
 @SEED
 @WORKERS
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
@@ -86,15 +89,16 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
 
 @click.command()
 @click.argument("folder", metavar="DIR")
+@click.option("--more", type=click.IntRange(1), metavar="N", help="Relaxations to add to the finished run.")
 @WORKERS
 @JSON
 @talk
-def resume(folder: str, workers: int | None, as_json: bool) -> None:
-    """Go on with a run that was stopped."""
+def resume(folder: str, more: int | None, workers: int | None, as_json: bool) -> None:
+    """Go on with a run that was stopped, or search on after it."""
     from invdesign.app import design as app
 
     with _run_in(Path(folder)) as reporter:
-        result = app.resume(Path(folder), workers=workers, progress=reporter)
+        result = app.resume(Path(folder), more=more, workers=workers, progress=reporter)
     _show(result, as_json)
 
 
@@ -122,24 +126,60 @@ def report(folder: str) -> None:
     click.echo(f"wrote {app.report(Path(folder))}")
 
 
-@click.command("export")
+@click.command("export", short_help="Candidates or inputs for other programs.")
 @click.argument("folder", metavar="DIR")
 @click.option(
     "--format",
     "formats",
     multiple=True,
-    required=True,
     metavar="NAME",
-    help="cif, poscar, extxyz, pymatgen, ase-db, parquet, optimade, csv or zip; may be repeated.",
+    help="Candidates as cif, poscar, extxyz, pymatgen, ase-db, parquet, optimade, csv or zip; may be repeated.",
+)
+@click.option("--for", "program", metavar="vasp|qe|cp2k", help="Inputs for the crystals most worth a calculation.")
+@click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="With --for: crystals, at most."
 )
 @click.option("--out", metavar="PATH", help="File or folder to write [in the run folder].")
 @FORCE
-def export_run(folder: str, formats: tuple[str, ...], out: str | None, force: bool) -> None:
-    """Write the candidates of a run in the formats of other programs."""
+def export_run(
+    folder: str, formats: tuple[str, ...], program: str | None, top: int, out: str | None, force: bool
+) -> None:
+    """Write the candidates of a run in the formats of other programs, or inputs of an electronic structure program.
+
+    Give --format, or --for: inputs for those crystals that are most worth a calculation, each with the reason.
+    """
+    if bool(formats) == bool(program):
+        raise click.UsageError("give --format NAME (candidates) or --for vasp|qe|cp2k (inputs)")
+    if program:
+        from invdesign.app.questions import export_questions
+
+        target, asked = export_questions(folder, program, top, out)
+        for question in asked:
+            click.echo(f"{question.row.candidate.id}  value {question.value:.4f}  {question.why}")
+        click.echo(f"wrote {target}: {len(asked)} crystals")
+        return
     from invdesign.app import export as app
 
     for path in app.export_run(Path(folder), formats, out, overwrite=force):
         click.echo(f"wrote {path}")
+
+
+@click.command("import", short_help="Read finished calculations and rank a run again.")
+@click.argument("folder", metavar="DIR")
+@PATHS
+@WORKERS
+@JSON
+@talk
+def import_run(folder: str, paths: tuple[str, ...], workers: int | None, as_json: bool) -> None:
+    """Read finished calculations (vasprun.xml, OUTCAR, Quantum ESPRESSO, extended XYZ) and rank the run again."""
+    from invdesign.app.imports import import_calculations, lines_of
+
+    with _run_in(Path(folder)) as reporter:
+        found = import_calculations(folder, paths, workers=workers, progress=reporter)
+    for line in lines_of(found):
+        note(line)
+    assert found.result is not None
+    _show(found.result, as_json)
 
 
 @click.command(short_help="Sample crystals from a generator, as they come.")
@@ -169,7 +209,7 @@ def generate(
     tell(table, None if folder is None else folder / "candidates.csv", as_json, "crystals")
 
 
-COMMANDS = (design, resume, feedback, report, export_run, generate)
+COMMANDS = (design, resume, feedback, report, export_run, import_run, generate)
 
 
 @contextmanager

@@ -83,4 +83,22 @@ def tune(model: str, data: str, trials: int, config: str | None, pruner: str, ou
     click.echo("\n".join([*found.lines(), f"wrote {out}"]))
 
 
-COMMANDS = (train, tune)
+@click.command(short_help="Go on learning from finished runs.")
+@click.argument("runs", nargs=-1, required=True, metavar="DIR...")
+@click.option("--out", required=True, metavar="FILE", help="Where to put the correction (.safetensors).")
+@click.option("--correction", metavar="FILE", help="A correction to go on from [the shipped one].")
+@FORCE
+def learn(runs: tuple[str, ...], out: str, correction: str | None, force: bool) -> None:
+    """Update the screening surrogate's proposal correction by the relaxations of finished runs.
+
+    Nothing is written unless errors on unseen chemical systems fall. `design --correction FILE` makes use of it.
+    """
+    from invdesign.app.learn import learn as update
+
+    found = update(runs, out, correction=correction, overwrite=force)
+    click.echo("\n".join(found.lines))
+    if found.path is not None:
+        click.echo(f"wrote {found.path}")
+
+
+COMMANDS = (train, tune, learn)

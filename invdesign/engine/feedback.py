@@ -115,17 +115,32 @@ def _values(row: Mapping[Any, Any], where: str, known: Properties) -> dict[str, 
         raise InputError(where, str(error).split(":")[0], f"numbers ({error})") from None
     if not means:
         raise InputError(where, ", ".join(str(v) for v in row.values() if v), "a value of at least one property")
-    found = {}
-    for name, mean in means.items():
-        prop = known[name]
-        low = -1.0 if name == "energy_above_hull" else prop.low
-        if not low <= mean <= prop.high:
-            raise InputError(f"{where}: {name}", mean, f"{low:g} to {prop.high:g} {prop.unit}".strip())
-        std = given.get(name, ERRORS.get(name, RELATIVE_ERROR * abs(mean)))
-        if not std >= 0.0:
-            raise InputError(f"{where}: {name}_std", std, "a number from 0")
-        found[name] = with_interval(Value(mean, std, source=MEASURED), log=prop.log)
-    return found
+    return {name: value_of(name, mean, given.get(name), known, f"{where}: ") for name, mean in means.items()}
+
+
+def value_of(
+    name: str, mean: float, std: float | None = None, known: Properties = SHIPPED, where: str = ""
+) -> Value:
+    """A value that came back.
+
+    Args:
+        name: of its property.
+        mean: in the property's unit.
+        std: its standard deviation (None: that which is usual).
+        known: properties by name, custom ones included.
+        where: it came from, for errors.
+
+    Raises:
+        InputError: if it is outside what the property can be.
+    """
+    prop = known[name]
+    low = -1.0 if name == "energy_above_hull" else prop.low
+    if not low <= mean <= prop.high:
+        raise InputError(f"{where}{name}", mean, f"{low:g} to {prop.high:g} {prop.unit}".strip())
+    std = ERRORS.get(name, RELATIVE_ERROR * abs(mean)) if std is None else std
+    if not std >= 0.0:
+        raise InputError(f"{where}{name}_std", std, "a number from 0")
+    return with_interval(Value(mean, std, source=MEASURED), log=prop.log)
 
 
 def check(told: Told, rows: Sequence[Evaluation]) -> None:

@@ -19,7 +19,7 @@ from invdesign.evolution.judge import Correct
 from invdesign.evolution.learning import Evidence, learn
 from invdesign.properties import SHIPPED, Property
 from invdesign.protocols import Surrogate
-from invdesign.records import Estimate, Evaluation, Value
+from invdesign.records import MEASURED, Estimate, Evaluation, Value
 from invdesign.uncertainty import modelled_std, modelled_value
 
 LEAST = 8
@@ -225,4 +225,7 @@ def _findings(row: Evaluation, known: Mapping[str, Property]) -> dict[str, tuple
         for j, name in enumerate(estimated.names):
             if name not in ("formation_energy", "energy_above_hull"):
                 found[name] = float(estimated.mean[0, j]), 0.0
+        energy = row.estimate.values.get("formation_energy")
+        if energy is not None and energy.source == MEASURED:
+            found["formation_energy"] = energy.mean, 0.0
     return found

@@ -70,10 +70,14 @@ class Correction:
 
     def residual(self, views: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation, (n,) each, of what is found after relaxation less what the gate says."""
-        features = _kernel((views - self.centre) / self.scale, self.points, self.length) @ self.whiten
+        features, beyond = self.features(views)
         known = np.einsum("ni,ij,nj->n", features, self.covariance, features, optimize=True)
-        beyond = np.maximum(self.amplitude**2 - (features**2).sum(axis=1), 0.0)
         return self.offset + features @ self.weights, np.sqrt(known + beyond + self.noise**2)
+
+    def features(self, views: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(n, m) independent unit features, and (n,) the variance of the process that they do not span."""
+        found = kernel((views - self.centre) / self.scale, self.points, self.length) @ self.whiten
+        return found, np.maximum(self.amplitude**2 - (found**2).sum(axis=1), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +179,10 @@ def fit(
     rng = np.random.default_rng(seed)
     amplitude, length, noise = _hyperparameters(x, y, rng)
     points = x[np.sort(rng.permutation(len(x))[:basis])]
-    values, vectors = np.linalg.eigh(_kernel(points, points, length))
+    values, vectors = np.linalg.eigh(kernel(points, points, length))
     kept = values > 1e-6 * values[-1]
     whiten = amplitude * vectors[:, kept] / np.sqrt(values[kept])
-    features = _kernel(x, points, length) @ whiten
+    features = kernel(x, points, length) @ whiten
     covariance = np.linalg.inv(features.T @ features / noise**2 + np.eye(features.shape[1]))
     weights = covariance @ (features.T @ y) / noise**2
     return Correction(
@@ -206,7 +210,7 @@ def _hyperparameters(x: FloatArray, y: FloatArray, rng: np.random.Generator) -> 
     return math.sqrt(found.k1.k1.constant_value), float(found.k1.k2.length_scale), math.sqrt(found.k2.noise_level)
 
 
-def _kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
+def kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
     """(n, m) squared exponentials of the distances."""
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T
     return np.asarray(np.exp(-0.5 * np.maximum(squared, 0.0) / length**2))
