@@ -234,8 +234,9 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
     except (KeyError, TypeError) as error:
         raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
-    settings = {"sizes": sizes, "policy": policy, "evolution": evolution}
-    with Campaign(query, header.seed, parts, path, **settings, progress=progress) as campaign:
+    with Campaign(
+        query, header.seed, parts, path, sizes=sizes, policy=policy, evolution=evolution, progress=progress
+    ) as campaign:
         yield campaign
 
 

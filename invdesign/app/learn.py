@@ -146,6 +146,7 @@ def _found(row: Evaluation, name: str, back: Mapping[str, Value]) -> float:
     if name in back:
         return back[name].mean
     if name == "formation_energy":
-        return np.nan if row.relaxation is None else row.relaxation.formation_energy.mean
+        energy = None if row.relaxation is None else row.relaxation.formation_energy
+        return np.nan if energy is None else energy.mean
     value = None if row.estimate is None or row.estimate.failure else row.estimate.values.get(name)
     return value.mean if value is not None and value.mean > 0.0 else np.nan

@@ -144,7 +144,7 @@ def report(folder: str) -> None:
 def export_run(
     folder: str, formats: tuple[str, ...], program: str | None, top: int, out: str | None, force: bool
 ) -> None:
-    """Write the candidates of a run in the formats of other programs, or inputs of an electronic structure program.
+    """Write the candidates of a run in formats of other programs, or inputs of an electronic structure program.
 
     Give --format, or --for: inputs for those crystals that are most worth a calculation, each with the reason.
     """

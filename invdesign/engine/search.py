@@ -253,8 +253,8 @@ class OptunaSearcher:
 
     def _begin(self) -> None:
         """Seed the sampler anew for the round."""
-        seeds = (seed_of(self._seed, "sampler", number) % 2**32 for number in (self._round, 0))
-        self._study.sampler = make_sampler(self._query.sampler, *seeds, self._per_round)
+        now, first = (seed_of(self._seed, "sampler", number) % 2**32 for number in (self._round, 0))
+        self._study.sampler = make_sampler(self._query.sampler, now, first, self._per_round)
         self._pending = []
 
     def _trial(self, place: int) -> Trial:

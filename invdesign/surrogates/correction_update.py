@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign.crystal import FloatArray
+from invdesign.crystal import FloatArray, IntArray
 from invdesign.surrogates.proposal_correction import CUTS, Correction, kernel
 
 FOLDS = 5
@@ -126,7 +126,7 @@ def judged(
     return Judged(name, len(seen), float(before.mean()), float(after.mean()), doubt)
 
 
-def folds(systems: Sequence[str], seed: int = 0) -> list[tuple[FloatArray, FloatArray]]:
+def folds(systems: Sequence[str], seed: int = 0) -> list[tuple[IntArray, IntArray]]:
     """Indices to learn from and to judge by; a chemical system is in one fold."""
     names = sorted(set(systems))
     place = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % FOLDS, strict=True))
