@@ -15,8 +15,7 @@ from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.properties import Property, known_properties
 from invdesign.records import Value
-from invdesign.report.export import original
-from invdesign.report.folder import FULL, LEAN
+from invdesign.report.export import FULL, LEAN, original
 from invdesign.target import Target
 from invdesign.uncertainty import with_interval
 
