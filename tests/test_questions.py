@@ -198,6 +198,7 @@ def test_a_formation_energy_is_on_the_scale_of_the_materials_project(tmp_path: P
     ("change", "words"),
     [
         ({"encut": 400.0}, "ENCUT is below"),
+        ({"exchange": 1.0}, "not with GGA"),
         ({"labels": {**TITLES, "Ti": "PAW_PBE Ti_sv 26Sep2005"}}, "differ from MPRelaxSet"),
     ],
 )
