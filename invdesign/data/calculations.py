@@ -138,9 +138,11 @@ def _corrected(run: Vasprun) -> tuple[float | None, str]:
     """Energy per atom with the MP2020 corrections; None with the reason if its settings are others."""
     from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
 
-    if run.run_type not in ("GGA", "GGA+U"):
+    functional = run.run_type.replace("PBE", "GGA")  # PBE by its tag, or by the potentials
+    if functional not in ("GGA", "GGA+U"):
         return None, f"{NOT_ON_SCALE}: computed with {run.run_type}, not with GGA or GGA+U"
     entry = run.get_computed_entry(inc_structure=True)
+    entry.parameters["run_type"] = functional
     fixed = MaterialsProject2020Compatibility(check_potcar_hash=False).process_entry(entry)
     if fixed is None:
         return None, f"{NOT_ON_SCALE}: potentials or Hubbard U differ from MPRelaxSet"
