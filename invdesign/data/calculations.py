@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
 
 STAGE = "import"
-MARK = "invdesign.json"
+MARK = "question.json"
 """The file beside an input that says which candidate it belongs to."""
 VASP, OUTCAR = ("vasprun.xml", "vasprun.xml.gz"), ("OUTCAR", "OUTCAR.gz")
 QE = ("espresso.out", "espresso.pwo", "pw.out")
@@ -101,7 +101,7 @@ def _read(file: Path) -> Calculation | Failure:
 
 
 def _mark(file: Path) -> dict[str, Any]:
-    """What `invdesign.json` beside the file says."""
+    """What `question.json` beside the file says."""
     path = file.parent / MARK
     if not path.exists():
         return {}
