@@ -44,7 +44,9 @@ class Offset(FakeRelaxer):
 
 
 def finished_run(folder: Path, by: float, seed: int = 0) -> Path:
-    parts = replace(fake_parts(), relaxer=Offset(by), provenance={"potential": POTENTIAL})
+    parts = replace(
+        fake_parts(), relaxer=Offset(by), surrogate=load_proposal_gate(), provenance={"potential": POTENTIAL}
+    )
     query = Query(targets=["bulk_modulus>=100"], n=4, relaxations=36, search="none")
     sizes = replace(SIZES, proposals=6, probes=0.0)
     with Campaign(query, seed, parts, folder / "ledger.sqlite", sizes=sizes) as campaign:
