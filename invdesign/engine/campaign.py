@@ -67,8 +67,8 @@ class Sizes:
     proposals: int = 10
     evolved: int = 12
     inspections: int = 6
-    probes: float = 3.0
-    probe_calls: int = 2
+    probes: float = 2.5
+    probe_calls: int = 3
     requests: int = 8
     margin: float = 1.5
 
