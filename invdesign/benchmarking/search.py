@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from invdesign import build
-from invdesign.benchmarking.figures.search import markdown, search_page, summarise
+from invdesign.benchmarking.figures.search import Found, markdown, search_page, summarise
 from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.run import check_output, measured_with, run_of, tables_of, write_text
 from invdesign.engine.campaign import PLAIN, SIZES, Campaign, Sizes
@@ -94,6 +94,11 @@ class SearchPlan:
     seeds: int = SEEDS
     relaxations: int = RELAXATIONS
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, by which a journal knows it."""
+        asked = {name: query.to_dict() for name, query in self.queries.items()}
+        return {"queries": asked, "arms": self.arms, "seeds": self.seeds, "relaxations": self.relaxations}
+
     def __post_init__(self) -> None:
         """Check the names.
 
@@ -103,35 +108,6 @@ class SearchPlan:
         for name in self.arms:
             if name not in ARMS:
                 raise InputError("arm", name, list(ARMS))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one run found.
-
-    Attributes:
-        relaxations: that were spent.
-        listed_on_target: candidates of the list that are on target; at most as many as were wanted.
-        on_target: accepted rows that are on target.
-        accepted: rows that are stable, unique, new and sound.
-        families: anion classes among the accepted rows on target.
-        structure_types: among the same.
-        best: largest score of an accepted row.
-        cpu_seconds: of the main process, of first looks and of relaxations.
-        seconds: by the clock.
-        calls: of the potential.
-    """
-
-    relaxations: int
-    listed_on_target: int
-    on_target: int
-    accepted: int
-    families: int
-    structure_types: int
-    best: float
-    cpu_seconds: float
-    seconds: float
-    calls: int
 
 
 def query_names() -> list[str]:
@@ -193,7 +169,7 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     shared = make(Query(), workers)
     about = measured_with(shared.provenance["potential"])
-    journal = Journal(out.with_suffix(".jsonl"), {"benchmark": "search", "plan": to_plain(plan), **about})
+    journal = Journal(out.with_suffix(".jsonl"), {"benchmark": "search", "plan": plan.to_dict(), **about})
     runs = [(name, arm, seed) for seed in range(plan.seeds) for name in plan.queries for arm in plan.arms]
     try:
         for number, (name, arm, seed) in enumerate(runs):

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 from invdesign.benchmarking.charts import Share, page, shares
 from invdesign.benchmarking.metrics import wilson
 
 
-class Run(Protocol):
-    """What one run found; see `invdesign.benchmarking.search.Found`."""
+@dataclass(frozen=True)
+class Found:
+    """What one run found.
+
+    Attributes:
+        relaxations: that were spent.
+        listed_on_target: candidates of the list that are on target; at most as many as were wanted.
+        on_target: accepted rows that are on target.
+        accepted: rows that are stable, unique, new and sound.
+        families: anion classes among the accepted rows on target.
+        structure_types: among the same.
+        best: largest score of an accepted row.
+        cpu_seconds: of the main process, of first looks and of relaxations.
+        seconds: by the clock.
+        calls: of the potential.
+    """
 
     relaxations: int
     listed_on_target: int
@@ -19,11 +34,13 @@ class Run(Protocol):
     accepted: int
     families: int
     structure_types: int
+    best: float
     cpu_seconds: float
+    seconds: float
     calls: int
 
 
-def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+def summarise(runs: Sequence[Found]) -> dict[str, Any]:
     """Medians over the seeds, ranges of what counts most, and rates over all runs together.
 
     Args:
