@@ -249,7 +249,9 @@ def test_design_makes_a_run_folder(fakes: None, capsys: pytest.CaptureFixture[st
     assert list(table["rank"]) == [1, 2, 3, 4]
     assert (table["energy_above_hull"] <= 0.1).all()
     assert set(table) >= {"bulk_modulus", "bulk_modulus_std", "energy_above_hull_std", "formula", "space_group"}
-    assert set(table) >= {"verdict_novelty", "generator", "reason", "id", "pareto", "score", "decomposes_into"}
+    assert set(table) >= {"generator", "reason", "id", "pareto", "score"}
+    full = pd.read_parquet(folder / "candidates.parquet")
+    assert set(full) >= set(table) | {"verdict_novelty", "decomposes_into"} and list(full["id"]) == list(table["id"])
     assert not table["formula"].str.contains("Co(?![a-z])").any()
     for row in table.itertuples():
         assert (folder / row.file).exists()
