@@ -191,11 +191,8 @@ class Campaign:
         )
         self.constraints = tuple(constraints)
         self.screens = (MatchesQuery(wanted), *self.parts.screens, *self.constraints)
-        self.search = (
-            None
-            if query.search == "none"
-            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
-        )
+        given = (wanted, self.targets, self.parts, self.screens, evolution)
+        self.search = None if query.search == "none" else CandidateSearch(*given)
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self._work: tuple[Round, list[Evaluation]] | None = None

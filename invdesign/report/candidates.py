@@ -115,7 +115,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from None
-    if not isinstance(record, dict):
+    query = record.get("query", {}) if isinstance(record, dict) else None
+    if not isinstance(query, dict) or not isinstance(query.get("component") or "", str):
         raise _unreadable(folder, "run.json holds no record")
     return record
 
