@@ -112,7 +112,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         InputError: if there is none, or it cannot be read.
     """
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from None
     query = record.get("query", {}) if isinstance(record, dict) else None
