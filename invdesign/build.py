@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from invdesign import tables as shipped
-from invdesign.catalogue import NEEDS, STAGES, GeneratorPart, ValidatorPart
+from invdesign.catalogue import NEEDS, OUTSIDE, STAGES, GeneratorPart, ValidatorPart
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.progress import Progress
@@ -85,7 +85,7 @@ def default_parts(query: Query, workers: int | None = None, gate: Surrogate | No
     potential = relaxer(workers=workers, ceiling=partial(ceiling, known, limit))
     judges = {
         stage: tuple(validator(name, known, limit) for name in validator_names([stage], query.validators))
-        for stage in STAGES
+        for stage in STAGES[:-1]
     }
     (unique,) = judges["uniqueness"]
     return Parts(
@@ -201,6 +201,8 @@ def validator(name: str, known: Reference | None = None, limit: float = 0.1) -> 
     given: dict[str, Any] = {"limit": limit} if "limit" in needs else {}
     if "reference" in needs:
         given["reference"] = reference() if known is None else known
+    if "relaxer" in needs:
+        given["relaxer"] = relaxer(workers=1)
     made: Validator = _made("validator", name, _find("validator", name), **given)
     return made
 
@@ -217,7 +219,7 @@ def validator_part(name: str) -> ValidatorPart:
         return VALIDATORS[name]
     kind = _find("validator", name)
     stages, needs = tuple(getattr(kind, "stages", ("check",))), tuple(getattr(kind, "needs", ()))
-    for what, found, allowed in (("stages", stages, STAGES[:-1]), ("needs", needs, NEEDS)):
+    for what, found, allowed in (("stages", stages, OUTSIDE), ("needs", needs, NEEDS)):
         for item in found:
             if item not in allowed:
                 raise InputError(f"validator {name}: {what}", item, allowed)

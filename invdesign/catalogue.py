@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STAGES = ("screen", "inspection", "check", "uniqueness")
-"""When a validator judges: every proposal; the most promising proposals; every relaxed crystal; and, of relaxed
-crystals that nothing has rejected, whether they came before."""
-NEEDS = ("reference", "limit")
+STAGES = ("screen", "inspection", "check", "uniqueness", "listing")
+"""When a validator judges: every proposal; the most promising proposals; every relaxed crystal; of relaxed
+crystals that nothing has rejected, whether they came before; and the crystals that are to be listed."""
+OUTSIDE = STAGES[:3]
+"""Stages at which a validator from outside may judge."""
+NEEDS = ("reference", "limit", "relaxer")
 """What a validator may ask to be made with, as keyword arguments: the reference of known crystals and their hull,
-and the query's limit above the hull (eV/atom)."""
+the query's limit above the hull (eV/atom), and a relaxer with the default potential and one process."""
 
 
 @dataclass(frozen=True)

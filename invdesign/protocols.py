@@ -15,6 +15,7 @@ from invdesign.records import (
     Failure,
     Relaxation,
     Request,
+    Shaken,
     Value,
     Verdict,
 )
@@ -55,6 +56,15 @@ class Relaxer(Protocol):
 
     def relax(self, crystals: Sequence[Crystal]) -> list[Relaxation | Failure]:
         """One result per crystal, in the same order."""
+        ...
+
+
+@runtime_checkable
+class Shaker(Protocol):
+    """A relaxer that can tell whether a relaxed crystal rests in a minimum of its potential."""
+
+    def shake_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Shaken | Failure]]:
+        """Shake relaxed crystals and relax them without symmetry; yield (index, result) as each is done."""
         ...
 
 

@@ -73,6 +73,8 @@ class Query:
         properties: what these files predict; of a query that was given files alone they are read when it is
             resolved.
         hardness_load: load of the Vickers hardness, 0.05 to 50 N.
+        dynamics: whether the crystals that are to be listed are shaken and relaxed without symmetry, and those on
+            a saddle point give their place to what they become.
 
     Raises:
         InputError, ConflictError: on construction, if a value is not valid or two contradict each other.
@@ -107,6 +109,7 @@ class Query:
     surrogates: tuple[str, ...] = ()
     properties: tuple[Property, ...] = ()
     hardness_load: float = LOAD
+    dynamics: bool = True
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class Query:
         surrogates: Sequence[str] = (),
         properties: Sequence[Property | Mapping[str, Any]] = (),
         hardness_load: float = LOAD,
+        dynamics: bool = True,
     ) -> None:
         """Normalise and check every field; see the class for their meaning."""
         given = {name: value for name, value in locals().items() if name != "self"}

@@ -235,5 +235,6 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "sampler": _sampler,
     "correction": lambda v: str(Path(text("correction", v, "the path of a file")).absolute()) if v else "",
     "hardness_load": check_load,
+    "dynamics": lambda v: yes_or_no("dynamics", v),
 }
 """How each field is read, but for targets, custom properties and their files, which belong together."""

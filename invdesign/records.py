@@ -148,6 +148,29 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Shaken:
+    """What became of a relaxed crystal that was shaken and relaxed without symmetry.
+
+    Attributes:
+        verdict: PASS if it came back, FAIL if it gained more energy than the limit, UNKNOWN if neither can be
+            said; its value is `gain`.
+        gain: energy by which it ended below the crystal, eV/atom.
+        child: what a crystal that failed has become, relaxed within its own symmetry; None where it came back, or
+            where that could not be relaxed.
+        n_atoms: of the cell that was shaken.
+        steps: energy evaluations spent.
+        seconds: CPU seconds.
+    """
+
+    verdict: Verdict
+    gain: float
+    child: Relaxation | None
+    n_atoms: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a generator is asked for. Every field may be missing: `None` or empty means *free*.
 

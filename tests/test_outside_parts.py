@@ -137,6 +137,7 @@ def test_every_shipped_validator_has_stages_and_needs_that_there_are() -> None:
     assert build.validator_names(["screen"]) == ["distances", "charge_balance"]
     assert build.validator_names(["inspection"]) == ["symmetry", "novelty", "disorder"]
     assert build.validator_names(["uniqueness"]) == ["uniqueness"]
+    assert build.validator_names(["listing"]) == ["dynamics"]
     stable = build.validator_names(["check"])
     assert stable == ["distances", "charge_balance", "symmetry", "novelty", "disorder", "stability"]
 
@@ -152,7 +153,7 @@ def test_every_shipped_validator_has_stages_and_needs_that_there_are() -> None:
         ({"generator": "none.py:X"}, ["none.py:X", "there is no file"]),
         ({"validators": ["ligth"]}, ["'ligth'", "did you mean light?"]),
         ({"validators": ["late"]}, ["validator late: stages", "'afterwards'", "screen, inspection, check"]),
-        ({"validators": ["acme_parts:Greedy"]}, ["needs", "'everything'", "reference, limit"]),
+        ({"validators": ["acme_parts:Greedy"]}, ["needs", "'everything'", "reference, limit, relaxer"]),
     ],
 )
 def test_an_unknown_part_is_refused_with_the_list(query: dict[str, object], words: list[str], acme: Path) -> None:

@@ -22,6 +22,7 @@ from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance, balances
 from invdesign.validators.disorder import Disorder
 from invdesign.validators.distances import Distances
+from invdesign.validators.dynamics import Dynamics
 from invdesign.validators.novelty import Novelty
 from invdesign.validators.stability import GAP, Stability
 from invdesign.validators.symmetry import Symmetry
@@ -74,7 +75,8 @@ class FakeReference:
 
 
 def built() -> list[Validator]:
-    return [build.validator(name, FakeReference(None)) for name in VALIDATORS]
+    made = [build.validator(name, FakeReference(None)) for name in VALIDATORS if name != "dynamics"]
+    return [*made, Dynamics()]  # without the default potential: see test_dynamics.py
 
 
 @pytest.mark.parametrize("validator", built(), ids=list(VALIDATORS))

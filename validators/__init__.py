@@ -35,5 +35,11 @@ VALIDATORS: dict[str, ValidatorPart] = {
     "stability": ValidatorPart(
         f"{_HERE}.stability:Stability", "close enough to the convex hull", ("check",), ("limit", "reference")
     ),
+    "dynamics": ValidatorPart(
+        f"{_HERE}.dynamics:Dynamics",
+        "comes back when it is shaken and relaxed without symmetry",
+        ("listing",),
+        ("relaxer",),
+    ),
 }
 """Name to part, from cheap to dear: the order in which they judge."""

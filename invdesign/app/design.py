@@ -242,44 +242,42 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
 
 def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -> None:
     """Run the rounds that are left, or until the callback says True."""
-    try:
-        for step in campaign:
-            if callback is not None and callback(step) is True:
-                break
-    finally:
-        close = getattr(campaign.parts.relaxer, "close", None)
-        if close is not None:
-            close()
+    for step in campaign:
+        if callback is not None and callback(step) is True:
+            break
 
 
 def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], object] | None = None) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
-    _run(campaign, callback)
-    result = result_of(campaign)
+    try:
+        _run(campaign, callback)
+        result = result_of(campaign)
+    finally:
+        close = getattr(campaign.parts.relaxer, "close", None)
+        if close is not None:
+            close()
     return result if folder is None else result.write(folder)
 
 
 def result_of(campaign: Campaign) -> Result:
     """What the rounds of a campaign have found so far, ranked, with what came back since."""
-    from invdesign.engine.feedback import revise
-    from invdesign.engine.pipeline import LENIENT
-    from invdesign.selection.ranking import rank
+    from invdesign.engine.listing import listing
 
     query, back = campaign.query, {} if campaign.ledger is None else campaign.ledger.feedback()
-    revised = revise(campaign.rows, back, campaign.parts, known=query.known_properties)
-    selection = rank(revised.rows, query, unknown_allowed=LENIENT)
+    found = listing(campaign)
+    selection, funnel = found.selection, campaign.funnel + found.funnel
     result = Result(
         query=query,
         seed=campaign.seed,
         selection=selection,
-        outcome=outcome(selection, revised.rows, campaign.targets, query.max_energy_above_hull),
-        funnel=campaign.funnel,
-        seconds=sum(stage.seconds for stage in campaign.funnel.stages.values()),
+        outcome=outcome(selection, found.revised.rows, campaign.targets, query.max_energy_above_hull),
+        funnel=funnel,
+        seconds=sum(stage.seconds for stage in funnel.stages.values()),
         record={},
         targets=campaign.targets,
-        drift=drift_of_rows(campaign.rows, back, query.known_properties),
+        drift=drift_of_rows(found.rows, back, query.known_properties),
     )
-    return replace(result, record=run_record(result, campaign, revised))
+    return replace(result, record=run_record(result, campaign, found.revised))
 
 
 def report(folder: Path) -> Path:

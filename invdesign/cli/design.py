@@ -65,6 +65,11 @@ RUN_KEYS = ("seed", "out", "workers")
 @SURROGATE
 @click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
 @click.option("--sampler", metavar="|".join(SAMPLERS), help=f"Optuna's, for --search optuna [{DEFAULTS.sampler}].")
+@click.option(
+    "--dynamics/--no-dynamics",
+    default=None,
+    help="Whether listed crystals are shaken, and give their place to what they become on a saddle point [yes].",
+)
 @click.option("--correction", metavar="FILE", help="A proposal correction that `learn` has made.")
 @SEED
 @WORKERS

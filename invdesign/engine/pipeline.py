@@ -37,7 +37,7 @@ from invdesign.uncertainty import probability_below
 
 HULL_CORRELATION = 0.8
 """Correlation of the errors of a gate's two ways to the energy above hull."""
-LENIENT = frozenset({"charge_balance", "disorder"})
+LENIENT = frozenset({"charge_balance", "disorder", "dynamics"})
 """Validators whose UNKNOWN does not keep a row from the final list."""
 
 

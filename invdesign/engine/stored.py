@@ -30,4 +30,7 @@ def stored_rows(ledger: Ledger) -> list[Evaluation]:
             if Shard(number, stage) in marks:
                 rows = ledger.load(Shard(number, stage), rows)
         found += [replace(row, selected=True, relaxation=relaxed[row.candidate.id]) for row in rows]
+    for shard in ledger.shards(0):
+        if shard.stage == "dynamics":  # of rows that were to be listed: the verdict, or what took their place
+            found = ledger.load(shard, found)
     return found

@@ -129,6 +129,22 @@ class Found:
     hopeless: bool = False
 
 
+@dataclass(frozen=True)
+class Relaxed:
+    """What a worker finds: a `Relaxation` without the fields that the parent adds, and the second energy."""
+
+    crystal: Crystal
+    energy_per_atom: float
+    max_force: float
+    steps: int
+    converged: bool
+    seconds: float
+    rms_displacement: float
+    volume_change: float
+    note: str = ""
+    second_energy: float | None = None
+
+
 class OutOfBoundsError(GiveUpError):
     """The cell or the distances left their bounds."""
 

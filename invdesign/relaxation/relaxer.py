@@ -22,10 +22,12 @@ from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
-from invdesign.records import Failure, Probe, Relaxation, Value
+from invdesign.records import Failure, Probe, Relaxation, Shaken, Value
+from invdesign.relaxation.dynamics import VERDICT, ShakenOne, shake_one
 from invdesign.relaxation.minimise import (
     Found,
     GiveUpError,
+    Relaxed,
     RelaxSettings,
     Surface,
     first_hessian,
@@ -136,6 +138,22 @@ class PotentialRelaxer:
             lost = isinstance(answer, Lost)
             yield index, Failure("probe", answer.reason, crystals[index].source) if lost else answer
 
+    def shake_iter(self, crystals: Sequence[Crystal]) -> Iterator[tuple[int, Shaken | Failure]]:
+        """Shake crystals that this relaxer has relaxed (:mod:`invdesign.relaxation.dynamics`); yields (index,
+        result) as they are completed, a `Failure` of stage `dynamics` where a crystal cannot be judged.
+        """
+        for index, answer in self._workers.imap([Shake(c) for c in crystals]):
+            yield index, self._judged(crystals[index], answer)
+
+    def _judged(self, crystal: Crystal, answer: ShakenOne | Failure | Lost) -> Shaken | Failure:
+        if isinstance(answer, Lost):
+            return Failure(VERDICT, answer.reason, crystal.source)
+        if isinstance(answer, Failure):
+            return answer
+        child = None if answer.child is None else self.finish(crystal, answer.child)
+        fields = {**vars(answer), "child": child if isinstance(child, Relaxation) else None}
+        return Shaken(**fields)
+
     def _probe(self, crystal: Crystal, looked: Looked, calls: int) -> Probe | Failure:
         """Put what a relaxation would give on the reference's scale."""
         if self.scale is None:
@@ -215,6 +233,13 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Shake:
+    """A task of a worker: whether a relaxed crystal rests in a minimum."""
+
+    crystal: Crystal
+
+
+@dataclass(frozen=True)
 class _Setup:
     """What a worker needs: the potentials to relax with in turn, the one asked at the end, the settings."""
 
@@ -223,42 +248,38 @@ class _Setup:
     settings: RelaxSettings
 
 
-@dataclass(frozen=True)
-class Relaxed:
-    """What a worker finds: a `Relaxation` without the fields that the parent adds, and the second energy."""
-
-    crystal: Crystal
-    energy_per_atom: float
-    max_force: float
-    steps: int
-    converged: bool
-    seconds: float
-    rms_displacement: float
-    volume_change: float
-    note: str = ""
-    second_energy: float | None = None
+Task = tuple[Crystal, float] | Look | Shake
+Answer = Relaxed | Looked | ShakenOne | Failure
 
 
-def relaxation(setup: _Setup) -> Callable[[tuple[Crystal, float] | Look], Relaxed | Looked | Failure]:
-    """Load the potentials and return the function that relaxes, or looks at, a crystal (set-up of a worker
+def relaxation(setup: _Setup) -> Callable[[Task], Answer]:
+    """Load the potentials and return the function that relaxes, looks at or shakes a crystal (set-up of a worker
     process)."""
     names = (*setup.potentials, *([setup.second] if setup.second else []))
     calculators = [potentials.load(name) for name in setup.potentials]
     second = potentials.load(setup.second) if setup.second else None
 
-    def answer(task: tuple[Crystal, float] | Look) -> Relaxed | Looked | Failure:
-        looks = isinstance(task, Look)
-        crystal = task.crystal if isinstance(task, Look) else task[0]
+    def again(crystal: Crystal, settings: RelaxSettings) -> Relaxed | Failure:
+        return relax_one(crystal, calculators[-1:], settings, second)
+
+    def answer(task: Task) -> Answer:
+        crystal = task[0] if isinstance(task, tuple) else task.crystal
         for name in names:
             unknown = potentials.find(name).unknown(crystal.numbers.tolist())
             if unknown:
                 reason = f"the potential {name} does not know {', '.join(unknown)}"
-                return Failure("probe" if looks else "relax", reason, crystal.source)
+                return Failure(_stage(task), reason, crystal.source)
         if isinstance(task, Look):
             return look(crystal, calculators[-1], setup.settings, task.calls)
+        if isinstance(task, Shake):
+            return shake_one(crystal, calculators[-1], again)
         return relax_one(crystal, calculators, setup.settings, second, task[1])
 
     return answer
+
+
+def _stage(task: Task) -> str:
+    return "probe" if isinstance(task, Look) else VERDICT if isinstance(task, Shake) else "relax"
 
 
 def relax_one(

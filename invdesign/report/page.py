@@ -41,6 +41,7 @@ STAGES = {
     "unique": "unique in this run",
     "estimate": "predicted after relaxation",
     "score": "scored",
+    "dynamics": "at rest in a minimum, of those to be listed",
     "select": "selected",
 }
 """Stages of the funnel in words."""
