@@ -22,7 +22,7 @@ from invdesign.chemistry.composition import chemical_system
 from invdesign.crystallography.genes import decode
 from invdesign.data.split import by_chemical_system
 from invdesign.engine.feedback import LEAST
-from invdesign.engine.online_correction import CAUTIOUS, EAGER, correction
+from invdesign.engine.online_correction import FIXED_PRIOR, WEIGHTED_PRIORS, correction
 from invdesign.properties import PREDICTED
 from invdesign.records import Estimate, Value
 from invdesign.reference.local import load_known
@@ -71,7 +71,7 @@ def errors(
             rest = range(told, min(told + OTHERS, len(order)))
             off = {"before": [np.log10(truth[order[k]] / mine[k].mean) for k in rest]}
             pairs = [(crystals[order[k]], mine[k], float(truth[order[k]])) for k in range(told)]
-            for label, priors in (("eager", EAGER), ("cautious", CAUTIOUS)):
+            for label, priors in (("eager", FIXED_PRIOR), ("cautious", WEIGHTED_PRIORS)):
                 correct = correction({name: pairs}, LEAST, priors)
                 assert correct is not None
                 after = [correct(Estimate({name: mine[k]}), crystals[order[k]]).values[name].mean for k in rest]

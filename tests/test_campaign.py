@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fake_parts import FakeGenerator, FakeRelaxer, fake_parts
+from fake_parts import FakeGenerator, FakeRelaxer, cubic, fake_parts
 
 from invdesign.crystal import Crystal
-from invdesign.engine.campaign import Campaign, Sizes, Step
+from invdesign.engine.campaign import Campaign, Sizes, Step, hit_rate
 from invdesign.engine.candidates import GENERATOR
+from invdesign.engine.funnel import Funnel
 from invdesign.engine.ledger import Ledger
 from invdesign.engine.parts import Parts
 from invdesign.engine.pipeline import LENIENT
@@ -31,7 +32,7 @@ from invdesign.engine.wishes import completed
 from invdesign.errors import ConflictError, InputError, LedgerError, OutputError, PartError
 from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.query import Query
-from invdesign.records import Conditions, Evaluation, Failure
+from invdesign.records import Candidate, Conditions, Evaluation, Failure
 from invdesign.serialize import to_plain
 
 SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0)
@@ -399,3 +400,16 @@ def test_a_components_indices_order_the_relaxations() -> None:
 
     soft, hard = campaign.desirability([row(100.0, 40.0), row(300.0, 250.0)])
     assert 0.0 < soft < hard <= 1.0
+
+
+def test_a_round_says_what_the_next_minutes_are_expected_to_bring() -> None:
+    """By hand: chances 0.5 and 0.3 in the last round, 0.2 before; two hits so far."""
+    bare = Evaluation(Candidate("x", cubic(225, 22, 7, 4.2), "r", "vae"), selected=True)
+    before, *last = (replace(bare, acquisition=a) for a in (0.2, 0.5, 0.3))
+    rate = hit_rate(last, [before, *last], 2)
+    assert rate == pytest.approx(0.4 * 2.5 / 1.5)
+    assert hit_rate([replace(bare, selected=False)], [], 0) == 0.0
+    counts = {"relaxed": 2, "accepted": 2, "on_target": 2}
+    step = Step(0, counts, (), 120.0, Funnel(), hit_rate=rate)
+    assert step.expected(10.0) == pytest.approx(rate * 2 * 5) and "about 7 more" in step.line()
+    assert "nothing more" in replace(step, hit_rate=1e-4).line()

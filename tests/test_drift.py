@@ -13,7 +13,7 @@ from fake_parts import cubic
 from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.engine.drift import Drift, drift, errors, shift
-from invdesign.engine.online_correction import CAUTIOUS, EAGER, correction
+from invdesign.engine.online_correction import FIXED_PRIOR, WEIGHTED_PRIORS, correction
 from invdesign.properties import PREDICTED
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
 from invdesign.report.export import plain_cif
@@ -160,6 +160,6 @@ def test_chance_moves_cautious_estimates_less_and_a_common_error_moves_them() ->
         return float(np.mean([abs(np.log10(e.values["bulk_modulus"].mean / 100.0)) for e in found]))
 
     noise = [100.0 * 10.0 ** (0.08 * rng.normal()) for _ in cells]
-    assert moved(noise, CAUTIOUS) < 0.7 * moved(noise, EAGER)
+    assert moved(noise, WEIGHTED_PRIORS) < 0.7 * moved(noise, FIXED_PRIOR)
     common = [150.0 * 10.0 ** (0.02 * rng.normal()) for _ in cells]
-    assert moved(common, CAUTIOUS) > 0.8 * np.log10(1.5)
+    assert moved(common, WEIGHTED_PRIORS) > 0.8 * np.log10(1.5)

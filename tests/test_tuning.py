@@ -174,7 +174,7 @@ def test_the_command_says_what_was_found(
     args = ["tune", "surrogate", "--data", str(data), "--trials", "3", "--config", str(tmp_path / "kept.yaml")]
     assert run([*args, "--out", str(tmp_path / "x.yaml")]) == 0
     out = capsys.readouterr().out
-    assert "3 trials" in out and "part without a say" in out and "x.yaml" in out
+    assert "3 trials" in out and "held-out part" in out and "x.yaml" in out
     monkeypatch.undo()
     assert run(["tune", "surrogate", "--data", "nowhere", "--out", str(tmp_path / "z.yaml")]) == 2
     assert "nowhere" in capsys.readouterr().err

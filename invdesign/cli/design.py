@@ -37,6 +37,7 @@ from invdesign.query_fields import SAMPLERS, SEARCHES
 
 if TYPE_CHECKING:
     from invdesign.app.result import Result
+    from invdesign.engine.campaign import Step
 
 RUN_KEYS = ("seed", "out", "workers")
 """Keys of a query file that say how to run, beside those of the query."""
@@ -88,7 +89,9 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
         return
     folder = Path(run.get("out") or app.new_run_folder())
     with _run_in(folder, is_new=True) as reporter:
-        result = app.design(query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter)
+        result = app.design(
+            query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter, callback=_say_round
+        )
     _show(result, as_json)
 
 
@@ -229,6 +232,10 @@ def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
         if (folder / LEDGER).exists():
             raise InterruptedRunError(folder) from None
         raise
+
+
+def _say_round(step: Step) -> None:
+    note(step.line())
 
 
 def _announcing(folder: Path, reporter: Progress) -> Progress:

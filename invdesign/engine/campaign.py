@@ -67,8 +67,8 @@ class Sizes:
     proposals: int = 10
     evolved: int = 12
     inspections: int = 6
-    probes: float = 3.0
-    probe_calls: int = 2
+    probes: float = 2.5
+    probe_calls: int = 3
     requests: int = 8
     margin: float = 1.5
 
@@ -89,18 +89,23 @@ PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
 EVOLUTION = EvolutionSettings()
 
 
+SO_FAR = ("total", "on_target")
+"""Counts of a step that are of all rounds."""
+
+
 @dataclass(frozen=True, repr=False)
 class Step:
     """What one round did.
 
     Attributes:
         number: of the round, from 0.
-        counts: rows `proposed`, `screened` (passed), `selected`, `relaxed`, `stable`, `accepted`, and `total`
-            (accepted so far).
+        counts: rows `proposed`, `screened` (passed), `selected`, `relaxed`, `stable`, `accepted`, and so far
+            `total` (accepted) and `on_target` (of these).
         best: the best accepted rows so far, best first, at most the number asked for.
         seconds: computing time of the round, wall clock; of a round read from the ledger, as it was then.
         funnel: counts at each stage of this round.
         resumed: whether the whole round was read from the ledger.
+        hit_rate: accepted rows on target that one more relaxation is expected to bring.
     """
 
     number: int
@@ -109,10 +114,26 @@ class Step:
     seconds: float
     funnel: Funnel
     resumed: bool = False
+    hit_rate: float = 0.0
+
+    def expected(self, minutes: float = 10.0) -> float:
+        """Accepted rows on target that the next minutes are expected to bring, at the pace of this round."""
+        relaxed = self.counts.get("relaxed", 0)
+        return self.hit_rate * relaxed * 60.0 * minutes / max(self.seconds, 1.0)
+
+    def line(self) -> str:
+        """The round in one line, and what the next ten minutes are expected to bring."""
+        c, more = self.counts, self.expected()
+        little = "one more at best" if more >= 0.1 else "nothing more"
+        outlook = f"about {more:.0f} more" if more >= 1.0 else little
+        return (
+            f"round {self.number + 1}: {c['relaxed']} relaxed, {c['accepted']} stable and new; so far "
+            f"{c['on_target']} on target; the next ten minutes are expected to bring {outlook}"
+        )
 
     def __repr__(self) -> str:
         """The round's number and its counts."""
-        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name != "total")
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name not in SO_FAR)
         return f"<Step {self.number}: {counts}; {self.counts.get('total', 0)} accepted in all>"
 
     def _repr_html_(self) -> str:
@@ -191,11 +212,8 @@ class Campaign:
         )
         self.constraints = tuple(constraints)
         self.screens = (MatchesQuery(wanted), *self.parts.screens, *self.constraints)
-        self.search = (
-            None
-            if query.search == "none"
-            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
-        )
+        given = (wanted, self.targets, self.parts, self.screens, evolution)
+        self.search = None if query.search == "none" else CandidateSearch(*given)
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self._work: tuple[Round, list[Evaluation]] | None = None
@@ -362,8 +380,11 @@ class Campaign:
             "stable": sum(_stable(row, limit) for row in rows),
             "accepted": sum(accepted(row, limit, LENIENT) for row in rows),
             "total": len(best),
+            "on_target": sum(meets_targets(row, self.targets) for row in best),
         }
-        return Step(work.number, counts, tuple(best[: self.query.n]), work.seconds, work.funnel, work.resumed)
+        rate = hit_rate(rows, self.rows, counts["on_target"])
+        top = tuple(best[: self.query.n])
+        return Step(work.number, counts, top, work.seconds, work.funnel, work.resumed, rate)
 
     def _open(self, ledger: Ledger | str | Path | None, evolution: EvolutionSettings) -> Ledger | None:
         if ledger is None:
@@ -393,6 +414,24 @@ def _study_beside(ledger: Ledger | str | Path | None) -> Path | None:
         return None
     path = path_of(ledger.where if isinstance(ledger, Ledger) else ledger)
     return None if path is None else path.with_name(STUDY)
+
+
+def hit_rate(now: Sequence[Evaluation], all_rows: Sequence[Evaluation], hits: int) -> float:
+    """Accepted rows on target that one more relaxation is expected to bring.
+
+    The mean chance that was given to the last round's relaxations, times what all chances so far have turned out
+    to be worth: hits over the sum of the chances, half a hit added to both.
+
+    Args:
+        now: rows of the last round.
+        all_rows: of all rounds.
+        hits: accepted rows on target so far.
+    """
+    last = [row.acquisition for row in now if row.selected]
+    if not last:
+        return 0.0
+    expected = sum(row.acquisition for row in all_rows if row.selected)
+    return sum(last) / len(last) * (hits + 0.5) / (expected + 0.5)
 
 
 def _indices(query: Query) -> Desirability | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from invdesign.data.labels import labels_of, property_of
-from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
+from invdesign.engine.online_correction import WEIGHTED_PRIORS, Pair, correction
 from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
 from invdesign.properties import DERIVED, SHIPPED, Property
@@ -172,7 +172,7 @@ def revise(
         known: properties by name, custom ones included.
     """
     pairs = _pairs(rows, told, parts, known)
-    correct = correction(pairs, least, CAUTIOUS, known)
+    correct = correction(pairs, least, WEIGHTED_PRIORS, known)
     out = []
     for row in rows:
         if not _estimated(row):

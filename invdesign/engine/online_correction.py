@@ -1,4 +1,4 @@
-"""What a run's own relaxations say about its gate: where it is too hopeful, and by how much it scatters.
+"""What a run's own relaxations say about its gate: where it is biased, and by how much it scatters.
 
 The gate predicts from unrelaxed genes. After a round, some of its rows have been relaxed, placed on the hull and
 predicted again. The difference between both answers is regressed on the composition (ridge: a common offset and
@@ -29,7 +29,7 @@ Pair = tuple[Crystal, Value, float]
 OFFSET_PRIOR, ELEMENT_PRIOR = 1.0, 0.5
 """Prior standard deviations of the offset and of an element's term, in units of the gate's own scatter."""
 N_ELEMENTS = 119
-EAGER, CAUTIOUS = (1.0,), (0.05, 0.3, 1.0, 3.0)
+FIXED_PRIOR, WEIGHTED_PRIORS = (1.0,), (0.05, 0.3, 1.0, 3.0)
 """Factors on these priors, averaged by their evidence. Relaxations of a run are known to err together; values that
 come back may show errors of any common size, or none but chance, when nothing is to be moved
 (`benchmarks/feedback.py`)."""
@@ -72,7 +72,7 @@ def fit_correction(
 def correction(
     pairs: Mapping[str, Sequence[Pair]],
     least: int = LEAST,
-    priors: Sequence[float] = EAGER,
+    priors: Sequence[float] = FIXED_PRIOR,
     known: Mapping[str, Property] = SHIPPED,
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects estimates of crystals by what pairs of answers say.
@@ -80,7 +80,7 @@ def correction(
     Args:
         pairs: by property.
         least: pairs below which nothing is learned of a property.
-        priors: `EAGER` or `CAUTIOUS`.
+        priors: `FIXED_PRIOR` or `WEIGHTED_PRIORS`.
         known: properties by name, custom ones included.
 
     Returns:

@@ -64,7 +64,7 @@ class Parts:
         gate: predicts properties of unrelaxed crystals, thousands a second.
         surrogate: predicts properties of relaxed crystals.
         screens: checks of every proposal that take well below a millisecond, cheapest first.
-        inspections: dearer checks, of the proposals that the gate finds most promising.
+        inspections: more expensive checks, of the proposals that the gate finds most promising.
         relaxer: relaxes, and puts energies on the reference's scale; an `EachRelaxer` is used as such.
         reference: the hull and the known crystals.
         checks: checks of relaxed crystals.

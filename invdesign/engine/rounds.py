@@ -215,7 +215,7 @@ class Round:
         return estimate(rows, self.parts.surrogate, self.parts.derive)
 
     def _inspect(self, rows: list[Evaluation]) -> list[Evaluation]:
-        """The most promising rows, judged by the dearer checks."""
+        """The most promising rows, judged by the more expensive checks."""
         c, resumed = self.campaign, self.resumed
         most = self.relaxations * c.sizes.inspections if self.parts.inspections else len(rows)
         top, reasons = promising(rows, most, c.selected, c.query.n, c.policy)

@@ -113,7 +113,7 @@ def _early(rng: np.random.Generator, n: int, share: float) -> int:
 
 
 def spread(members: Sequence[Member], n: int) -> list[Member]:
-    """At most `n` members, in turn from each niche by rank, so that all niches have their say."""
+    """At most `n` members, in turn from each niche by rank, so that no niche is left out."""
     niches: dict[Niche, list[Member]] = {}
     for member in sorted(members, key=lambda m: (-m.fitness, m.key)):
         niches.setdefault(niche_of(member.gene), []).append(member)

@@ -100,8 +100,8 @@ def design_reward(limit: float = 0.1) -> Reward:
 def misfit(values: Sequence[Mapping[str, Value]], asked: FloatArray) -> FloatArray:
     """(n,) how far predictions are from what was asked for, nats: `log(1 + (difference / CLOSE)² / 2)`, summed.
 
-    It grows slowly far away, as the tail of a Student distribution does: one hopeless condition must not drown the
-    others.
+    It grows slowly far away, as the tail of a Student distribution does: one condition that cannot be met must
+    not outweigh the others.
 
     Args:
         values: predicted property values of each crystal.

@@ -121,7 +121,7 @@ class Tuned:
             f"{self.trials} trials{before}, {self.pruned} ended early",
             f"{self.what}:",
             f"  validation part       default {self.default:.4f}  best {self.best:.4f}",
-            f"  part without a say    default {self.default_held_out:.4f}  best {self.best_held_out:.4f}  "
+            f"  held-out part         default {self.default_held_out:.4f}  best {self.best_held_out:.4f}  "
             f"({said})",
             "best: " + ", ".join(f"{k} {v:.4g}" for k, v in self.chosen.items()),
         ]
