@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
 from invdesign.crystallography.genes import decode, protostructure
@@ -46,6 +47,7 @@ from invdesign.surrogates.scales import shown
 MODULI = ("bulk_modulus", "shear_modulus")
 LEAST_LOSS = 0.02
 LEAST_SIBLINGS = 3
+TABLES = ("surrogate_gate.safetensors", "labelled_crystals.npz", "known_crystals.parquet", "substitution.npz")
 
 
 def unseen() -> tuple[list[Gene], np.ndarray, np.ndarray]:
@@ -176,7 +178,7 @@ def main() -> None:
         "replacing": replacing(model, some, explanations),
         "measured": measured(model, genes, labels, test, args.n),
     }
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    write_record(args.out, found, seed="0, 1 and 2, of crystals, substitutes and cases", depends_on=TABLES)
     print(json.dumps(found, indent=1))
 
 

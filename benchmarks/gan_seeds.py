@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from invdesign.benchmarking.generation import Plan, default_bench, generation
+from invdesign.benchmarking.run import write_record
 from invdesign.errors import InvdesignError
 from invdesign.generators.gan import GANGenerator
 
@@ -39,6 +39,7 @@ FIGURES = {
     "relaxed.space_group_kept": "space group kept by relaxation",
 }
 TITLE = "## Over seeds"
+TABLES = ("hull.parquet", "known_crystals.parquet", "energy_scale_sevennet-0.json", "surrogate_gate.safetensors")
 
 
 def figure(found: Mapping[str, Any], path: str) -> float:
@@ -102,7 +103,8 @@ def main() -> None:
         bench.relaxer.close()  # type: ignore[attr-defined]
     record["generators"].pop("known", None)
     record["over seeds"] = over_seeds(record)
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    record.pop("run")
+    write_record(args.out, record, args.seed, TABLES)
     print(section(record))
     if args.sheet:
         before = args.sheet.read_text().split(TITLE)[0].rstrip()

@@ -1,6 +1,6 @@
 """How strongly a model's errors in ln K and ln G go together: the constant MODULUS_CORRELATION of mechanics.
 
-    python benchmarks/modulus_correlation.py --data DIR
+    python benchmarks/modulus_correlation.py --data DIR [--out FILE.json]
 
 A plain model (trees on composition, volume and space group, all folds held out by chemical system) stands for any
 surrogate: what correlates is mostly what none of them sees, such as the state of bonding at a given composition.
@@ -14,18 +14,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.element_data import table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with crystals.parquet")
-    error = held_out_errors(moduli(parser.parse_args().data))
+    parser.add_argument("--out", type=Path, help="write the record as JSON")
+    given = parser.parse_args()
+    error = held_out_errors(moduli(given.data))
     core = error[(np.abs(error - np.median(error, axis=0)) < 3 * error.std(axis=0)).all(axis=1)]
     rank = pd.DataFrame(error).corr("spearman").to_numpy()[0, 1]
     print(f"{len(error)} crystals; standard deviation of ln K, ln G: {error.std(axis=0).round(3)}")
     linear, inner = np.corrcoef(error.T)[0, 1], np.corrcoef(core.T)[0, 1]
     print(f"correlation {linear:.2f}, within 3 sigma {inner:.2f}, of ranks {rank:.2f}")
+    if given.out:
+        deviation = dict(zip(("ln_bulk_modulus", "ln_shear_modulus"), error.std(axis=0).tolist(), strict=True))
+        found = {"linear": float(linear), "within_3_sigma": float(inner), "of_ranks": float(rank)}
+        record = {"crystals": len(error), "standard_deviation": deviation, "correlation": found}
+        write_record(given.out, record, 0, ("element_data.json",))
 
 
 def moduli(folder: Path) -> pd.DataFrame:
@@ -56,7 +65,7 @@ def features(numbers: np.ndarray, lattice: np.ndarray, space_group: int) -> list
     a, b, c, *angles = lattice
     cosines = np.cos(np.radians(angles))
     volume = a * b * c * np.sqrt(max(1 - (cosines**2).sum() + 2 * cosines.prod(), 1e-6)) / len(numbers)
-    columns = [table().mass, table().electronegativity, np.arange(119.0), PERIOD, GROUP]
+    columns = [table().mass, pauling(), np.arange(119.0), PERIOD, GROUP]
     properties = np.nan_to_num(np.stack([column[numbers] for column in columns]), nan=1.5)
     spread = [properties.mean(1), properties.std(1), properties.min(1), properties.max(1)]
     return [volume, float(space_group), *np.concatenate(spread)]

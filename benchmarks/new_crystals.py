@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
 from invdesign.build import reference
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Crystal
@@ -48,6 +49,13 @@ EXACT = 0.2
 """Largest deviation of a fit that follows the crystal, GPa."""
 Truth = dict[str, np.ndarray]
 MODULI = ("bulk_modulus", "shear_modulus")
+TABLES = (
+    "surrogate_gate.safetensors",
+    "surrogate_relaxed.safetensors",
+    "hull.parquet",
+    "energy_scale_mp2020.json",
+    "energy_scale_sevennet-l3i5.json",
+)
 KEPT = (
     "n",
     "mae",
@@ -137,7 +145,7 @@ def main() -> None:
     args = parser.parse_args()
     known = pd.read_parquet(args.data / "crystals.parquet")
     apart = {title: databases(args.data, known, limit) for title, limit in (("exact", EXACT), ("any", BELIEVED))}
-    record: dict[str, Any] = {"seed": args.seed, "between databases, by fit": apart}
+    record: dict[str, Any] = {"between databases, by fit": apart}
     print(apart, flush=True)
     new = alexandria(args.data, known, args.crystals, args.seed)
     polymorphs = alexandria(args.data, known, args.crystals, args.seed, polymorphs=True)
@@ -149,7 +157,7 @@ def main() -> None:
         for stage, model in stages.items():
             record[f"{title}, {stage}"] = judged(model.predict(crystals), truth)
             print(title, stage, json.dumps(record[f"{title}, {stage}"]), flush=True)
-            args.out.write_text(json.dumps(record, indent=1) + "\n")
+            write_record(args.out, record, args.seed, TABLES)
 
 
 if __name__ == "__main__":

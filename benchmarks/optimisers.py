@@ -1,6 +1,6 @@
 """Our optimiser in the symmetric subspace against ASE's with its symmetry constraint and cell filter.
 
-    python benchmarks/optimisers.py --data DIR --n 40 --potential sevennet-0
+    python benchmarks/optimisers.py --data DIR --n 40 --potential sevennet-0 [--out FILE.json]
 
 The same disturbed crystals as in `benchmarks/potentials.py`, one process. ASE is run to its usual `fmax` of 0.05.
 """
@@ -20,6 +20,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from potentials import choose, started
 
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Crystal
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=40)
     parser.add_argument("--potential", default=potentials.DEFAULT)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write the record as JSON")
     given = parser.parse_args()
     starts, _ = started(choose(given.data / "crystals.parquet", given.n, given.seed)[: given.n], given.seed)
     calculator = potentials.load(given.potential)
@@ -43,7 +45,11 @@ def main() -> None:
     for name, method in ASE.items():
         found[name] = [theirs(s, calculator, method) for s in starts]
     best = np.min([[row[0] for row in rows] for rows in found.values()], axis=0)
-    print(json.dumps({name: figures(rows, best) for name, rows in found.items()}, indent=1))
+    table = {name: figures(rows, best) for name, rows in found.items()}
+    print(json.dumps(table, indent=1))
+    if given.out:
+        record = {"potential": given.potential, "crystals": len(starts), "optimisers": table}
+        write_record(given.out, record, given.seed)
 
 
 def ours(start: Crystal, calculator: Any) -> tuple[float, float, float, bool]:
@@ -80,7 +86,7 @@ def figures(rows: list[tuple[float, float, float, bool]], best: Any) -> dict[str
     energy, calls, seconds, converged = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     above = 1000.0 * (energy - best)
     return {
-        "converged": converged.sum(),
+        "converged": int(converged.sum()),
         "calls_mean": round(float(np.nanmean(calls)), 1),
         "calls_max": float(np.nanmax(calls)),
         "cpu_seconds_mean": round(float(np.nanmean(seconds)), 2),

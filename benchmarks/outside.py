@@ -34,6 +34,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from invdesign.benchmarking import splits as protocols
+from invdesign.benchmarking.run import write_record
 from invdesign.benchmarking.splits import MODULI, SMALL, Data, Fold
 from invdesign.surrogates import load_gate
 from invdesign.surrogates.fitting.train import AXES, REMEMBERED, fit
@@ -168,7 +169,9 @@ def main() -> None:
             print(key, json.dumps(found), flush=True)
     groups = {p: [key for key in record["folds"] if key.startswith(p)] for p in ("prototypes", "elements")}
     record["means"] = {protocol: means(record["folds"], keys) for protocol, keys in groups.items() if keys}
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(
+        args.out, record, "0, of folds and trainings", ("surrogate_gate.safetensors", "labelled_crystals.npz")
+    )
     print(json.dumps(record["means"], indent=1))
 
 

@@ -13,7 +13,6 @@ say is kept there (`surrogate_shift.py --stage relaxed` uses the same files). On
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import torch
 from scipy.stats import spearmanr
 from surrogate_shift import read
 
+from invdesign.benchmarking.run import write_record
 from invdesign.data.split import by_chemical_system
 from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table
 from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
@@ -94,7 +94,7 @@ def main() -> None:
         found[name] = judged(replace(data, extra=left_in(extra, kept)), settings)
         print(name, {k: round(v, 4) for k, v in found[name].items()}, flush=True)
     record = {"crystals": n, "part": "valid", "settings": asdict(settings), "inputs": found}
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record, settings.seed, ("energy_scale_sevennet-l3i5.json",))
 
 
 if __name__ == "__main__":

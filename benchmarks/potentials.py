@@ -15,17 +15,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import platform
-import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.genes import lattices_from_parameters
 from invdesign.crystallography.symmetry import space_group
@@ -65,16 +62,14 @@ def main() -> None:
     raw = published("raw", references(given.data), corrected=given.potential == "chgnet")
     report = {
         "potential": relaxer.potential,
-        "seed": given.seed,
-        "versions": {name: metadata.version(name) for name in ("invdesign", "torch", "ase", "chgnet", "sevenn")},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "python": sys.version.split()[0]},
         "wall_seconds": round(wall, 1),
         **summary(rows, known, starts, results, raw),
     }
     text = json.dumps(report, indent=1)
     print(text)
     if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+        scales = [f"energy_scale_{name}.json" for name in (given.potential, given.second) if name]
+        write_record(given.out, report, given.seed, (*scales, "hull.parquet"))
 
 
 def choose(path: Path, n: int, seed: int) -> pd.DataFrame:
@@ -125,8 +120,10 @@ def summary(
     raw: Any,
 ) -> dict[str, Any]:
     """Every figure of the benchmark."""
-    kept = [i for i, r in enumerate(results) if isinstance(r, Relaxation)]
-    good = [r for r in results if isinstance(r, Relaxation)]
+    placed = [
+        (i, r) for i, r in enumerate(results) if isinstance(r, Relaxation) and r.formation_energy is not None
+    ]
+    kept, good = [i for i, _ in placed], [r for _, r in placed]
     label = rows.formation_energy_per_atom.to_numpy()[kept]
     height = rows.energy_above_hull.to_numpy()[kept]
     near = height <= STABLE

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from invdesign.benchmarking.run import write_record
 from invdesign.elements import SYMBOLS
 from invdesign.mechanics import formulas
+from invdesign.units import GRAM_PER_CM3
 
 CELLS = {"Al2O3": 10, "Si3N4": 14, "AlN": 4, "Si": 2, "B4C": 15}
 """Atoms in the primitive cell of compounds whose moduli are in the table."""
@@ -37,7 +39,7 @@ def main() -> None:
             found_text = f"bias {numbers['bias']:+.2f} scatter {numbers['scatter']:.2f}"
             print(f"{kind:10} {name:22} n {numbers['n']:3} {found_text}")
     if args.out:
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(args.out, record, "none: nothing is random", ("engineering_materials.json",))
 
 
 def elements() -> Iterator[Case]:
@@ -74,7 +76,7 @@ def compounds() -> Iterator[Case]:
 def judged(cases: list[Case]) -> dict[str, dict[str, float]]:
     logs: dict[str, list[float]] = {"thermal_expansion": [], "melting_point": [], "thermal_conductivity": []}
     for _, k, g, rho, mass, atoms, measured in cases:
-        volume = mass * formulas.AMU * 1e3 / rho * 1e24
+        volume = mass * GRAM_PER_CM3 / rho
         debye = formulas.debye_temperature(k, g, rho, volume)
         gamma = formulas.gruneisen_parameter(formulas.poisson_ratio(k, g))
         found = {

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from invdesign import build
 from invdesign.benchmarking import splits as benchmark_protocols
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode
 from invdesign.records import Estimate, Relaxation
@@ -32,6 +32,13 @@ from invdesign.surrogates import load_relaxed
 from invdesign.surrogates.scales import to_scale
 
 MOST_SITES = 20
+TABLES = (
+    "surrogate_relaxed.safetensors",
+    "surrogate_gate.safetensors",
+    "labelled_crystals.npz",
+    "energy_scale_sevennet-0.json",
+    "energy_scale_sevennet-l3i5.json",
+)
 NAMES = ("bulk_modulus", "shear_modulus", "band_gap", "formation_energy")
 
 
@@ -68,7 +75,6 @@ def main() -> None:
     record = {
         "crystals": len(chosen),
         "relaxed": len(pairs),
-        "seed": args.seed,
         "volume_ratio": volume_ratio([p[1] for p in pairs], [p[2] for p in pairs]),
         "properties": {
             name: {
@@ -79,10 +85,9 @@ def main() -> None:
             }
             for name in NAMES
         },
-        "versions": build.versions(),
     }
     print(json.dumps(record, indent=1))
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.out, record, args.seed, TABLES)
 
 
 def volume_ratio(before: Sequence[Crystal], after: Sequence[Crystal]) -> dict[str, float]:

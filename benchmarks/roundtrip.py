@@ -18,14 +18,13 @@ import argparse
 import collections
 import json
 import multiprocessing
-import platform
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-import invdesign
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Gene
 from invdesign.crystallography.genes import decode, encode
 from invdesign.crystallography.symmetry import space_group
@@ -90,12 +89,10 @@ def main() -> None:
         "examples": {o: [m for m, x, _ in results if x == o][:5] for o in outcomes if o != "same"},
         "space_group_equals_label_share": float(agree),
         "genes_to_coordinates_per_second_one_core": round(len(genes) / (time.process_time() - clock)),
-        "invdesign": invdesign.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=2))
     if args.out:
-        args.out.write_text(json.dumps(record, indent=2) + "\n")
+        write_record(args.out, record, "none: nothing is random" if args.sample is None else 0, ("wyckoff.npz",))
 
 
 if __name__ == "__main__":

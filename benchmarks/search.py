@@ -16,15 +16,14 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import json
-import platform
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from invdesign import Query, build
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.engine.campaign import Campaign
 from invdesign.engine.parts import Parts
@@ -32,6 +31,7 @@ from invdesign.selection.targets import meets_targets, target_probability
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 ARMS = ("optuna", "none")
+TABLES = (*build.TRAINED, "hull.parquet", "known_crystals.parquet", "energy_scale_sevennet-0.json")
 FIGURES = ("accepted", "on_target", "score", "stable", "target_probability", "formulas")
 
 
@@ -112,10 +112,8 @@ def main() -> None:
         "summary": summary(runs),
         "runs": runs,
         "parts": dict(shared.provenance) if shared else {},
-        "versions": {p: metadata.version(p) for p in ("invdesign", "torch", "sevenn", "optuna", "numpy")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    args.out.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(args.out, record, f"0 to {args.seeds - 1}", TABLES)
     print(json.dumps(record["summary"], indent=2))
 
 

@@ -16,13 +16,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import json
-import platform
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import primitive, space_group
@@ -56,7 +55,8 @@ def main() -> None:
     for crystal, result, alone in zip(crystals, results, unique, strict=True):
         row = {"file": Path(crystal.source).name, "formula": reduced_formula(crystal.numbers), "unique": alone}
         if isinstance(result, Relaxation):
-            place = reference.energy_above_hull(result.crystal, result.formation_energy)
+            energy = result.formation_energy
+            place = None if energy is None else reference.energy_above_hull(result.crystal, energy)
             row |= {
                 "energy_above_hull": None if place is None else round(place.mean, 4),
                 "stable": place is not None and place.mean <= args.limit,
@@ -68,19 +68,18 @@ def main() -> None:
             row |= {"stable": False, "new": False, "space_group_kept": False, "reason": result.reason}
         rows.append(row)
     record = {
-        "run": args.run.name,
+        "folder": args.run.name,
         "potential": args.potential,
         "limit_eV_per_atom": args.limit,
         "candidates": len(read),
         "agreed": float(np.mean([r["stable"] and r["new"] and r["unique"] for r in rows])) if rows else 0.0,
         **{key: float(np.mean([r[key] for r in rows])) for key in ("stable", "new", "unique", "space_group_kept")},
         "rows": rows,
-        "versions": {p: metadata.version(p) for p in ("invdesign", "chgnet", "sevenn", "torch", "pymatgen")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(record, indent=2))
     if args.out:
-        args.out.write_text(json.dumps(record, indent=2) + "\n")
+        tables = (f"energy_scale_{args.potential}.json", "hull.parquet", "known_crystals.parquet")
+        write_record(args.out, record, "none: nothing is random", tables)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ seen energies and forces of crystals of all parts, but no modulus.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from potential_inputs import SETTINGS
 from scipy.stats import spearmanr
 
 from invdesign.benchmarking import splits as protocols
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import chemical_system
 from invdesign.records import Estimate
 from invdesign.surrogates.fitting.assess import STIFF, figures
@@ -130,7 +130,7 @@ def main() -> None:
             estimates |= dict(zip(training.rows("test").tolist(), answers, strict=True))
             print(protocol, fold.name, found, flush=True)
         record["protocols"][protocol] = {"folds": parts, **summary(parts), "pooled": pooled(estimates, data)}
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(args.out, record, settings.seed, ("labelled_crystals.npz", "energy_scale_sevennet-l3i5.json"))
         print(protocol, record["protocols"][protocol], flush=True)
 
 

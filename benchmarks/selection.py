@@ -14,13 +14,13 @@ some hardnesses come from its page.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from invdesign.benchmarking.run import write_record
 from invdesign.query import Query
 from invdesign.selection.components import load_component
 from invdesign.selection.known_materials import known_material
@@ -233,7 +233,8 @@ def main() -> None:
         by = f"score {row['by_score']:.2f}, leading index {row['by_leading_index']:.2f}"
         print(f"{row['component']:22} {row['materials']:3} materials, {row['levels']:3} levels: {by}")
     if args.out:
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        tables = ("engineering_materials.json", "element_data.json")
+        write_record(args.out, {"cases": record}, "0, of samples of the properties", tables)
 
 
 def judge(case: Case) -> dict[str, object]:

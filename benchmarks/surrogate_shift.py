@@ -36,6 +36,7 @@ import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
 
+from invdesign.benchmarking.run import write_record
 from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.surrogates.calibrate import Calibration, PointMass, conformal_quantile, coverage
@@ -232,7 +233,8 @@ def main() -> None:
         "elements": found,
         "summary": summary(found, names),
     }
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    tables = ("energy_scale_sevennet-l3i5.json",) if args.stage == "relaxed" else ()
+    write_record(args.out, record, STAND_IN.seed, tables)
     for element, table in found.items():
         moduli = ", ".join(
             f"{name} {t['mae_held_out']:.3f} (seen {t['mae_seen']:.3f}, held in {t['mae_held_in']:.3f}), "

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import chemical_system
 from invdesign.crystal import Gene
 from invdesign.data.split import by_chemical_system
@@ -38,6 +39,7 @@ from invdesign.surrogates.custom.transfer import Labels, blocks_of, fit_regressi
 from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
 from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, select
 from invdesign.surrogates.inputs.store import join
+from invdesign.uncertainty import Z90
 
 SIZES = (50, 100, 200, 500, 1000)
 NETWORK_SIZES = (100, 500)
@@ -176,7 +178,7 @@ def curve(task: Task, seeds: int, networks: int) -> list[dict[str, Any]]:
                 labels = narrowed(task.labels, blocks)
                 mean, std = fit_regression(labels, rows, rows).predict(labels.columns[test])
                 error = np.abs(mean - truth)
-                extra = {"covered": float(np.mean(error < 1.645 * std))}
+                extra = {"covered": float(np.mean(error < Z90 * std))}
                 if name == "on the gate":
                     extra["unseen"] = float(error[gate_part == "test"].mean())
                 out.append(_record(name, seed, size, error) | extra)
@@ -268,7 +270,8 @@ def main() -> None:
             figures[name]["low_fidelity"] = low_fidelity_curve(task, args.seeds)
             print(markdown(figures[name]["low_fidelity"]), flush=True)
         if args.out:
-            args.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+            seeds = f"0 to {args.seeds - 1}, of splits and trainings"
+            write_record(args.out, figures, seeds, ("surrogate_gate.safetensors",))
 
 
 if __name__ == "__main__":

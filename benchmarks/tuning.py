@@ -10,7 +10,6 @@ goes on with the study in the folder `--work`.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invdesign.benchmarking.run import write_record
 from invdesign.settings import settings_of
 from invdesign.surrogates.fitting.train import Settings, fit, mean_error, training_data
 from invdesign.surrogates.inputs.dataset import graphs_of_genes, read_labelled, select
@@ -50,7 +50,7 @@ def main() -> None:
         figures["whole"] = {"default": error(subset, {}), "tuned": error(subset, found.chosen)}
         print(f"whole training, part without a say: {figures['whole']}")
     if args.out:
-        args.out.write_text(json.dumps(figures, indent=1) + "\n")
+        write_record(args.out, figures, 0)
 
 
 def error(data: Path, chosen: Mapping[str, Any]) -> float:

@@ -11,7 +11,6 @@ with its elements permuted. `stability` is given the crystal's own formation ene
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 from pymatgen.core import Lattice
 
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, encode
 from invdesign.protocols import Validator
@@ -37,8 +37,6 @@ from invdesign.validators.novelty import Novelty
 from invdesign.validators.stability import Stability
 from invdesign.validators.symmetry import Symmetry
 from invdesign.validators.uniqueness import Uniqueness
-
-PACKAGES = ("invdesign", "smact", "pymatgen", "spglib", "moyopy", "numpy")
 
 
 def main() -> None:
@@ -54,14 +52,13 @@ def main() -> None:
     rows, groups = real_rows(table)
     result = {
         "protocol": {"n": len(rows), "seed": options.seed, "data": "crystals.parquet, at most 40 sites"},
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "rates": rates(rows, groups, options.only, options.seed),
     }
     text = json.dumps(result, indent=1)
     print(text)
     print(markdown(result["rates"]))
     if options.out:
-        options.out.write_text(text, encoding="utf-8")
+        write_record(options.out, result, options.seed, ("hull.parquet", "known_crystals.parquet", "wyckoff.npz"))
 
 
 def real_rows(table: pd.DataFrame) -> tuple[list[Evaluation], dict[str, np.ndarray[Any, Any]]]:

@@ -6,10 +6,22 @@ method `load()`. To add one, write a file and add its line.
 
 from __future__ import annotations
 
-GENERATORS: dict[str, str] = {
-    "vae": "invdesign.generators.vae:VAEGenerator",
-    "gan": "invdesign.generators.gan:GANGenerator",
-    "substitution": "invdesign.generators.substitution:SubstitutionGenerator",
-    "random": "invdesign.generators.random_genes:RandomGenerator",
+from invdesign.catalogue import GeneratorPart
+from invdesign.generators.conditions import CONDITION_PROPERTIES
+from invdesign.properties import PROPERTIES
+
+_PROPERTIES = tuple(name for name in CONDITION_PROPERTIES if name in PROPERTIES)
+
+GENERATORS: dict[str, GeneratorPart] = {
+    "vae": GeneratorPart(
+        "invdesign.generators.vae:VAEGenerator", "conditional variational autoencoder", _PROPERTIES
+    ),
+    "gan": GeneratorPart(
+        "invdesign.generators.gan:GANGenerator", "conditional generative adversarial network", _PROPERTIES
+    ),
+    "substitution": GeneratorPart(
+        "invdesign.generators.substitution:SubstitutionGenerator", "like elements exchanged in known crystals"
+    ),
+    "random": GeneratorPart("invdesign.generators.random_genes:RandomGenerator", "random Wyckoff genes"),
 }
-"""Name to `module:class`."""
+"""Name to part, in the order of lists."""

@@ -19,14 +19,13 @@ from invdesign.errors import TrainingError
 from invdesign.generators.conditions import CONDITION_PROPERTIES
 from invdesign.generators.geneset import MAX_Z
 from invdesign.records import Estimate, Failure
+from invdesign.units import GRAM_PER_CM3
 
 Predict = Callable[[Sequence[Crystal]], list[Estimate]]
 Progress = Callable[[str, int, int | None], None]
 
 GAP_FILLED = ("bulk_modulus", "shear_modulus", "formation_energy", "band_gap")
 """Conditions whose missing labels are filled by a surrogate: one crystal in ten has measured moduli."""
-
-_U_TO_G_PER_CM3 = 1.66053907
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _usable(
 def _densities(crystals: Sequence[Crystal]) -> FloatArray:
     from ase.data import atomic_masses
 
-    return np.array([atomic_masses[c.numbers].sum() / c.volume for c in crystals]) * _U_TO_G_PER_CM3
+    return np.array([atomic_masses[c.numbers].sum() / c.volume for c in crystals]) * GRAM_PER_CM3
 
 
 def _fill(columns: dict[str, FloatArray], crystals: Sequence[Crystal], predict: Predict | None) -> dict[str, int]:

@@ -86,6 +86,11 @@ class RandomGenerator:
         """
         return cls(Statistics(**shipped(TABLE)))
 
+    @property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers that it can propose."""
+        return frozenset(np.flatnonzero(self.statistics.element_volume > 0).tolist())
+
     def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items, deterministic in `rng`; failures only when the attempts are used up.
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -29,6 +28,7 @@ from invdesign.generators.geneset import MAX_Z, GeneBatch, feature_mask, lattice
 from invdesign.generators.model import GeneModel, Limits, SequenceSampler, sample_coordinates, sample_lattice
 from invdesign.generators.network import ConditionTensors, NetworkConfig
 from invdesign.records import Conditions, Failure
+from invdesign.tables import path_of
 
 CHUNK = 256
 TOLERANCES = (0.1, 0.01, 0.3)
@@ -90,6 +90,11 @@ class GeneSampler(Generic[Model]):
         self.model, self.scaling, self.element_volume = model, scaling, element_volume
         self.sampling, self.trained_on = sampling or SamplingConfig(), trained_on
         self.counts: dict[str, int] = {}
+
+    @property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers that it was trained on: those whose volume is not the one that stands for all others."""
+        return frozenset(np.flatnonzero(self.element_volume != self.element_volume[0]).tolist())
 
     def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items, deterministic in `rng`; failures only when the attempts are used up.
@@ -294,10 +299,9 @@ class GeneSampler(Generic[Model]):
         if conditions.space_groups is not None:
             groups = torch.zeros(230, dtype=torch.bool)
             groups[[g - 1 for g in conditions.space_groups]] = True
-        known = torch.from_numpy(self.element_volume > 0)
+        known = _element_set(self.elements)
         elements = _element_set(conditions.allowed) if conditions.allowed is not None else known.clone()
         elements = elements & known & ~_element_set(conditions.forbidden)
-        elements[0] = False
         required = _element_set(conditions.required)
         missing = [z for z in sorted(conditions.required) if z >= MAX_Z or not elements[z]]
         if missing or not elements.any():
@@ -379,8 +383,7 @@ class GeneSampler(Generic[Model]):
 @cache
 def _shipped(kind: type[GeneSampler[Any]]) -> Any:
     """A generator with the weights of the package."""
-    with resources.as_file(resources.files("invdesign.tables").joinpath(kind.weights)) as path:
-        return kind.read(path)
+    return kind.read(path_of(kind.weights))
 
 
 def _asks(conditions: ConditionTensors) -> bool:

@@ -94,6 +94,11 @@ class SubstitutionGenerator:
 
         return cls(load_known(), Exchanges(**shipped(TABLE)))
 
+    @property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers that it can propose."""
+        return frozenset(np.flatnonzero(self.exchanges.element_volume > 0).tolist())
+
     def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items, deterministic in `rng`; failures only when the attempts are used up.
 

@@ -455,7 +455,8 @@ def train_from_file(
         predict: supplies missing labels (see `prepare`).
         checkpoints: folder for checkpoints and logs.
         progress: told (stage, done, total).
-        start, reward: as of `train_vae`.
+        start: as in `train_vae`.
+        reward: as in `train_vae`.
 
     Raises:
         TrainingError: if there is too little to train on.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign.properties import get_property
-from invdesign.records import Estimate, Value
+from invdesign.properties import SHIPPED, Property
+from invdesign.records import Estimate
+from invdesign.uncertainty import log10_std
 
 Array = NDArray[np.float64]
 
@@ -25,6 +26,7 @@ class Answers:
         std: (n, p) standard deviations of the same.
         views: (n, d) place of each crystal in the embedding of the surrogate; (n, 0) if it has none.
         failures: (n,) why a crystal has no answer, empty where it has one.
+        custom_logs: custom properties that are held in log10.
     """
 
     names: tuple[str, ...]
@@ -32,6 +34,11 @@ class Answers:
     std: Array
     views: Array = field(default_factory=lambda: np.zeros((0, 0)))
     failures: tuple[str, ...] = ()
+    custom_logs: frozenset[str] = frozenset()
+
+    def is_log(self, name: str) -> bool:
+        """Whether a property is held in log10."""
+        return name in self.custom_logs or (name in SHIPPED and SHIPPED[name].log)
 
     def __len__(self) -> int:
         """Number of crystals."""
@@ -45,30 +52,27 @@ class Answers:
         return self.mean[:, j], self.std[:, j]
 
 
-def answers_of(estimates: Sequence[Estimate]) -> Answers:
+def answers_of(estimates: Sequence[Estimate], known: Mapping[str, Property] = SHIPPED) -> Answers:
     """The same as arrays, of a surrogate that answers crystal by crystal.
 
     Args:
         estimates: one per crystal.
+        known: properties by name, custom ones included.
     """
     names = tuple(dict.fromkeys(name for e in estimates for name in e.values))
     mean = np.full((len(estimates), len(names)), np.nan)
     std = mean.copy()
     for j, name in enumerate(names):
-        log = get_property(name).log
+        log = name in known and known[name].log
         for i, estimate in enumerate(estimates):
             value = estimate.values.get(name)
             if value is not None and (not log or value.mean > 0.0):
-                mean[i, j], std[i, j] = _scaled(value) if log else (value.mean, value.std)
+                mean[i, j], std[i, j] = (
+                    (math.log10(value.mean), log10_std(value)) if log else (value.mean, value.std)
+                )
     failures = tuple(e.failure for e in estimates)
-    return Answers(names, mean, std, np.zeros((len(estimates), 0)), failures)
-
-
-def _scaled(value: Value) -> tuple[float, float]:
-    """Mean and standard deviation of log10 of a positive value."""
-    if value.low is not None and value.high is not None and 0.0 < value.low < value.high:
-        return math.log10(value.mean), math.log10(value.high / value.low) / (2.0 * 1.6448536269514722)
-    return math.log10(value.mean), value.std / value.mean / math.log(10.0)
+    logs = frozenset(name for name in names if name not in SHIPPED and name in known and known[name].log)
+    return Answers(names, mean, std, np.zeros((len(estimates), 0)), failures, logs)
 
 
 def joined(parts: Sequence[Answers], names: tuple[str, ...]) -> Answers:
@@ -86,4 +90,5 @@ def joined(parts: Sequence[Answers], names: tuple[str, ...]) -> Answers:
         np.concatenate([p.std for p in parts]),
         np.concatenate([p.views for p in parts]),
         tuple(reason for p in parts for reason in p.failures),
+        parts[0].custom_logs,
     )

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from invdesign.elements import SYMBOLS
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,9 +46,9 @@ class Gene:
         return self.space_group, tuple(sorted(zip(self.wyckoffs, self.numbers, strict=True)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Crystal:
-    """A periodic crystal.
+    """A periodic crystal. Its arrays are read-only copies: to change a crystal is to make another.
 
     Attributes:
         lattice: (3, 3) lattice vectors as rows, Å.
@@ -62,19 +65,32 @@ class Crystal:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Coerce to arrays and check the shapes.
+        """Copy the arrays, make the copies read-only and check the shapes.
 
         Raises:
             ValueError: if the shapes do not belong together or a number is not finite.
         """
-        object.__setattr__(self, "lattice", np.asarray(self.lattice, dtype=np.float64).reshape(3, 3))
-        object.__setattr__(self, "numbers", np.asarray(self.numbers, dtype=np.int64).reshape(-1))
-        coords = np.asarray(self.frac_coords, dtype=np.float64).reshape(-1, 3)
-        object.__setattr__(self, "frac_coords", coords)
+        object.__setattr__(self, "lattice", _own(self.lattice, np.float64, (3, 3)))
+        object.__setattr__(self, "numbers", _own(self.numbers, np.int64, (-1,)))
+        object.__setattr__(self, "frac_coords", coords := _own(self.frac_coords, np.float64, (-1, 3)))
         if len(self.numbers) == 0 or len(coords) != len(self.numbers):
             raise ValueError(f"{len(self.numbers)} atomic numbers for {len(coords)} positions")
         if not (np.isfinite(self.lattice).all() and np.isfinite(coords).all()):
             raise ValueError("lattice or positions are not finite")
+
+    def __repr__(self) -> str:
+        """Content of the cell, space group if known, and source."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        names = [SYMBOLS[z - 1] if 0 < z <= len(SYMBOLS) else f"Z{z}:" for z in numbers.tolist()]
+        cell = " ".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
+        group = "" if self.gene is None else f", space group {self.gene.space_group}"
+        return f"<Crystal {cell}{group}{f', {self.source}' if self.source else ''}>"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy or what another process sent, whose arrays would be writeable."""
+        self.__dict__.update(state)
+        for array in (self.lattice, self.numbers, self.frac_coords):
+            array.setflags(write=False)
 
     @property
     def n_sites(self) -> int:
@@ -95,3 +111,16 @@ class Crystal:
         angles = np.degrees(np.arccos(cosines))
         a, b, c = map(float, lengths)
         return a, b, c, float(angles[0]), float(angles[1]), float(angles[2])
+
+
+def _own(values: ArrayLike, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A read-only array that nobody else can change: the given one where it is such, otherwise a copy."""
+    if type(values) is not np.ndarray or values.dtype != dtype or not _is_frozen(values):
+        values = np.array(values, dtype=dtype)
+        values.setflags(write=False)
+    return values.reshape(shape)
+
+
+def _is_frozen(array: NDArray[Any]) -> bool:
+    owner = array if array.base is None else array.base
+    return type(owner) is np.ndarray and owner.flags.owndata and not owner.flags.writeable

@@ -37,6 +37,19 @@ def value_text(name: str, value: Value, unit: bool = True) -> str:
     return with_error(value.mean, value.std, get_property(name).unit if unit else "")
 
 
+def rounded(mean: float, std: float) -> tuple[str, str]:
+    """A number and its error as `with_error` rounds them, without separators: what a cell of a CSV holds.
+
+    Without an error the number has six significant digits and the error is as it is.
+    """
+    if not math.isfinite(mean):
+        return "", ""
+    if not math.isfinite(std) or std <= 0.0:
+        return f"{mean:.6g}", "" if math.isnan(std) else f"{std:g}"
+    decimals = _decimals(std)
+    return _fixed(mean, decimals).replace(",", ""), _fixed(std, decimals).replace(",", "")
+
+
 def significant(x: float, digits: int = 3) -> str:
     """A number to some significant digits: `0.0123`, `45.7`, `12,300`, `1.5e-9`."""
     if not math.isfinite(x):

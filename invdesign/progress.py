@@ -1,16 +1,24 @@
-"""Progress of long steps on stderr: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Progress of long steps on stderr: bars on a terminal, a line of HTML in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from functools import wraps
+from html import escape
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TextIO, TypeVar
+
+from invdesign.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -21,8 +29,13 @@ class Progress(Protocol):
         ...
 
 
+Shown = Progress | bool | None
+"""What functions of the Python API take: something that is told, True for progress on stderr, False for none, None
+for progress on a terminal and in a notebook and none elsewhere."""
+
+
 def quiet(stage: str, done: int, total: int | None) -> None:
-    """Show nothing: the default of the Python API."""
+    """Show nothing."""
 
 
 class Lines:
@@ -56,11 +69,41 @@ class Bars:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
+class Notebook:
+    """One line per stage in the output of a notebook's cell, written anew as it moves."""
+
+    def __init__(self, every: float = 0.2) -> None:
+        from IPython.display import HTML, display
+
+        self._html, self._every = HTML, every
+        self._stages: dict[str, tuple[int, int | None]] = {}
+        self._last = 0.0
+        self._handle: Any = display(HTML(""), display_id=True)
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Show the stage, if it is time or it is done."""
+        self._stages[stage] = done, total
+        now = time.monotonic()
+        if now - self._last >= self._every or done == total:
+            self._last = now
+            self._handle.update(self._html(self.html()))
+
+    def html(self) -> str:
+        """The lines of all stages."""
+        lines = []
+        for stage, (done, total) in self._stages.items():
+            bar = f'<progress value="{done}" max="{total}"></progress> ' if total else ""
+            lines.append(f"{bar}{escape(stage)}: {done}" + (f" of {total}" if total else ""))
+        return "<br>".join(lines)
+
+
 @contextmanager
 def shown(enabled: bool = True) -> Iterator[Progress]:
     """A reporter that suits stderr, for as long as the block lasts."""
     if not enabled:
         yield quiet
+    elif in_notebook():
+        yield Notebook()
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -70,3 +113,44 @@ def shown(enabled: bool = True) -> Iterator[Progress]:
             yield Bars(bars)
     else:
         yield Lines(sys.stderr)
+
+
+@contextmanager
+def reported(progress: Shown) -> Iterator[Progress]:
+    """What a function of the Python API tells its progress to, for as long as the block lasts.
+
+    Raises:
+        InputError: if it is nothing that can be told, and neither True, False nor None.
+    """
+    if callable(progress):
+        yield progress
+    elif progress is None or isinstance(progress, bool):
+        wanted = (in_notebook() or sys.stderr.isatty()) if progress is None else progress
+        with shown(wanted) as reporter:
+            yield reporter
+    else:
+        raise InputError("progress", progress, "True, False, or a function of (stage, done, total)")
+
+
+def with_progress(function: Callable[P, T]) -> Callable[P, T]:
+    """A function of the Python API whose keyword `progress` may be anything of `Shown`; it gets what to tell."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with reported(kwargs.get("progress")) as reporter:  # type: ignore[arg-type]
+            kwargs["progress"] = reporter
+            return function(*args, **kwargs)
+
+    return call
+
+
+def told(progress: Shown) -> Progress:
+    """What a function that was given no display tells its progress to."""
+    return progress if callable(progress) else quiet
+
+
+def in_notebook() -> bool:
+    """Whether this runs in a cell of a Jupyter notebook."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")

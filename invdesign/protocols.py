@@ -81,6 +81,24 @@ class KnowsPhases(Protocol):
 
 
 @runtime_checkable
+class KnowsRecipes(Protocol):
+    """A reference that knows what has been made."""
+
+    def recipe_without_crystal(self, numbers: Iterable[int]) -> str | None:
+        """DOI of a recipe for this formula, of which no crystal known from experiment is at hand; None if none."""
+        ...
+
+
+@runtime_checkable
+class CountsPhases(Protocol):
+    """A reference that can say what its hull rests on."""
+
+    def phases_of_system(self, numbers: Iterable[int]) -> int:
+        """Number of known formulas with exactly these elements."""
+        ...
+
+
+@runtime_checkable
 class Searcher(Protocol):
     """Decides what to ask next."""
 

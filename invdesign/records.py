@@ -101,7 +101,7 @@ class Relaxation:
     Attributes:
         crystal: the relaxed crystal (its `gene` is the relaxed gene where symmetry was kept).
         energy_per_atom: the potential's own energy of `crystal`, eV/atom.
-        formation_energy: calibrated to the reference's scale, eV/atom.
+        formation_energy: calibrated to the reference's scale, eV/atom; None where there is none, `note` says why.
         max_force: largest force left, eV/Å.
         steps: energy evaluations spent.
         converged: whether the force criterion was met.
@@ -109,11 +109,13 @@ class Relaxation:
         rms_displacement: root-mean-square displacement of atoms from the start, Å, after scaling to one cell.
         volume_change: relaxed over initial volume, minus one.
         potential: name and version of the potential that decided.
+        note: what a reader must know: why there is no formation energy, or that the potential does not hold the
+            crystal together.
     """
 
     crystal: Crystal
     energy_per_atom: float
-    formation_energy: Value
+    formation_energy: Value | None
     max_force: float
     steps: int
     converged: bool
@@ -121,6 +123,7 @@ class Relaxation:
     rms_displacement: float
     volume_change: float
     potential: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Everything known of one candidate so far. A stage returns a copy with more fields filled.
 
@@ -236,6 +239,16 @@ class Evaluation:
     selected: bool = False
     acquisition: float = float("nan")
     score: float = float("nan")
+
+    def __repr__(self) -> str:
+        """Id, content of the cell, and how far it came."""
+        state = "failed" if self.failed else "relaxed" if self.relaxation else "selected" if self.selected else ""
+        hull = (
+            "" if self.energy_above_hull is None else f"{self.energy_above_hull.mean:.3f} eV/atom above the hull"
+        )
+        score = f"score {self.score:.3f}" if self.score == self.score else ""
+        about = ", ".join(part for part in (state or "proposed", hull, score) if part)
+        return f"<Evaluation {self.candidate.id}: {self.crystal!r}, {about}>"
 
     @property
     def crystal(self) -> Crystal:

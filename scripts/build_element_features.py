@@ -5,19 +5,21 @@ pymatgen's periodic table (valence configuration, melting point, elemental modul
 knows is filled from the neighbours in the same group or, in the f block, in the same row, and counted in the
 data sheet.
 
-Run: python scripts/build_element_features.py [--data DIR] [--out invdesign/tables/element_features.json]
+Run: python scripts/build_element_features.py [--out FOLDER]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-from pathlib import Path
+from importlib.metadata import version
 
 import numpy as np
 from mendeleev.fetch import fetch_table
 from pymatgen.core import Element
+
+from invdesign.training.rebuild import begin, options, run
+from invdesign.training.sheet import Sheet
 
 LAST = 103
 MENDELEEV = {
@@ -115,10 +117,8 @@ def fill(values: np.ndarray, groups: np.ndarray, periods: np.ndarray) -> np.ndar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the source data (not needed for this table)")
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/element_features.json"))
-    args = parser.parse_args()
+    given = begin(options(__doc__, data=False))
+    out = given.out / "element_features.json"
     frame = fetch_table("elements").set_index("atomic_number")
     table = {z: frame.loc[z].to_dict() for z in range(1, LAST + 1)}
     rows = [describe(z, table) for z in range(1, LAST + 1)]
@@ -128,13 +128,22 @@ def main() -> None:
     groups, periods = raw[:, names.index("group")], raw[:, names.index("period")]
     filled = np.stack([fill(raw[:, j], groups, periods) for j in range(len(names))], axis=1)
     values = [[float(f"{v:.6g}") for v in row] for row in filled]
-    args.out.write_text(json.dumps({"columns": names, "first_number": 1, "values": values}) + "\n")
-    sheet = ["# element_features.json", "", (__doc__ or "").split("\n\n")[1], ""]
-    sheet += ["| column | elements filled from neighbours (of 103) |", "| --- | --- |"]
-    sheet += [f"| {name} | {count} |" for name, count in zip(names, missing, strict=True)]
-    args.out.with_suffix(".md").write_text("\n".join(sheet) + "\n")
-    print(f"{args.out}: {len(rows)} elements, {len(names)} columns, {int(missing.sum())} filled")
+    out.write_text(json.dumps({"columns": names, "first_number": 1, "values": values}) + "\n")
+    counts = [f"| {name} | {count} |" for name, count in zip(names, missing, strict=True)]
+    Sheet(
+        about="Numbers that describe the elements 1 to 103, for the surrogates: `columns` names them, `values` "
+        "has a row for each element.\n\n" + __doc__.split("\n\n")[1],
+        script="python scripts/build_element_features.py",
+        data=f"mendeleev {version('mendeleev')} and pymatgen {version('pymatgen')}; no file",
+        split="nothing is held out: nothing is learned",
+        seed="none: nothing is random",
+        metrics=f"{len(rows)} elements, {len(names)} columns, {int(missing.sum())} values filled from neighbours",
+        commit=given.commit,
+        licence="mendeleev and pymatgen (MIT licences), which name theirs.",
+        more="\n".join(["| column | elements filled from neighbours (of 103) |", "| --- | --- |", *counts]),
+    ).write(out)
+    print(f"{out}: {len(rows)} elements, {len(names)} columns, {int(missing.sum())} filled")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,22 +1,21 @@
-"""Write invdesign/tables/engineering_materials.json: known materials, checked, with the source of each value.
+"""Make `engineering_materials.json`: known materials, checked, with the source of each value.
 
-    python scripts/build_engineering_materials.py [--data DIR] [--out FILE]
+    python scripts/build_engineering_materials.py [--out FOLDER]
 
-`--data` is accepted for uniformity with the other scripts; nothing is read from it. Reads
-`engineering_materials.yaml` beside it (every value with its source). Pure metals come from pymatgen's periodic
-table (MIT licence), their prices and embodied energies from `element_data.json`. What follows from measured
-values is marked `derived`: bulk and shear modulus of an isotropic solid from Young's modulus and Poisson's
-ratio, and `strength`, the yield strength, or where a material has none, the flexural or tensile strength.
-Refused is a value without a known source, outside its property's range, with its bounds exchanged, or moduli
-that contradict each other by over 15 %.
+Reads `engineering_materials.yaml` beside it (every value with its source). Pure metals come from pymatgen's
+periodic table (MIT licence), their prices and embodied energies from `element_data.json` of the folder. What
+follows from measured values is marked `derived`: bulk and shear modulus of an isotropic solid from Young's modulus
+and Poisson's ratio, and `strength`, the yield strength, or where a material has none, the flexural or tensile
+strength. Refused is a value without a known source, outside its property's range, with its bounds exchanged, or
+moduli that contradict each other by over 15 %.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,10 @@ import yaml
 from invdesign.chemistry.element_data import table
 from invdesign.elements import atomic_number
 from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.training.rebuild import begin, built, digest, options, run
+from invdesign.training.sheet import Sheet
 
-HERE = Path(__file__).parent
+MATERIALS = Path(__file__).with_name("engineering_materials.yaml")
 STRENGTHS = {"yield_strength": (0.1, 1e4), "tensile_strength": (0.1, 1e4), "flexural_strength": (0.1, 1e4)}
 """Measured strengths, MPa, with the range that is believed."""
 OTHERS = {"resistivity": (1e-9, 1e20)}
@@ -68,17 +69,13 @@ TRUSTED = 0.15
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="not used")
-    default = HERE.parent / "invdesign" / "tables" / "engineering_materials.json"
-    parser.add_argument("--out", type=Path, default=default)
-    args = parser.parse_args()
-    built = build(yaml.safe_load((HERE / "engineering_materials.yaml").read_text("utf-8")))
-    lines = ",\n".join(json.dumps(m, ensure_ascii=False, separators=(",", ":")) for m in built["materials"])
-    head = json.dumps({"sources": built["sources"], "units": built["units"]}, ensure_ascii=False, indent=0)
-    args.out.write_text(f'{head[:-2]},\n"materials":[\n{lines}\n]\n}}\n', encoding="utf-8")
-    args.out.with_suffix(".md").write_text(sheet(built), encoding="utf-8")
-    print(f"{args.out}: {len(built['materials'])} materials, {args.out.stat().st_size} bytes")
+    given = begin(options(__doc__, data=False))
+    out, found = given.out / "engineering_materials.json", build(yaml.safe_load(MATERIALS.read_text("utf-8")))
+    lines = ",\n".join(json.dumps(m, ensure_ascii=False, separators=(",", ":")) for m in found["materials"])
+    head = json.dumps({"sources": found["sources"], "units": found["units"]}, ensure_ascii=False, indent=0)
+    out.write_text(f'{head[:-2]},\n"materials":[\n{lines}\n]\n}}\n', encoding="utf-8")
+    sheet(found, given.commit).write(out)
+    print(f"{out}: {len(found['materials'])} materials, {out.stat().st_size} bytes")
 
 
 def build(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,31 +182,38 @@ def _check(material: Mapping[str, Any]) -> None:
             raise ValueError(f"{where}: not within {least}..{most}")
 
 
-def sheet(built: Mapping[str, Any]) -> str:
+def sheet(found: Mapping[str, Any], commit: str) -> Sheet:
     """The data sheet."""
-    materials = built["materials"]
+    materials = found["materials"]
     numbers = sum(len(m["values"]) for m in materials)
     families: dict[str, int] = {}
     for m in materials:
         families[m["family"]] = families.get(m["family"], 0) + 1
-    coverage = {name: sum(name in m["values"] for m in materials) for name in built["units"]}
-    rows = "\n".join(f"| `{name}` | {unit or '1'} | {coverage[name]} |" for name, unit in built["units"].items())
+    coverage = {name: sum(name in m["values"] for m in materials) for name in found["units"]}
+    rows = "\n".join(f"| `{name}` | {unit or '1'} | {coverage[name]} |" for name, unit in found["units"].items())
     sources = "\n".join(
         f"| `{key}` | {s['title']} | {s.get('licence', '')} | {s.get('year', '')} |"
-        for key, s in built["sources"].items()
+        for key, s in found["sources"].items()
     )
     kinds = ", ".join(f"{n} {count}" for n, count in sorted(families.items(), key=lambda item: -item[1]))
-    return SHEET.format(
-        n=len(materials), numbers=numbers, kinds=kinds, rows=rows, sources=sources, trusted=int(TRUSTED * 100)
+    data = {f"scripts/{MATERIALS.name}": digest(MATERIALS)} | built("element_data.json")
+    return Sheet(
+        about=ABOUT.format(n=len(materials)),
+        script="python scripts/build_engineering_materials.py",
+        data=data | {"periodic table of pymatgen": version("pymatgen")},
+        split="nothing is held out: nothing is learned",
+        seed="none: nothing is random",
+        metrics=f"{len(materials)} materials ({kinds}), {numbers} values",
+        commit=commit,
+        licence="each value has its source; the table of sources below names their licences.",
+        more=MORE.format(rows=rows, sources=sources, trusted=int(TRUSTED * 100)),
     )
 
 
-SHEET = """# engineering_materials.json
-
-{n} known engineering materials ({kinds}) with {numbers} values at room temperature, each a range [low, high]
-with its source; made by `scripts/build_engineering_materials.py` from `scripts/engineering_materials.yaml`. Two
-sources joined by `+` gave the two ends. What no source that was read gives is left out: unknown, not zero.
-
+ABOUT = """\
+{n} known engineering materials with values at room temperature, each a range [low, high] with its source. Two
+sources joined by `+` gave the two ends. What no source that was read gives is left out: unknown, not zero."""
+MORE = """\
 | property | unit | materials with a value |
 | --- | --- | --- |
 {rows}
@@ -225,9 +229,8 @@ a source, outside the range of their property, and moduli that contradict each o
 Values are facts, cited singly; no table of a proprietary handbook was copied. Prices are those of the year
 named and of a whole class of materials: read them to a factor of two. Alloys stand for a condition, named or
 typical: strength and toughness vary with heat treatment, section and batch. Polymers and composites are
-landmarks. No design values.
-"""
+landmarks. No design values."""
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,15 +1,14 @@
-"""Make `invdesign/tables/known_properties.npz`: properties of every known crystal, computed or predicted.
+"""Make `known_properties.npz`: properties of every known crystal, computed or predicted.
 
-Run: python scripts/build_known_properties.py --data DIR [--out invdesign/tables]
+Run: python scripts/build_known_properties.py --data DIR [--out FOLDER]
 
 `DIR` holds `crystals.parquet`. A property has the value computed by density functional theory where that is known,
-otherwise the estimate of the gate of `--out`; make the table again when the gate has been trained again. It tells
-a search which known crystals meet a query or nearly do. Three minutes on one idle core.
+otherwise the estimate of the gate in the folder; make the table again when the gate has been trained again. It
+tells a search which known crystals meet a query or nearly do. Three minutes on one idle core.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -18,52 +17,52 @@ import pandas as pd
 
 from invdesign.crystallography.genes import protostructure, protostructure_hash
 from invdesign.properties import PREDICTED, get_property
+from invdesign.reference.known import TABLE as KNOWN
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.properties import NAMES, TABLE
+from invdesign.surrogates import weights_of
 from invdesign.surrogates.inputs.dataset import COLUMNS, clean_labels, graphs_of_genes
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
 from invdesign.surrogates.model import load_model
 from invdesign.surrogates.scales import from_scale
+from invdesign.training.rebuild import begin, built, options, run, sources
+from invdesign.training.sheet import Sheet
 
 CHUNK = 4096
-SHEET = """# known_properties.npz
-
+ABOUT = """\
 Properties of {n:,} known crystals for the choice of parents in a search: `ids` (numbers of the Materials Project
-ids), `values` (n, {p}: {names}; log10 GPa, eV, eV/atom; half precision), `computed` (n, {p}: whether the value was
-computed by density functional theory, otherwise it is the gate's estimate) and `protostructures` (n, 64-bit hashes
-of group, Wyckoff positions and elements, for telling new genes from known ones).
-
-Computed: {counts}. `gate` is the checksum of the gate. All parts of the split are in it: it is for finding known
-crystals near a query, not for measuring errors.
-
-Source: A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., Sci. Data 2, 150009 (2015), CC BY 4.0.
-Made by `scripts/build_known_properties.py`.
-"""
+ids), `computed` (n, {p}: {names}; log10 GPa, eV, eV/atom; half precision; NaN where it is not known), `predicted`
+(the same by the gate) and `protostructures` (n, 64-bit hashes of group, Wyckoff positions and elements, for
+telling new genes from known ones). `gate` is the checksum of the gate."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables"))
-    args = parser.parse_args()
+    args = begin(options(__doc__))
+    data = sources(args, "crystals.parquet")
     known = KnownCrystals.load()
-    model = load_model(args.out / "surrogate_gate.safetensors")
-    values = _predicted(known, model)
-    labels = _labels(args.data, known)
-    computed = np.isfinite(labels)
-    values[computed] = labels[computed]
+    model = load_model(args.out / weights_of("gate"))
+    predicted, computed = _predicted(known, model), _labels(args.data, known)
     hashes = [protostructure_hash(protostructure(known[row].gene)) for row in range(len(known))]
     np.savez_compressed(
         args.out / TABLE,
         ids=np.array([_number(known.id(row)) for row in range(len(known))], dtype=np.int64),
-        values=values.astype(np.float16),
-        computed=np.packbits(computed, axis=1),
+        predicted=predicted.astype(np.float16),
+        computed=computed.astype(np.float16),
         protostructures=np.array(hashes, dtype=np.int64),
         gate=np.array(model.checksum),
     )
-    counts = ", ".join(f"{name} {int(computed[:, j].sum()):,}" for j, name in enumerate(NAMES))
-    text = SHEET.format(n=len(known), p=len(NAMES), names=", ".join(NAMES), counts=counts)
-    (args.out / TABLE).with_suffix(".md").write_text(text)
+    counts = ", ".join(f"{name} {int(np.isfinite(computed[:, j]).sum()):,}" for j, name in enumerate(NAMES))
+    Sheet(
+        about=ABOUT.format(n=len(known), p=len(NAMES), names=", ".join(NAMES)),
+        script="python scripts/build_known_properties.py --data DIR",
+        data=data | built(KNOWN, weights_of("gate")),
+        split="crystals of all parts: it is for finding known crystals near a query, not for measuring errors",
+        seed="none: nothing is random",
+        metrics=f"computed values: {counts}",
+        commit=args.commit,
+        licence="A. Jain et al., APL Mater. 1, 011002 (2013); M. de Jong et al., Sci. Data 2, 150009 (2015), "
+        "CC BY 4.0.",
+    ).write(args.out / TABLE)
     print(f"{args.out / TABLE}: {(args.out / TABLE).stat().st_size / 1e6:.2f} MB, {len(known):,} crystals")
 
 
@@ -102,4 +101,4 @@ def _labels(data: Path, known: KnownCrystals) -> np.ndarray:  # type: ignore[typ
 
 if __name__ == "__main__":
     assert set(PREDICTED) >= set(NAMES)
-    main()
+    run(main)

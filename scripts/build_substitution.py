@@ -1,14 +1,13 @@
 """Build the tables of the generators `substitution` and `random`: exchanges and frequencies.
 
-    python scripts/build_substitution.py [--data DIR]
+    python scripts/build_substitution.py [--out FOLDER]
 
-DIR holds `known_crystals.parquet` as `scripts/build_reference.py` writes it (default: the package's own). Writes
-`substitution.npz`, `random_genes.npz` and a data sheet beside each. Deterministic; under a minute on one core.
+FOLDER holds `known_crystals.parquet` as `scripts/build_reference.py` writes it. Writes `substitution.npz`,
+`random_genes.npz` and a data sheet beside each. Deterministic; under a minute on one core.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from pathlib import Path
 
@@ -24,24 +23,37 @@ from invdesign.generators.random_genes import TABLE as RANDOM_TABLE
 from invdesign.generators.substitution import MAX_ABOVE_HULL, Exchanges
 from invdesign.generators.substitution import TABLE as SUBSTITUTION_TABLE
 from invdesign.reference.known import TABLE, KnownCrystals
+from invdesign.training.rebuild import begin, built, options, run
+from invdesign.training.sheet import Sheet
 
-TABLES = Path(__file__).resolve().parents[1] / "invdesign" / "tables"
 MAX_SITES = 40
 ANY = 0
 """Stands for the one element in which two crystals may differ."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=TABLES, help="folder of known_crystals.parquet")
-    parser.add_argument("--out", type=Path, default=TABLES, help="folder to write to")
-    options = parser.parse_args()
-    known = KnownCrystals.load(options.data / TABLE)
-    genes = [k.gene for k in known if k.within(MAX_ABOVE_HULL) and max(k.gene.numbers) < MAX_Z]
+    given = begin(options(__doc__, data=False))
+    known = KnownCrystals.load(given.out / TABLE)
+    usable = (k for k in known if not k.held_out and k.within(MAX_ABOVE_HULL))
+    genes = [k.gene for k in usable if max(k.gene.numbers) < MAX_Z]
     genes = [gene for gene in genes if primitive_sites(gene) <= MAX_SITES]
     volume = np.round(element_volumes(genes), 4)
-    write_substitution(options.out, genes, volume)
-    write_random(options.out, genes, volume)
+    write_substitution(given.out, genes, volume, given.commit)
+    write_random(given.out, genes, volume, given.commit)
+
+
+def sheet(path: Path, about: str, metrics: str, commit: str) -> None:
+    """Write the data sheet of one of the two tables."""
+    Sheet(
+        about=about,
+        script="python scripts/build_substitution.py",
+        data=built(TABLE),
+        split="nothing is held out: crystals of all parts of the split are counted",
+        seed="none: nothing is random",
+        metrics=metrics,
+        commit=commit,
+        licence="A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0.",
+    ).write(path)
 
 
 def element_volumes(genes: list[Gene]) -> FloatArray:
@@ -73,7 +85,7 @@ def exchanges(genes: list[Gene]) -> tuple[FloatArray, int]:
     return counts, used
 
 
-def write_substitution(out: Path, genes: list[Gene], volume: FloatArray) -> None:
+def write_substitution(out: Path, genes: list[Gene], volume: FloatArray, commit: str) -> None:
     counts, families = exchanges(genes)
     counts = np.round(counts, 2)
     np.savez_compressed(out / SUBSTITUTION_TABLE, counts=counts.astype(np.float32), element_volume=volume)
@@ -82,12 +94,12 @@ def write_substitution(out: Path, genes: list[Gene], volume: FloatArray) -> None
         f"{symbol(z)} by " + ", ".join(f"{symbol(int(k))} {chance[z, k]:.0%}" for k in np.argsort(-chance[z])[:3])
         for z in (11, 26, 8, 17, 57)
     )
-    text = SUBSTITUTION_SHEET.format(n=len(genes), families=families, total=counts.sum(), examples=examples)
-    (out / SUBSTITUTION_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    about = SUBSTITUTION.format(n=len(genes), families=families, total=counts.sum())
+    sheet(out / SUBSTITUTION_TABLE, about, f"most likely exchanges: {examples}", commit)
+    print(f"{out / SUBSTITUTION_TABLE}: {counts.sum():,.0f} exchanges in {families:,} families; {examples}")
 
 
-def write_random(out: Path, genes: list[Gene], volume: FloatArray) -> None:
+def write_random(out: Path, genes: list[Gene], volume: FloatArray, commit: str) -> None:
     group_sites = np.zeros((231, MAX_SITES + 1), dtype=np.int32)
     elements, n_elements = np.zeros(MAX_Z, dtype=np.int32), np.zeros(10, dtype=np.int32)
     for gene in genes:
@@ -107,13 +119,13 @@ def write_random(out: Path, genes: list[Gene], volume: FloatArray) -> None:
         lattice_mean=np.round([shape.mean(axis=0) for shape in shapes], 4),
         lattice_deviation=np.round([shape.std(axis=0) for shape in shapes], 4),
     )
-    text = RANDOM_SHEET.format(n=len(genes), groups=int((group_sites.sum(axis=1) > 0).sum()))
-    (out / RANDOM_TABLE).with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    groups = int((group_sites.sum(axis=1) > 0).sum())
+    metrics = f"{len(genes):,} crystals of {groups} space groups and {int((elements > 0).sum())} elements"
+    sheet(out / RANDOM_TABLE, RANDOM.format(n=len(genes), groups=groups), metrics, commit)
+    print(f"{out / RANDOM_TABLE}: {metrics}")
 
 
-SUBSTITUTION_SHEET = """# substitution.npz
-
+SUBSTITUTION = """\
 What replaces what in known crystals: `counts` (104, 104), symmetric, by atomic number; `element_volume` (104), the
 volume in Å³ that an atom of each element suggests (0: of no known crystal).
 
@@ -121,25 +133,16 @@ Mined from {n:,} known crystals (`known_crystals.parquet`; at most 0.1 eV/atom a
 at most 40 atoms in the primitive cell). Crystals that occupy the same positions with the same elements but for one
 form a family, {families:,} of them with two members or more; each member is paired with every other at a weight of
 one over their number, {total:,.0f} exchanges in all. In the spirit of G. Hautier et al., Inorg. Chem. 50, 656
-(2011), with positions in place of prototypes and elements in place of ions.
+(2011), with positions in place of prototypes and elements in place of ions."""
 
-Most likely exchanges: {examples}.
-
-Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_substitution.py`.
-"""
-
-RANDOM_SHEET = """# random_genes.npz
-
+RANDOM = """\
 Frequencies among {n:,} known crystals (`known_crystals.parquet`; at most 0.1 eV/atom above the hull where that is
 known, at most 40 atoms in the primitive cell), for the generator `random`: `group_sites` (231, 41) crystals by
 space group ({groups} occur) and atoms in the primitive cell; `elements` (104) crystals that hold each element;
 `n_elements` (10) by number of elements; `element_volume` (104) as in `substitution.npz`; `lattice_mean`,
 `lattice_deviation` (6, 6) of the lattice features (log volume over that of the elements, log c/a, log b/a, three
-angles less 90° in units of 30°) by lattice family from triclinic to cubic.
-
-Source: A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0. Made by `scripts/build_substitution.py`.
-"""
+angles less 90° in units of 30°) by lattice family from triclinic to cubic."""
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

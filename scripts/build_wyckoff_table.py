@@ -4,18 +4,30 @@ The standard setting (International Tables: unique axis b, hexagonal axes, origi
 tables, which are used here once and are no dependency of the package. Each orbit's points are R u + t with the
 free coordinates u of that position; the maps that fill one primitive cell stand first.
 
-Run: python scripts/build_wyckoff_table.py [--out invdesign/tables/wyckoff.npz]
+Run: python scripts/build_wyckoff_table.py [--out FOLDER]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
+from importlib.metadata import version
 
 import moyopy
 import numpy as np
 from pyxtal.symmetry import Group
+
+from invdesign.training.rebuild import begin, options, run
+from invdesign.training.sheet import Sheet
+
+ABOUT = """The 1,731 Wyckoff positions of the 230 space groups as affine maps: each orbit's points are R u + t with
+the free coordinates u of its position.
+
+`rotation`, `translation` (24ths of the cell edge) and `left_inverse` (reads u from a point) of every map, those
+that fill one primitive cell first; `map_start` by position; `multiplicity`, `primitive_multiplicity`, `freedom`,
+`site_symmetry` (index into `site_symmetry_names`) and `letter` of every position; `group_start` by group;
+`normalizer_linear`, `normalizer_shift` (24ths), `normalizer_permutation` and `normalizer_start`: the ways in which
+a group's normalizer relabels its positions; `primitive_cell` (sixths). Standard setting: unique axis b, hexagonal
+axes, origin choice 2."""
 
 PRIMITIVE = {
     "P": np.eye(3),
@@ -157,13 +169,25 @@ def build() -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Build, check that the integer storage is exact, and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables/wyckoff.npz"))
-    out = parser.parse_args().out
+    given = begin(options(__doc__, data=False))
+    out = given.out / "wyckoff.npz"
     table = build()
     np.savez_compressed(out, **table)
+    Sheet(
+        about=ABOUT,
+        script="python scripts/build_wyckoff_table.py",
+        data=f"tables of PyXtal {version('pyxtal')}, normalizers of moyopy {version('moyopy')}; no file",
+        split="nothing is held out: nothing is learned",
+        seed="space group number, of the test crystal by which a group's normalizer is found; the result has no "
+        "random part",
+        metrics=f"{len(table['freedom']):,} positions, {len(table['rotation']):,} maps; multiplicities and "
+        "degrees of freedom are checked against PyXtal's while building",
+        commit=given.commit,
+        licence="International Tables for Crystallography A, through PyXtal (S. Fredericks et al., Comput. Phys. "
+        "Commun. 261, 107810 (2021), MIT licence).",
+    ).write(out)
     print(f"{len(table['freedom'])} Wyckoff positions, {len(table['rotation'])} maps -> {out}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,13 +1,17 @@
-"""Fit the energy scale of a potential and write `invdesign/tables/energy_scale_<name>.json`.
+"""Fit the energy scale of a potential and write `energy_scale_<name>.json` with its data sheet.
 
-    python scripts/fit_energy_scale.py --data DIR --potential sevennet-0
+    python scripts/fit_energy_scale.py --data DIR --potential mp2020
+    python scripts/fit_energy_scale.py --data DIR --potential sevennet-0 [--out FOLDER] [--known N] [--new N]
+    python scripts/fit_energy_scale.py --data DIR --potential sevennet-0 --second chgnet [--new 200]
 
 DIR holds `crystals.parquet`, `convex_hull.parquet`, `mp2020_elemental_references.json.gz` and
 `alexandria_eos.parquet`. Two kinds of crystals are used, chosen so that every element is seen: *known* ones of
 the Materials Project, on which the potentials were trained, and *new* ones of Alexandria whose composition the
 Materials Project does not hold, which show the error to expect of a design. The chemical systems that
 `invdesign.data.split` holds out for tests are not touched, so that `benchmarks/potentials.py` can measure on
-them. Energies are computed at the known geometry.
+them. Energies are computed at the known geometry. `mp2020` comes first: the published references and corrections,
+fitted to nothing, which bring the energies of Alexandria to the scale. With `--second` the scale of the first
+potential learns how to be combined with that of another one, both of which are there.
 """
 
 from __future__ import annotations
@@ -34,9 +38,19 @@ from invdesign.elements import SYMBOLS
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import MP2020, TERMS, EnergyScale, design_row, published
 from invdesign.progress import shown
+from invdesign.training.rebuild import begin, built, options, run, sources
+from invdesign.training.sheet import Sheet
 from invdesign.workers import Lost, Workers
 
-TABLES = Path(__file__).parent.parent / "invdesign" / "tables"
+SOURCES = (
+    "crystals.parquet",
+    "convex_hull.parquet",
+    "mp2020_elemental_references.json.gz",
+    "alexandria_eos.parquet",
+)
+PUBLISHED = "mp2020"
+NEW_TO_COMBINE = 200
+"""New crystals on which the combination with a second potential is fitted."""
 ELEMENT_PRIOR, TERM_PRIOR = 0.02, 0.05
 """How far an element's or a term's coefficient is expected to lie from its prior, eV."""
 FOLDS = 5
@@ -53,33 +67,81 @@ class Sample:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--potential", default=potentials.DEFAULT)
-    parser.add_argument("--known", type=int, default=1500, help="known crystals to fit on")
-    parser.add_argument("--new", type=int, default=1000, help="new crystals to fit on")
+    parser = options(__doc__)
+    parser.add_argument("--potential", default=potentials.DEFAULT, help=f"or {PUBLISHED}: no fit")
+    parser.add_argument("--known", type=int, default=800, help="known crystals to fit on")
+    parser.add_argument("--new", type=int, help="new crystals to fit on (600; with --second 200)")
     parser.add_argument("--corrected", action="store_true", help="its energies contain the MP2020 corrections")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="CSV of energies already computed; extended")
     parser.add_argument("--second", help="fit only how to put this second potential together with the first")
     parser.add_argument("--second-cache", type=Path)
-    given = parser.parse_args()
-    reference = references(given.data)
-    out = TABLES / f"energy_scale_{given.potential.replace(':', '_')}.json"
-    if given.second:
-        scale = with_second(given, new(given.data, given.new, reference, ("valid", "test"), balanced=False))
-        figures = scale.seconds[given.second]
+    given = begin(parser)
+    data, reference = sources(given, *SOURCES), references(given.data)
+    if given.potential == PUBLISHED:
+        scale = published(PUBLISHED, reference)
+    elif given.second:
+        n = given.new or NEW_TO_COMBINE
+        scale = with_second(given, new(given.data, n, reference, ("valid", "test"), balanced=False))
     else:
-        sample = joined(
-            known(given.data, given.known, reference), new(given.data, given.new, reference, ("train",))
-        )
+        first = known(given.data, given.known, reference)
+        sample = joined(first, new(given.data, given.new or 600, reference, ("train",)))
         energies = compute(sample.crystals, given.potential, given.workers, given.cache)
         corrected = given.corrected or given.potential == "chgnet"
         scale = fit(sample, energies, reference, potentials.find(given.potential).version, corrected)
-        figures = {k: v for k, v in scale.notes.items() if not k.endswith("per_element")}
+    out = given.out / f"energy_scale_{given.potential.replace(':', '_')}.json"
     scale.save(out)
-    published("mp2020", reference).save(TABLES / "energy_scale_mp2020.json")
-    print(json.dumps(figures, indent=1))
+    sheet(out, given.potential, scale, data, given.commit)
+    print(f"{out}: {figures(scale)}")
+
+
+ABOUT = """\
+Coefficients that take the energy per atom of {potential} to the formation energy on the scale of the Materials
+Project (MP2020 corrections), with their uncertainty; `invdesign/potentials/energy_scale.py` says how to use them.
+
+Fields: `elements` (eV/atom by symbol), `terms` (eV per anion or +U atom), `floor`, `spread` and `unsure` (standard
+deviations, eV/atom), `interval` (half width of the 90 % interval in standard deviations), `seconds` (how to
+combine with a second potential), `notes` (crystals used and held-out errors)."""
+FITTED = """\
+errors of chemical systems left out of the fit (five folds); no crystal of a system that is held out for tests
+(`invdesign.data.split`, seed 0) is used, except for `seconds`, which is fitted on new crystals drawn at random
+from these systems"""
+
+
+def sheet(out: Path, potential: str, scale: EnergyScale, data: dict[str, str], commit: str) -> None:
+    """Write the data sheet of a scale."""
+    fitted = potential != PUBLISHED
+    script = f"python scripts/fit_energy_scale.py --data DIR --potential {potential}"
+    again = [f"the same with `--second {second}`" for second in scale.seconds]
+    name = potential if fitted else "density functional theory (PBE, PBE+U)"
+    Sheet(
+        about=ABOUT.format(potential=name) + ("" if fitted else "\n\nPublished references and corrections."),
+        script=", then ".join([f"`{script}`", *again]),
+        data=data | (built(f"energy_scale_{PUBLISHED}.json") if fitted else {}),
+        split=FITTED if fitted else "nothing is held out: nothing is fitted",
+        seed="0, of the choice of crystals" if fitted else "none: nothing is random",
+        metrics=figures(scale),
+        commit=commit,
+        licence="A. Jain et al., APL Mater. 1, 011002 (2013), CC BY 4.0; J. Schmidt et al., Alexandria, CC BY "
+        "4.0; corrections: A. Wang et al., Sci. Rep. 11, 15496 (2021).",
+    ).write(out)
+
+
+def figures(scale: EnergyScale) -> str:
+    """Sizes and held-out errors of a scale in one line."""
+    said = [
+        f"{kind}: {n['crystals']:.0f} crystals, mean absolute error {n['mean_absolute_after']:.4f} eV/atom "
+        f"({n['mean_absolute_before']:.4f} before the fit)"
+        for kind in ("known", "new")
+        if (n := dict(scale.notes.get(kind, {})))
+    ]
+    for second, agreement in scale.seconds.items():
+        n = agreement["notes"]["first_and_mean"]
+        said.append(
+            f"with {second}: mean absolute error {n['mean_absolute_after']:.4f} eV/atom on {n['crystals']:.0f} "
+            f"new crystals ({n['mean_absolute_before']:.4f} alone)"
+        )
+    return "; ".join(said) or f"{len(scale.elements)} elements"
 
 
 def known(data: Path, n: int, reference: dict[str, float]) -> Sample:
@@ -91,7 +153,7 @@ def known(data: Path, n: int, reference: dict[str, float]) -> Sample:
     rows = choose(table.assign(worse=worse)[usable], n)
     crystals = [crystal_of(row) for row in rows.to_dict("records")]
     formation = rows.formation_energy_per_atom.to_numpy()
-    return Sample(crystals, design(crystals, reference), formation, np.zeros(n, dtype=np.bool_))
+    return Sample(crystals, design(crystals, reference), formation, np.zeros(len(rows), dtype=np.bool_))
 
 
 def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str], balanced: bool = True) -> Sample:
@@ -106,10 +168,14 @@ def new(data: Path, n: int, reference: dict[str, float], splits: Sequence[str], 
         *pd.read_parquet(data / "convex_hull.parquet", columns=["formula"]).formula,
     }
     usable = ~table.formula.isin(seen) & np.isin(by_chemical_system(table.chemical_system, seed=0), splits)
-    rows = choose(table[usable], n) if balanced else table[usable].sample(n, random_state=0)
+    few = min(n, int(usable.sum()))
+    rows = choose(table[usable], n) if balanced else table[usable].sample(few, random_state=0)
     crystals = crystals_of(rows)
     return Sample(
-        crystals, design(crystals, reference), formation_energies(rows, crystals), np.ones(n, dtype=np.bool_)
+        crystals,
+        design(crystals, reference),
+        formation_energies(rows, crystals),
+        np.ones(len(rows), dtype=np.bool_),
     )
 
 
@@ -163,7 +229,7 @@ def crystal_of(row: dict[str, Any]) -> Crystal:
 
 def references(data: Path) -> dict[str, float]:
     """Energy per atom of each element in its reference state, without corrections."""
-    with gzip.open(data / "mp2020_elemental_references.json.gz", "rt") as stream:
+    with gzip.open(data / SOURCES[2], "rt") as stream:
         entries = json.load(stream)
     found = {name: entry["energy"] / sum(entry["composition"].values()) for name, entry in entries.items()}
     return {name: found[name] for name in SYMBOLS if name in found}
@@ -321,4 +387,4 @@ def rounded(names: Any, values: FloatArray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

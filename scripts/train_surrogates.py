@@ -1,13 +1,13 @@
-"""Make `invdesign/tables/surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
+"""Make `surrogate_gate.safetensors` and `surrogate_relaxed.safetensors` with their data sheets.
 
-Run: python scripts/train_surrogates.py --data DIR [--out invdesign/tables] [--stage gate|relaxed] [--cache DIR]
+Run: python scripts/train_surrogates.py --data DIR [--out FOLDER] [--stage gate|relaxed] [--cache DIR] [--small]
      [--calibrate]
 
-`DIR` holds `crystals.parquet` and `alexandria_eos.parquet`. The relaxed stage mixes in the gate's answers, whose
-weights must lie in `--out`. With `--cache`, genes, graphs and what the potentials say are kept there between runs,
-the last in portions, so that a stopped run goes on where it was. About 30 minutes for the gate on one core; for
-the second stage two hours, nearly all of them for features and elastic responses by the potentials. One thread is
-best: OMP_NUM_THREADS=1.
+`DIR` holds `crystals.parquet` and, for the relaxed stage, `alexandria_eos.parquet`. That stage mixes in the gate's
+answers, whose weights must lie in the folder, as must the energy scales and the reference. With `--cache`, genes,
+graphs and what the potentials say are kept there between runs, the last in portions, so that a stopped run goes on
+where it was. About 30 minutes for the gate on one core; for the second stage two hours, nearly all of them for
+features and elastic responses by the potentials. One thread is best: OMP_NUM_THREADS=1.
 
 With `--calibrate` the weights in `--out` keep their networks, scales and memories, bit for bit, so the second
 stage still belongs to its gate: only intervals, standard deviations and probabilities of zero are fitted again, on
@@ -17,8 +17,7 @@ each stage once the potentials have spoken.
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,27 +31,66 @@ from invdesign.data.split import by_chemical_system
 from invdesign.properties import PREDICTED
 from invdesign.records import Value
 from invdesign.reference.local import LocalReference, known_phase
+from invdesign.surrogates import weights_of
 from invdesign.surrogates.fitting.assess import assess
 from invdesign.surrogates.fitting.relaxed_stage import joined, potential_table, recalibrated
-from invdesign.surrogates.fitting.sheet import data_sheet
 from invdesign.surrogates.fitting.train import Settings, TrainingData, fit, training_data, with_new_phases
 from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, perturb, read_labelled
 from invdesign.surrogates.inputs.store import cached_graphs, load_genes, save_genes
 from invdesign.surrogates.model import Model, load_model, save_model
+from invdesign.training.rebuild import begin, built, options, run, sources
+from invdesign.training.surrogate_sheet import surrogate_sheet
 
+CRYSTALS, ALEXANDRIA = "crystals.parquet", "alexandria_eos.parquet"
+NEEDED = ("hull.parquet", "known_crystals.parquet", "energy_scale_mp2020.json", "energy_scale_sevennet-l3i5.json")
+"""Tables that the relaxed stage is made from besides the gate."""
 NOISY_COPIES = 2
-GATE = "surrogate_gate.safetensors"
-POTENTIAL_CRYSTALS, POTENTIAL_SITES = 6000, 20
-"""Crystals without moduli, and their largest cell, whose potential features are computed for gap and energies."""
-NEW_CRYSTALS = 500
-"""Crystals of Alexandria on which energies of new phases are calibrated."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is trained on what.
+
+    Attributes:
+        gate, relaxed: settings of the trainings.
+        others: crystals without moduli whose potential features are computed for gap and energies, for training;
+            those that are held out are taken besides.
+        sites: largest cell of these.
+        new: crystals of Alexandria on which energies of new phases are calibrated.
+        strained: crystals with moduli that are used (None: all); then also no held-out crystals besides `others`.
+    """
+
+    gate: Settings
+    relaxed: Settings
+    others: int
+    sites: int
+    new: int
+    strained: int | None
+
+
+FULL = Scale(
+    gate=Settings(),
+    relaxed=Settings(members=5, epochs=25, batch=128, modulus_repeats=1, hidden=384),
+    others=6000,
+    sites=20,
+    new=500,
+    strained=None,
+)
+SMALL = Scale(
+    gate=Settings(members=2, epochs=12, batch=64),
+    relaxed=Settings(members=2, epochs=12, batch=16, modulus_repeats=1, hidden=128),
+    others=50,
+    sites=6,
+    new=12,
+    strained=130,
+)
 CALIBRATED_PER_SYSTEM = 2
 """Crystals of a chemical system that the second stage is calibrated on at most."""
 
 
 def labelled_data(folder: Path, cache: Path | None) -> Labelled:
     """Labels and genes of `crystals.parquet`."""
-    path = folder / "crystals.parquet"
+    path = folder / CRYSTALS
     kept = cache / "genes.npz" if cache else None
     if kept is not None and not kept.exists():
         import pandas as pd
@@ -71,18 +109,22 @@ def graphs(labelled: Labelled, copy: int, cache: Path | None) -> Graphs:
     return cached_graphs(cache / f"graphs_{copy}.npz" if cache else None, make)
 
 
-def potential_rows(labelled: Labelled) -> np.ndarray:
+def potential_rows(labelled: Labelled, scale: Scale) -> np.ndarray:
     """Crystals whose potential features are computed: all with moduli, then some of those with gaps.
 
     For training these are a random choice, for calibration and test all.
     """
+    rng = np.random.default_rng(0)
     moduli = np.isfinite(labelled.labels["bulk_modulus"])
     gaps = np.isfinite(labelled.labels["band_gap"]) & np.isfinite(labelled.labels["formation_energy"]) & ~moduli
-    small = np.array([primitive_sites(gene) <= POTENTIAL_SITES for gene in labelled.genes])
-    mixed = np.random.default_rng(0).permutation(np.flatnonzero(gaps & small))
+    small = np.array([primitive_sites(gene) <= scale.sites for gene in labelled.genes])
+    mixed = rng.permutation(np.flatnonzero(gaps & small))
     held_out = by_chemical_system(labelled.chemical_systems)[mixed] != "train"
-    chosen = mixed[held_out | (np.arange(len(mixed)) < POTENTIAL_CRYSTALS)]
-    return np.concatenate([np.flatnonzero(moduli), np.sort(chosen)])
+    first = np.arange(len(mixed)) < scale.others
+    if scale.strained is None:
+        return np.concatenate([np.flatnonzero(moduli), np.sort(mixed[held_out | first])])
+    strained = rng.permutation(np.flatnonzero(moduli & small))[: scale.strained]
+    return np.concatenate([np.sort(strained), np.sort(mixed[first])])
 
 
 def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, TrainingData]:
@@ -92,14 +134,14 @@ def gate(folder: Path, cache: Path | None, settings: Settings) -> tuple[Model, T
     return fit("gate", data, settings, progress=tell), data
 
 
-def relaxed(folder: Path, cache: Path | None, settings: Settings, base: Model) -> tuple[Model, TrainingData]:
+def relaxed(folder: Path, cache: Path | None, scale: Scale, base: Model) -> tuple[Model, TrainingData]:
     """Train the second stage on exact crystals with what the potentials say; the gate's answers are mixed in."""
     labelled = labelled_data(folder, cache)
-    part = labelled.subset(potential_rows(labelled))
+    part = labelled.subset(potential_rows(labelled, scale))
     data = training_data(part, [joined(part.genes)], said(part, cache, "potential"))
-    model = fit("relaxed", data, settings, base=base, progress=tell)
+    model = fit("relaxed", data, scale.relaxed, base=base, progress=tell)
     model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
-    return with_new_phases(model, new_data(folder, cache)), data
+    return with_new_phases(model, new_data(folder, cache, scale.new)), data
 
 
 def said(part: Labelled, cache: Path | None, name: str) -> np.ndarray:
@@ -122,9 +164,9 @@ def gate_data(labelled: Labelled) -> TrainingData:
     return TrainingData(part, [joined(part.genes), joined(noisy)], None, split)
 
 
-def relaxed_data(labelled: Labelled, cache: Path | None) -> TrainingData:
+def relaxed_data(labelled: Labelled, cache: Path | None, scale: Scale) -> TrainingData:
     """Held-out crystals of the second stage with what the potentials say."""
-    part, split = held_out(labelled, potential_rows(labelled))
+    part, split = held_out(labelled, potential_rows(labelled, scale))
     return TrainingData(part, [joined(part.genes)], said(part, cache, "held_out"), split)
 
 
@@ -132,38 +174,42 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
-def finish(model: Model, data: TrainingData, out: Path) -> None:
+def finish(model: Model, data: TrainingData, out: Path, made_from: dict[str, str], commit: str) -> None:
     """Measure on the test part, and write the weights and their data sheet."""
     metrics = {"exact": assess(model, data, 0)}
     if len(data.copies) > 1:
         metrics["with a generator's errors"] = assess(model, data, -1)
     noted = replace(model, notes={**model.notes, "test": metrics})
-    path = out / f"surrogate_{model.stage}.safetensors"
+    path = out / weights_of(model.stage)
     save_model(noted, path)
-    path.with_suffix(".md").write_text(data_sheet(noted))
+    script = f"python scripts/train_surrogates.py --data DIR --stage {model.stage}"
+    surrogate_sheet(noted, script, made_from, commit).write(path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def calibrate(folder: Path, cache: Path | None, out: Path, stage: str) -> None:
-    """Calibrate weights again and write them back."""
-    labelled, gate_weights = labelled_data(folder, cache), load_model(out / GATE)
-    if stage in ("gate", "both"):
-        data, rows = gate_data(labelled), np.arange(len(labelled.ids))
-        finish(recalibrated(knowing(gate_weights, labelled, rows), data), data, out)
-    if stage in ("relaxed", "both"):
-        data = relaxed_data(labelled, cache)
-        model = load_model(out / "surrogate_relaxed.safetensors", gate_weights)
-        model = knowing(model, labelled, potential_rows(labelled))
-        model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
-        finish(with_new_phases(model, new_data(folder, cache)), data, out)
+def calibrated_gate(folder: Path, cache: Path | None, out: Path) -> tuple[Model, TrainingData]:
+    """The gate in the folder with intervals fitted anew."""
+    labelled = labelled_data(folder, cache)
+    data, rows = gate_data(labelled), np.arange(len(labelled.ids))
+    return recalibrated(knowing(load_model(out / weights_of("gate")), labelled, rows), data), data
 
 
-def new_data(folder: Path, cache: Path | None) -> TrainingData:
-    """Energies of Alexandria's crystals that are no known phases, from chemical systems of the validation part."""
-    table = read_alexandria(folder / "alexandria_eos.parquet")
+def calibrated_relaxed(folder: Path, cache: Path | None, out: Path, scale: Scale) -> tuple[Model, TrainingData]:
+    """The second stage in the folder with intervals fitted anew."""
+    labelled = labelled_data(folder, cache)
+    data = relaxed_data(labelled, cache, scale)
+    model = load_model(out / weights_of("relaxed"), load_model(out / weights_of("gate")))
+    model = knowing(model, labelled, potential_rows(labelled, scale))
+    model = recalibrated(model, data, CALIBRATED_PER_SYSTEM)
+    return with_new_phases(model, new_data(folder, cache, scale.new)), data
+
+
+def new_data(folder: Path, cache: Path | None, n: int) -> TrainingData:
+    """Energies of n crystals of Alexandria that are no known phases, from systems of the validation part."""
+    table = read_alexandria(folder / ALEXANDRIA)
     table = table[by_chemical_system(table.chemical_system, seed=0) == "valid"].sample(frac=1.0, random_state=0)
     found = {i: gene for i, gene in enumerate(encode_many(crystals_of(table))) if isinstance(gene, Gene)}
-    chosen = [i for i, g in found.items() if not known_phase(g.numbers, g.space_group)][:NEW_CRYSTALS]
+    chosen = [i for i, g in found.items() if not known_phase(g.numbers, g.space_group)][:n]
     table, genes = table.iloc[chosen], [found[i] for i in chosen]
     crystals = decode(genes)
     energies = formation_energies(table, crystals)
@@ -186,30 +232,32 @@ def knowing(model: Model, labelled: Labelled, rows: np.ndarray) -> Model:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("invdesign/tables"))
+    parser = options(__doc__, small=True)
     parser.add_argument("--stage", choices=("gate", "relaxed", "both"), default="both")
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--members", type=int)
+    parser.add_argument("--cache", type=Path, help="folder for what is kept between runs")
     parser.add_argument("--calibrate", action="store_true", help="fit the calibration only")
-    args = parser.parse_args()
+    args = begin(parser)
     torch.set_num_threads(1)
+    scale = SMALL if args.small else FULL
     if args.cache:
         args.cache.mkdir(parents=True, exist_ok=True)
-    if args.calibrate:
-        calibrate(args.data, args.cache, args.out, args.stage)
-        return
-    chosen = {k: v for k, v in (("epochs", args.epochs), ("members", args.members)) if v is not None}
     if args.stage in ("gate", "both"):
-        finish(*gate(args.data, args.cache, replace(Settings(), **chosen)), args.out)
+        data = sources(args, CRYSTALS)
+        found = (
+            calibrated_gate(args.data, args.cache, args.out)
+            if args.calibrate
+            else gate(args.data, args.cache, scale.gate)
+        )
+        finish(*found, args.out, data, args.commit)
     if args.stage in ("relaxed", "both"):
-        base = load_model(args.out / GATE)
-        finish(*relaxed(args.data, args.cache, replace(RELAXED, **chosen), base), args.out)
+        data = sources(args, CRYSTALS, ALEXANDRIA) | built(weights_of("gate"), *NEEDED)
+        found = (
+            calibrated_relaxed(args.data, args.cache, args.out, scale)
+            if args.calibrate
+            else relaxed(args.data, args.cache, scale, load_model(args.out / weights_of("gate")))
+        )
+        finish(*found, args.out, data, args.commit)
 
-
-RELAXED = Settings(members=5, epochs=25, batch=128, modulus_repeats=1, hidden=384)
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -70,10 +70,13 @@ def drawn(generator: Generator, n: int, conditions: Conditions | None = None, se
     return [item for item in items if isinstance(item, Crystal)]
 
 
-@pytest.mark.parametrize("name", ["random", "substitution"])
-def test_they_keep_the_contract(name, request):
-    outcomes = check_generator(request.getfixturevalue(name), n=4)
-    assert [str(o) for o in outcomes if o.problem] == []
+def test_the_random_generator_keeps_the_contract(random):
+    assert [str(o) for o in check_generator(random, n=4) if o.problem] == []
+
+
+def test_the_shipped_substitution_keeps_the_contract():
+    """Not the one of four salts, which has nothing for the elements that the contract asks for."""
+    assert [str(o) for o in check_generator(SubstitutionGenerator.load(), n=4) if o.problem] == []
 
 
 def test_random_crystals_are_sound_and_distinct(random):

@@ -14,20 +14,13 @@ from fake_parts import Charge, Distances, FakeReference, FakeRelaxer, Unique, cu
 
 from invdesign.benchmarking import metrics
 from invdesign.benchmarking.cdvae import Prints
-from invdesign.benchmarking.generation import (
-    Background,
-    Bench,
-    Journal,
-    Plan,
-    Sample,
-    Sampling,
-    _rediscovered,
-    fingerprints,
-    generation,
-    markdown,
-    quantiles,
-)
+from invdesign.benchmarking.figures.generation import Background, _rediscovered, fingerprints, markdown
+from invdesign.benchmarking.figures.numbers import quantiles
+from invdesign.benchmarking.generation import generation
+from invdesign.benchmarking.journal import Journal
 from invdesign.benchmarking.metrics import KNOWN, Cutoffs, Fingerprints, Judged, Rate
+from invdesign.benchmarking.samples import Bench, Plan, Sample, Sampling
+from invdesign.chemistry.oxidation import smact_valid
 from invdesign.cli import run
 from invdesign.crystal import Crystal, Gene
 from invdesign.errors import InputError, OutputError
@@ -105,13 +98,13 @@ def test_cdvae_structure_validity_asks_for_volume():
     ],
 )
 def test_smact_validity(numbers, valid):
-    assert metrics.smact_valid(numbers) is valid
-    assert metrics.smact_valid(numbers * 2) is valid  # the reduced formula is what is asked about
+    assert smact_valid(numbers) is valid
+    assert smact_valid(numbers * 2) is valid  # the reduced formula is what is asked about
     assert metrics.cdvae_composition_valid(numbers) is valid
 
 
 def test_smact_knows_no_mixed_valence_by_default():
-    assert not metrics.smact_valid([26] * 3 + [8] * 4)  # Fe3O4, a known crystal: nothing honest scores 100 %
+    assert not smact_valid([26] * 3 + [8] * 4)  # Fe3O4, a known crystal: nothing honest scores 100 %
 
 
 @pytest.mark.parametrize(("distance", "valid"), [(1.74, False), (1.76, True)])

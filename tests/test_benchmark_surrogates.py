@@ -14,6 +14,7 @@ import pytest
 from invdesign.benchmarking import splits as protocols
 from invdesign.benchmarking import surrogates as bench
 from invdesign.benchmarking.charts import against, parity
+from invdesign.benchmarking.figures import surrogates as figures
 from invdesign.benchmarking.splits import GATE, PROTOCOLS, Data, Fold
 from invdesign.chemistry.composition import chemical_system
 from invdesign.cli import run
@@ -30,7 +31,7 @@ def test_deciles_by_hand() -> None:
     truth = np.repeat(10.0 ** np.arange(1, 11), 3)
     mean = truth * np.tile([10.0, 1.0, 0.1], 10)
     covered = np.tile([True, True, False], 10)
-    rows = bench.deciles(mean, truth, covered)
+    rows = figures.deciles(mean, truth, covered)
     assert [row["n"] for row in rows] == [3] * 10
     assert all(row["mae"] == pytest.approx(2 / 3) and row["bias"] == pytest.approx(0) for row in rows)
     assert rows[3]["least"] == rows[3]["most"] == 1e4 and rows[3]["coverage_90"] == pytest.approx(2 / 3)
@@ -38,7 +39,7 @@ def test_deciles_by_hand() -> None:
 
 def test_figures_of_a_perfect_model_and_of_a_constant() -> None:
     truth = np.linspace(10.0, 400.0, 200)
-    perfect, constant = (bench.of_means("bulk_modulus", m, truth) for m in (truth, np.full(200, 100.0)))
+    perfect, constant = (figures.of_means("bulk_modulus", m, truth) for m in (truth, np.full(200, 100.0)))
     assert perfect["mae"] == 0.0 and perfect["recall_top_1_in_1_percent"] == 1.0
     assert constant["mae"] == pytest.approx(np.abs(2 - np.log10(truth)).mean())
     assert constant["stiff_bias_gpa"] == pytest.approx(100.0 - truth[truth > 250].mean())
@@ -49,7 +50,7 @@ def test_plots_by_hand() -> None:
     mean, sigma = np.full(10, 100.0), 0.1
     apart = sigma * np.array([0.5] * 5 + [1.0] * 3 + [3.0] * 2)
     truth = mean * 10.0**apart
-    found = bench.plots("bulk_modulus", mean, sigma * np.log(10) * mean, truth)
+    found = figures.plots("bulk_modulus", mean, mean * np.sinh(sigma * np.log(10)), truth)
     shares = dict(zip(np.round(found["levels"], 2), found["coverage"], strict=True))
     # central shares of 0.5, 1 and 3 deviations: 0.383, 0.683 and 0.997
     assert (shares[0.35], shares[0.4], shares[0.65], shares[0.7], shares[0.95]) == (0.0, 0.5, 0.5, 0.8, 0.8)
@@ -126,7 +127,7 @@ def test_the_mark_is_judged_against_held_in_crystals() -> None:
     row = protocols.Answered((), {}, (0.9, 0.5), (0.1, 0.5), (True, False), (False, False), {}, {})
     # pairs: 0.9 > 0.1, 0.9 > 0.5, 0.5 > 0.1, 0.5 = 0.5
     # of the mark alone: two pairs told apart, two alike
-    assert bench.of_mark(row) == {"marked": 0.5, "marked_held_in": 0.0, "auc": 0.75, "auc_distance": 3.5 / 4}
+    assert figures.of_mark(row) == {"marked": 0.5, "marked_held_in": 0.0, "auc": 0.75, "auc_distance": 3.5 / 4}
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +265,6 @@ def test_the_plausible_tail_leaves_negative_poisson_ratios_out():
     labels = {"bulk_modulus": np.full(8, 200.0), "shear_modulus": np.arange(160.0, 240.0, 10.0)}
     labels["shear_modulus"][0] = 310.0  # more than 1.5 times the bulk modulus
     estimates = [Estimate({"shear_modulus": Value(100.0 + i, 5.0, 90.0, 120.0, "")}) for i in range(8)]
-    found = bench.plausible_tail(estimates, labels)
+    found = figures.plausible_tail(estimates, labels)
     assert found["plausible_stiff_n"] == 7
     assert found["plausible_stiff_spearman"] == pytest.approx(1.0)

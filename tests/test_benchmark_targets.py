@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fake_parts import Distances, FakeReference, FakeRelaxer, Novelty, Unique, cubic, derive
 
-from invdesign.benchmarking.generation import cell
+from invdesign.benchmarking.figures.numbers import cell
 from invdesign.benchmarking.metrics import KNOWN, Rate
 from invdesign.benchmarking.targets import QUICK_TARGETS, TARGETS, TargetBench, TargetPlan, markdown, targets
 from invdesign.cli import run

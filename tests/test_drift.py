@@ -140,7 +140,7 @@ def test_predict_tells_drift_and_takes_true_values_from_the_table(
     table = pd.DataFrame({"file": [f"{i}.cif" for i in range(6)], "bulk_modulus": 5.0})
     table.to_csv(tmp_path / "true.csv", index=False)
     table.assign(bulk_modulus_source="surrogate:gate").to_csv(tmp_path / "ours.csv", index=False)
-    args = ["--drift", "--out", str(tmp_path / "out.csv")]
+    args = ["--drift", "--force", "--out", str(tmp_path / "out.csv")]
     assert run(["predict", str(tmp_path / "true.csv"), *args]) == 0
     assert "RETRAIN" in capsys.readouterr().out
     assert run(["predict", str(tmp_path / "ours.csv"), *args]) == 0

@@ -203,7 +203,7 @@ def test_the_command_line_explains_only_when_asked(monkeypatch, tmp_path: Path):
     write_cifs([textbook()["TiC"], textbook()["W"]], tmp_path)
     for flags, wanted in (([], False), (["--explain"], True)):
         out = tmp_path / "out.csv"
-        assert run(["predict", str(tmp_path / "cif"), "--out", str(out), *flags]) == 0
+        assert run(["predict", str(tmp_path / "cif"), "--out", str(out), "--force", *flags]) == 0
         rows = pd.read_csv(out)
         assert ("bulk_modulus_by_element" in rows) == wanted and ("nearest" in rows) == wanted
     assert rows["nearest"].str.split().str[1].tolist() == ["mp-631", "mp-91"]

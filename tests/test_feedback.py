@@ -236,7 +236,7 @@ def test_feedback_ranks_a_run_again_and_resuming_keeps_it(
     out.write_text(f"file,bulk_modulus\n{best.file},5\n{last.file},600\n")
     assert run(["feedback", str(folder), str(out)]) == 0
     assert str(last.formula) in capsys.readouterr().out
-    after = pd.read_csv(folder / "candidates.csv")
+    after = pd.read_parquet(folder / "candidates.parquet")
     row = after[after["id"] == last.id].iloc[0]
     assert (row.bulk_modulus, row.bulk_modulus_source) == (600.0, MEASURED)
     assert row["rank"] < last["rank"]

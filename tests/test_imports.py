@@ -1,12 +1,16 @@
-"""The import graph: layers point downwards, parts know nothing of each other, importing does nothing."""
+"""The import graph: layers point downwards, without a circle; parts know nothing of each other; importing does
+nothing; what is loaded by name is there; each library and each constant stands behind one door."""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,8 +23,9 @@ HOMES = {
     "configs": "invdesign.configs",
 }
 LAYERS = (
-    "invdesign answers errors elements properties crystal records query protocols progress serialize numbers"
-    " configs tables",
+    "invdesign answers errors elements units properties crystal records uncertainty query protocols progress"
+    " serialize numbers configs tables target catalogue display checks query_fields element_classes stoichiometry"
+    " space_groups structure_types",
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",
@@ -45,6 +50,39 @@ HEAVY = (
     "scipy",
     "matminer",
 )
+
+DOORS = (
+    ("spglib", r"^\s*(?:import|from) spglib", "invdesign.crystallography.symmetry"),
+    ("SMACT", r"^\s*(?:import|from) smact", "invdesign.chemistry.oxidation"),
+    (
+        "electronegativities",
+        r"\.pauling_eneg|Element\(.*\)\.X\b|\"electronegativity\"\]",
+        "invdesign.chemistry.electronegativity",
+    ),
+    ("the 95 % quantile", r"\b1\.64[45]\d*\b", "invdesign.uncertainty"),
+    ("the error function", r"\berfc?\b|norm\.[cp]df", "invdesign.uncertainty"),
+    ("GPa in eV/Å³", r"\b160\.2\d*|\b1\.602\d+e-19", "invdesign.units"),
+    ("the atomic mass unit", r"\b1\.6605\d*", "invdesign.units"),
+    ("Boltzmann's constant", r"\b1\.3806\d*", "invdesign.units"),
+)
+"""What is used in one module alone, the pattern that shows it, and the module."""
+NAME = re.compile(r"(?<![\w/.-])invdesign(?:\.[A-Za-z_]\w*)+(?::[A-Za-z_]\w*)?")
+FOR_TYPES_ALONE = {("invdesign.engine.rounds", "invdesign.engine.campaign")}
+"""Imports under `TYPE_CHECKING` that would close a circle."""
+SUFFIXES = (".py", ".md", ".toml", ".yaml", ".yml")
+FOLDERS = (*HOMES, "scripts", "benchmarks", "tests", "docs", "examples", ".ci")
+TEXTS = [
+    path
+    for path in sorted((*ROOT.glob("*"), *(p for folder in FOLDERS for p in (ROOT / folder).rglob("*"))))
+    if path.suffix in SUFFIXES and path.name not in ("CHANGELOG.md", Path(__file__).name)
+]
+"""Files that name modules."""
+EXAMPLES = {
+    "invdesign.validators.lightness:Lightness",
+    "invdesign.generators.rock_salt:RockSalt",
+    "invdesign.__file__",
+}
+"""Names of modules that a reader of the docs writes, and what every module has."""
 
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 
@@ -94,6 +132,78 @@ def violations(module: str, source: str, known: set[str]) -> Iterator[str]:
             yield f"{module} imports a part: {other}"
 
 
+def graph() -> dict[str, set[str]]:
+    """Which module imports which, anywhere in it; `invdesign` itself only hands on names."""
+    found = modules()
+    edges = {
+        name: imported(path.read_text(encoding="utf-8"), set(found)) & set(found) - {name, "invdesign"}
+        for name, path in found.items()
+        if name != "invdesign"
+    }
+    for one, other in FOR_TYPES_ALONE:
+        edges[one].remove(other)
+    return edges
+
+
+def for_types_alone(source: str, known: set[str]) -> set[str]:
+    """Modules of this project that a source imports under `TYPE_CHECKING`, and nowhere else."""
+    tree = ast.parse(source)
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    typed = {name for block in blocks for name in imported(ast.unparse(block), known)}
+    for block in blocks:
+        block.body = [ast.Pass()]
+    return typed - imported(ast.unparse(tree), known)
+
+
+def circle(edges: Mapping[str, set[str]]) -> list[str]:
+    """A circle of a graph, or nothing."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def between_areas(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The graph of the names in the table."""
+    found: dict[str, set[str]] = {}
+    for name, others in edges.items():
+        found.setdefault(area(name), set()).update(area(other) for other in others if area(other) != area(name))
+    return found
+
+
+def empty_rows(layers: Sequence[str], known: set[str]) -> list[str]:
+    """Names in the table that are no module or package."""
+    return [name for names in layers for name in names.split() if not {name, f"invdesign.{name}"} & known]
+
+
+def unresolved(text: str, found: Mapping[str, Path]) -> Iterator[str]:
+    """Names in a text of modules of this project, and of what is in them, that do not exist."""
+    for name in set(NAME.findall(text)):
+        parts = name.replace(":", ".").split(".")
+        size = max(k for k in range(1, len(parts) + 1) if ".".join(parts[:k]) in found)
+        rest = parts[size:]
+        if rest and rest[0] not in defined(found[".".join(parts[:size])]):
+            yield name
+
+
+@cache
+def defined(path: Path) -> frozenset[str]:
+    """Names that a module defines, imports or, in `invdesign` itself, hands on."""
+    source = path.read_text(encoding="utf-8")
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        elif path.name == "__init__.py" and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return frozenset(names | {p.name for p in path.parent.iterdir() if path.name == "__init__.py"})
+
+
 def test_layers() -> None:
     found = modules()
     wrong = [
@@ -103,6 +213,50 @@ def test_layers() -> None:
     ]
     assert len(found) > 40
     assert wrong == []
+
+
+def test_every_row_of_the_table_names_a_module() -> None:
+    assert empty_rows(LAYERS, set(modules())) == []
+    assert empty_rows(("errors version", "chemistry"), set(modules())) == ["version"]
+
+
+def test_there_is_no_circle() -> None:
+    edges = graph()
+    assert circle(edges) == []
+    assert circle(between_areas(edges)) == []
+    found = modules()
+    for one, other in FOR_TYPES_ALONE:
+        assert other in for_types_alone(found[one].read_text(encoding="utf-8"), set(found))
+    back = {**edges, "invdesign.errors": {"invdesign.elements"}}
+    assert set(circle(back)) == {"invdesign.errors", "invdesign.elements"}
+    assert circle(between_areas({**edges, "invdesign.chemistry.oxidation": {"invdesign.validators"}}))
+
+
+def test_what_is_loaded_or_mentioned_by_name_is_there() -> None:
+    found = modules()
+    lost = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in TEXTS
+        if (names := sorted(set(unresolved(path.read_text(encoding="utf-8"), found)) - EXAMPLES))
+    }
+    assert len(TEXTS) > 100
+    assert lost == {}
+
+
+def test_a_name_that_is_not_there_is_found() -> None:
+    found = modules()
+    text = (
+        "`invdesign.workers:serve` and invdesign.records.Value, but invdesign.workers:served and invdesign.nowhere"
+    )
+    assert sorted(unresolved(text, found)) == ["invdesign.nowhere", "invdesign.workers:served"]
+    assert list(unresolved("written to invdesign.yaml", found)) == ["invdesign.yaml"]
+
+
+@pytest.mark.parametrize(("what", "pattern", "home"), DOORS)
+def test_each_library_and_constant_stands_behind_one_door(what: str, pattern: str, home: str) -> None:
+    found = modules()
+    users = {n for n, p in found.items() if re.search(pattern, p.read_text(encoding="utf-8"), re.MULTILINE)}
+    assert users == {home}, what
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from invdesign.elements import atomic_number
 from invdesign.mechanics import bonding, derive, formulas, tensors
 from invdesign.properties import DERIVED
 from invdesign.records import Estimate, Value
+from invdesign.uncertainty import LN10, log10_std
 
 # Voigt-Reuss-Hill moduli (GPa, rounded to 1) of measured elastic constants, volume per atom (Å³), and what the
 # formulas give at the unrounded moduli: E, nu, Chen, Tian, Teter, Mazhnik-Oganov, Niu K_IC, Mazhnik-Oganov K_IC.
@@ -184,7 +185,7 @@ def test_derived_uncertainty_grows_and_is_exact_where_it_is_known():
     for name in ("youngs_modulus", "poisson_ratio", "vickers_hardness", "fracture_toughness"):
         assert rough[name].std > fine[name].std
     # ln(K/G) has the variance s² (1 + 1 - 2 * 0.5); its mean of 256 samples is good to about 9 % in std.
-    spread = derive.log_spread(fine["pugh_ratio"])
+    spread = LN10 * log10_std(fine["pugh_ratio"])
     assert spread == pytest.approx(0.05, rel=0.15)
     assert derive.derive(estimate(242, 182, 0.0), TIC).values["youngs_modulus"].std == 0
 
@@ -199,18 +200,12 @@ def test_missing_moduli_give_density_only_and_failures_stay():
 
 def test_batch_and_single_agree_and_are_fast():
     estimates = [estimate(100 + i, 80) for i in range(300)]
-    started = time.perf_counter()
+    started = time.process_time()
     batch = derive.derive_many(estimates, [TIC] * 300)
-    assert (time.perf_counter() - started) / 300 < 1e-3
+    assert (time.process_time() - started) / 300 < 1e-3
     assert batch[7] == derive.derive(estimates[7], TIC)
     with pytest.raises(ValueError, match="300 estimates"):
         derive.derive_many(estimates, [TIC])
-
-
-def test_log_spread_reads_either_form():
-    assert derive.log_spread(Value(10.0, 10 * np.sinh(0.3))) == pytest.approx(0.3)
-    half = 1.6449 * 0.3
-    assert derive.log_spread(Value(10.0, 99.0, 10 * np.exp(-half), 10 * np.exp(half))) == pytest.approx(0.3)
 
 
 def test_thermal_numbers_of_tic_are_those_of_the_literature():

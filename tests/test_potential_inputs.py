@@ -14,7 +14,7 @@ from invdesign.relaxation.elastic import elastic_tensor
 from invdesign.surrogates import load_gate, load_relaxed
 from invdesign.surrogates.fitting.relaxed_stage import few_of_each
 from invdesign.surrogates.fitting.train import TrainingData, with_new_phases
-from invdesign.surrogates.gate import read_graphs
+from invdesign.surrogates.inputs.cells import read_graphs
 from invdesign.surrogates.inputs.dataset import Labelled, graphs_of_genes
 from invdesign.surrogates.inputs.potential_features import (
     ANCHOR,

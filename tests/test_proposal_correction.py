@@ -11,7 +11,8 @@ from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.gate import GateSurrogate, read_graphs
+from invdesign.surrogates.gate import GateSurrogate
+from invdesign.surrogates.inputs.cells import read_graphs
 from invdesign.surrogates.model import Raw
 from invdesign.surrogates.proposal_correction import (
     CUTS,

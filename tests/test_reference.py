@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from invdesign.records import Value
 from invdesign.reference.hull import Hull, _by_library, _lowest_mixture
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.local import HULL_TABLE, LocalReference, load_formulas, load_hull, load_known
+from invdesign.tables import path_of
 
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 
@@ -135,8 +135,7 @@ def test_every_phase_is_known_either_with_its_crystal_or_by_its_formula() -> Non
     known, formulas, reference = load_known(), load_formulas(), LocalReference()
     assert len(formulas) > 24_000
     assert not [formula for formula in formulas if known.has_formula(formula)]
-    with as_file(files("invdesign.tables") / HULL_TABLE) as path:
-        phases = pq.read_table(path).to_pydict()
+    phases = pq.read_table(path_of(HULL_TABLE)).to_pydict()
     on_hull = [f for f, n in zip(phases["formula"], phases["numbers"], strict=True) if len(n) > 1]
     assert [f for f in on_hull if not known.has_formula(f) and f not in formulas] == []
     without = [[12, 8], [33, 5] * 2]  # MgO on the hull, BAs above it
@@ -184,7 +183,7 @@ def test_known_crystals_match_themselves() -> None:
 def test_a_shipped_table_that_is_missing_or_damaged_is_named(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "files", lambda package: tmp_path)
+    monkeypatch.setattr(tables, "SHIPPED", tmp_path)
     for name in ("broken.npz", "broken.json"):
         if content is not None:
             (tmp_path / name).write_bytes(content)

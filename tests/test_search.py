@@ -24,8 +24,9 @@ from invdesign.engine.search import (
     make_searcher,
     seed_of,
 )
-from invdesign.errors import InputError
+from invdesign.errors import InputError, InvdesignWarning
 from invdesign.query import Query, Target
+from invdesign.query_fields import SAMPLERS
 from invdesign.records import Candidate, Conditions, Estimate, Evaluation, Request, Status, Value, Verdict
 
 QUERY = Query(targets=["bulk_modulus>=200"], max_sites=12)
@@ -232,3 +233,80 @@ def test_plain_searcher_counts_recalled_rounds() -> None:
     searcher.recall(searcher.ask(8))
     assert searcher.ask(8)[0].id == "r002-00"
     assert isinstance(searcher.ask(8)[0].conditions, Conditions)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_is_deterministic_and_can_be_resumed(sampler: str, tmp_path: Path) -> None:
+    query = replace(QUERY, generator="mixture", search="optuna", sampler=sampler)
+    generators: dict[str, object] = {"vae": FakeGenerator(), "random": Plain()}
+
+    def quality(request: Request) -> float:
+        return request.conditions.temperature - 0.5
+
+    asked = play(make_searcher(query, generators, 0, per_round=4), 3, quality, n=16)
+    assert play(make_searcher(query, generators, 0, per_round=4), 3, quality, n=16) == asked
+    resumed = make_searcher(query, generators, 0, per_round=4, study=tmp_path / "study.sqlite")
+    for requests in asked[:2]:
+        resumed.recall(requests)
+        resumed.tell([row for r in requests for row in rows_of(r, quality(r))])
+    assert resumed.ask(16) == asked[2]
+    import optuna
+
+    (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 'study.sqlite'}")
+    assert study.n_trials == 8 and len(study.directions) == (1 if sampler == "cmaes" else 3)
+
+
+def test_an_unknown_sampler_is_one_line() -> None:
+    with pytest.raises(InputError, match="sampler: 'sobol' is not valid; allowed: tpe, nsga2"):
+        replace(QUERY, sampler="sobol")
+
+
+def test_the_study_is_kept_in_optunas_storage_and_made_again_from_the_ledger(tmp_path: Path) -> None:
+    import optuna
+
+    path, query = tmp_path / "study.sqlite", replace(QUERY, search="optuna")
+
+    def trials() -> list[Any]:
+        return optuna.load_study(study_name="invdesign", storage=f"sqlite:///{path}").trials
+
+    searcher = OptunaSearcher(query, {"vae": Plain()}, 0, per_round=2, study=path)
+    asked = play(searcher, 3, flat, n=8)
+    kept = trials()
+    assert [t.user_attrs["request"] for t in kept] == [r.id for rs in asked for r in rs]
+    assert all(len(t.constraints) == 1 for t in kept)
+    for content in (None, b"no database"):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        again = OptunaSearcher(query, {"vae": Plain()}, 0, per_round=2, study=path)
+        for requests in asked:
+            again.recall(requests)
+            rows = [row for r in requests for row in rows_of(r, flat(r))]
+            if content is None:
+                again.tell(rows)
+            else:
+                with pytest.warns(InvdesignWarning, match=r"study\.sqlite cannot be written"):
+                    again.tell(rows)
+        if content is None:
+            assert [(t.params, t.values) for t in trials()] == [(t.params, t.values) for t in kept]
+    path.unlink()
+    play(OptunaSearcher(query, {"vae": Plain()}, 1, per_round=2, study=path), 1, flat, n=8)
+    play(OptunaSearcher(query, {"vae": Plain()}, 2, per_round=2, study=path), 1, flat, n=8)
+    assert len(trials()) == 2  # a study of another run is not mixed in
+
+
+def test_requests_of_another_version_of_optuna_are_told_as_recorded() -> None:
+    asked = play(OptunaSearcher(QUERY, {"vae": Plain()}, 0, per_round=2), 2, flat, n=8)
+    other = OptunaSearcher(QUERY, {"vae": Plain()}, 99, per_round=2)
+    other.recall(asked[0])
+    other.tell([row for r in asked[0] for row in rows_of(r, 0.5)])
+    told = [params["guidance"] for params, _ in other._finished]
+    assert told == [r.conditions.guidance for r in asked[0]]
+
+
+def test_the_constraint_is_the_typical_distance_beyond_the_limit() -> None:
+    searcher = OptunaSearcher(QUERY, {"vae": Plain()}, 0, per_round=1)
+    (request,) = searcher.ask(10)
+    assert searcher._excess(rows_of(request, 1.0)) == pytest.approx(-0.1)
+    assert searcher._excess(rows_of(request, 0.0)) == pytest.approx(0.4)
+    assert searcher._excess([]) == 1.0

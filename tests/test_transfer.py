@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from invdesign.cli import run
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode
 from invdesign.engine.feedback import read
-from invdesign.errors import InputError, ReferenceMissingError, TrainingError
-from invdesign.properties import PROPERTIES, SHIPPED, get_property, own, property_in, register
+from invdesign.engine.wishes import resolved
+from invdesign.errors import InputError, InvdesignError, ReferenceMissingError, TrainingError
+from invdesign.properties import PROPERTIES, custom_property, known_properties, property_in
 from invdesign.query import Query
 from invdesign.records import Estimate, Value
 from invdesign.reference.local import load_known
 from invdesign.report.export import plain_cif
+from invdesign.selection.targets import target_probability
 from invdesign.surrogates import load_gate
 from invdesign.surrogates.custom.own import CustomSettings, read_custom, report, train_custom
 from invdesign.surrogates.custom.process import _loss, fit_process
@@ -38,13 +39,6 @@ from invdesign.surrogates.custom.transfer import (
 )
 
 NAME = "my_stiffness"
-
-
-@pytest.fixture(autouse=True)
-def only_shipped_properties() -> Iterator[None]:
-    yield
-    for name in set(PROPERTIES) - set(SHIPPED):
-        del PROPERTIES[name]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +161,7 @@ def test_a_cheap_label_helps() -> None:
     low_fidelity = hidden[:, 0] + 0.2 * x[:, 0]
     values = np.where(np.arange(120) < 50, 2.0 * low_fidelity + 0.1 * x[:, 1], np.nan)
     labels = Labels(x, values, low_fidelity, np.arange(120).astype(str), (3,))
-    transfer = train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
+    transfer = train(custom_property(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
     last = transfer.notes["curve"][-1]
     assert last["error with the low-fidelity label"] < 0.2 * last["error without low-fidelity labels"]
     assert transfer.regression.ratio == pytest.approx(2.0, abs=0.2)
@@ -180,7 +174,7 @@ def test_too_few_cheap_labels_are_refused() -> None:
     x = np.random.default_rng(5).normal(size=(40, 3))
     labels = Labels(x, x[:, 0], np.where(np.arange(40) < 5, 1.0, np.nan), np.arange(40).astype(str), (3,))
     with pytest.raises(TrainingError, match="5 low-fidelity labels"):
-        train(own(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
+        train(custom_property(NAME, "", -9.0, 9.0, False), labels, "gate", "low_fidelity")
 
 
 # files
@@ -267,16 +261,74 @@ def test_wrong_input_is_one_line(
 # use
 
 
-def test_a_query_makes_the_property_known(trained: tuple[Path, str]) -> None:
+def test_a_custom_property_travels_with_its_query(trained: tuple[Path, str]) -> None:
     with pytest.raises(InputError, match=NAME):
         Query(targets=[f"{NAME}>=2"])
-    query = Query(targets=[f"{NAME}>=2"], surrogates=[str(trained[0])])
-    assert get_property(NAME).unit == "1/Å³"
-    assert Query.from_dict(query.to_dict()) == query
-    with pytest.raises(InputError, match="surrogate"):
-        Query(surrogates=["nowhere.safetensors"])
-    with pytest.raises(InputError, match="shipped"):
-        register(replace(get_property(NAME), name="density"))
+    asked = Query(targets=[f"{NAME}>=2"], surrogates=[str(trained[0])])
+    query = resolved(asked)
+    assert query.targets[0].prop == query.properties[0] == property_in(trained[0])
+    assert query.targets[0].prop.unit == "1/Å³"
+    assert "my stiffness of at least 2 1/Å³" in query.in_words()
+    assert Query.from_dict(json.loads(json.dumps(query.to_dict()))) == query == resolved(query)
+    assert NAME not in PROPERTIES
+
+
+def test_making_a_query_touches_no_file(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("io.open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    query = Query(targets=[f"{NAME}>=2", "bulk_modulus>=1"], surrogates=["nowhere.safetensors"])
+    assert not query.targets[0].prop.is_read and query.targets[1].prop.is_read
+    with pytest.raises(AssertionError, match="opened"):
+        resolved(query)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="nowhere"):
+        resolved(query)
+    with pytest.raises(InputError, match="'bulk_modulos'"):
+        resolved(Query(targets=["bulk_modulos>=1"], surrogates=[str(trained[0])]))
+    with pytest.raises(InputError, match=f"target {NAME}: 1000000000"):
+        resolved(Query(targets=[f"{NAME}>=1e9"], surrogates=[str(trained[0])]))
+
+
+def test_two_queries_with_custom_properties_of_one_name_do_not_disturb_each_other() -> None:
+    """One is a temperature on a logarithmic scale, the other a voltage that may be negative."""
+    first = Query(targets=[f"{NAME}>=900"], properties=[custom_property(NAME, "K", 300.0, 3000.0, True)])
+    second = Query(targets=[f"{NAME}<=-1"], properties=[custom_property(NAME, "V", -3.0, 3.0, False)])
+    with pytest.raises(InputError, match="-9 to 9 V"):
+        Query(targets=[f"{NAME}>=900"], properties=second.properties)
+    assert "900 K" in first.in_words() and "-1 V" in second.in_words()
+    value = Estimate({NAME: Value(1000.0, 100.0)})
+    assert target_probability(first.targets, value) == pytest.approx(
+        0.854, abs=0.001
+    )  # ln(1000/900) is 1.05 sigma
+    below = Estimate({NAME: Value(-1.5, 0.5)})
+    assert target_probability(second.targets, below) == pytest.approx(0.841, abs=0.001)
+    assert first.known_properties[NAME].unit == "K" and second.known_properties[NAME].unit == "V"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["x"], "a custom Property"),
+        ([{"name": "x"}], "a custom Property"),
+        ([custom_property(NAME, "K", 0.0, 1.0, False)] * 2, f"named {NAME}"),
+        ([replace(PROPERTIES["density"])], "my_density"),
+    ],
+)
+def test_wrong_custom_properties_are_one_line(given: list[object], words: str) -> None:
+    with pytest.raises(InvdesignError, match=words):
+        Query(properties=given)
+
+
+def test_files_that_name_a_shipped_property_are_refused(trained: tuple[Path, str], tmp_path: Path) -> None:
+    transfer = load_transfer(trained[0])
+    path = tmp_path / "density.safetensors"
+    replace(transfer, prop=replace(transfer.prop, name="density")).save(path)
+    with pytest.raises(InputError, match=r"density\.safetensors"):
+        property_in(path)
 
 
 def test_estimates_get_the_property_beside_the_others(trained: tuple[Path, str], crystals: list[Crystal]) -> None:
@@ -319,6 +371,6 @@ def test_values_of_it_may_come_back(trained: tuple[Path, str], tmp_path: Path) -
     (tmp_path / "results.csv").write_text(f"id,{NAME}\nr-0,2.5\n")
     with pytest.raises(InputError, match=NAME):
         read(tmp_path / "results.csv", {"x": "r-0"})
-    register(property_in(trained[0]))
-    value = read(tmp_path / "results.csv", {"x": "r-0"})["r-0"][NAME]
+    known = known_properties([property_in(trained[0])])
+    value = read(tmp_path / "results.csv", {"x": "r-0"}, known)["r-0"][NAME]
     assert value.mean == 2.5 and value.low is not None and value.low < 2.5

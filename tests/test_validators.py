@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from invdesign import build
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
+from invdesign.crystallography.symmetry import quick_space_group
+from invdesign.data.convert import lattice_from_parameters
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.protocols import Validator
@@ -21,7 +23,7 @@ from invdesign.validators.charge_balance import ChargeBalance, balances
 from invdesign.validators.disorder import Disorder
 from invdesign.validators.distances import Distances
 from invdesign.validators.novelty import Novelty
-from invdesign.validators.stability import Stability
+from invdesign.validators.stability import GAP, Stability
 from invdesign.validators.symmetry import Symmetry
 from invdesign.validators.uniqueness import Uniqueness, first_equals
 
@@ -72,13 +74,7 @@ class FakeReference:
 
 
 def built() -> list[Validator]:
-    reference = FakeReference(None)
-    made = []
-    for target in VALIDATORS.values():
-        module, name = target.split(":")
-        family = getattr(importlib.import_module(module), name)
-        made.append(family(reference) if name in ("Novelty", "Disorder") else family())
-    return made
+    return [build.validator(name, FakeReference(None)) for name in VALIDATORS]
 
 
 @pytest.mark.parametrize("validator", built(), ids=list(VALIDATORS))
@@ -211,8 +207,25 @@ def test_symmetry_that_depends_on_the_tolerance_is_unknown() -> None:
     assert Symmetry().check(row(replace(rock_salt(), frac_coords=coords))).status is Status.UNKNOWN
 
 
-def test_symmetry_without_a_gene_is_unknown() -> None:
-    assert Symmetry().check(row(replace(rock_salt(), gene=None))).status is Status.UNKNOWN
+def test_symmetry_that_nobody_asked_for_passes_if_it_stands() -> None:
+    verdict = Symmetry().check(row(replace(rock_salt(), gene=None)))
+    assert (verdict.status, verdict.reason, verdict.value) == (Status.PASS, "", 225.0)
+    coords = rock_salt().frac_coords.copy()
+    coords[0] += 0.005
+    verdict = Symmetry().check(row(replace(rock_salt(), gene=None, frac_coords=coords)))
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.reason.startswith("found 225 at 0.1 Å, ")
+
+
+def test_symmetry_where_spglib_and_moyo_differ() -> None:
+    """Near the face-centred cubic lattice moyo finds 225 within 0.1 Å, spglib 152; spglib is the referee."""
+    lattice = lattice_from_parameters([4.3, 4.3, 10.53, 90, 90, 120])
+    x = 0.345
+    coords = [[x, 0, 1 / 3], [0, x, 2 / 3], [-x, -x, 0]]
+    crystal = Crystal(lattice, np.full(3, 38), np.array(coords))
+    assert quick_space_group(crystal) != 152
+    verdict = Symmetry().check(row(crystal))
+    assert (verdict.status, verdict.value) == (Status.PASS, 152.0)
 
 
 # novelty
@@ -242,6 +255,20 @@ def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> No
     assert judge.check(row(rock_salt("W", "N", 4.4))).status is Status.UNKNOWN  # known above the hull
     assert judge.check(row(rock_salt("Ti", "N", 4.24))).status is Status.FAIL
     assert judge.check(row(rock_salt("W", "Cl", 5.5))).status is Status.PASS
+
+
+class MadeReference(FakeReference):
+    """Knows a recipe for everything."""
+
+    def recipe_without_crystal(self, numbers: object) -> str | None:
+        return "10.1000/made"
+
+
+def test_what_somebody_has_made_is_not_called_new() -> None:
+    verdict = Novelty(MadeReference(None)).check(row(rock_salt()))
+    assert verdict.status is Status.UNKNOWN
+    assert "a recipe for this formula is published (doi:10.1000/made)" in verdict.reason
+    assert Novelty(MadeReference(rock_salt())).check(row(rock_salt())).status is Status.FAIL
 
 
 def test_no_reference_is_an_error_and_never_a_pass() -> None:
@@ -317,6 +344,41 @@ def test_stability_without_energy_or_too_good_is_unknown() -> None:
     for energy in (None, Value(float("nan"), 0.1), Value(-1.0, 0.05)):
         verdict = Stability().check(replace(row(rock_salt()), energy_above_hull=energy))
         assert verdict.status is Status.UNKNOWN
+
+
+class CountingReference(FakeReference):
+    """Knows how many phases there are of the elements."""
+
+    def __init__(self, phases: int) -> None:
+        super().__init__(None)
+        self.phases = phases
+
+    def phases_of_system(self, numbers: object) -> int:
+        return self.phases
+
+
+@pytest.mark.parametrize(
+    ("energy", "phases", "words"),
+    [
+        (-0.18, 0, "0.180 eV/atom below a hull without any known phase of all its elements"),
+        (-0.06, 0, "0.060 eV/atom below a hull without any known phase of all its elements"),
+        (-0.18, 1, "0.180 eV/atom below the hull of 1 known phase of its elements"),
+        (-0.12, 7, "0.120 eV/atom below the hull of 7 known phases of its elements"),
+        (-0.06, 7, ""),
+        (-0.04, 0, ""),
+        (0.05, 0, ""),
+    ],
+)
+def test_far_below_the_hull_is_a_warning(energy: float, phases: int, words: str) -> None:
+    judge = Stability(reference=CountingReference(phases))
+    verdict = judge.check(replace(row(rock_salt()), energy_above_hull=Value(energy, 0.03)))
+    assert verdict.status is Status.PASS and verdict.value == energy
+    assert verdict.reason == (f"{words}: {GAP}" if words else "")
+
+
+def test_far_below_the_hull_is_a_warning_without_a_count_too() -> None:
+    verdict = Stability().check(replace(row(rock_salt()), energy_above_hull=Value(-0.2, 0.03)))
+    assert verdict.reason.startswith("0.200 eV/atom below the hull: more likely a gap in the reference")
 
 
 def test_stability_refuses_impossible_settings() -> None:

@@ -10,19 +10,20 @@ there is no number of atoms above which a mixed-valence compound would be given 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import ClassVar
 
+import numpy as np
+
 from invdesign.chemistry.composition import integer_composition
+from invdesign.chemistry.electronegativity import pauling
+from invdesign.chemistry.oxidation import metals, mixed_valent, oxidation_states
 from invdesign.elements import SYMBOLS
 from invdesign.records import Evaluation, Status, Verdict
 
 COVALENT_METALLIC = frozenset({5, 6, 14})
 """B, C and Si: their compounds with metals are as a rule metallic, and the rule rejects a quarter to half of the
 known ones that hold no other non-metal."""
-
-ALSO_MIXED_VALENT = frozenset({45, 49, 59, 65, 77, 78, 81, 82})
-"""Rh, In, Pr, Tb, Ir, Pt, Tl, Pb: mixed-valent in known compounds (Pr6O11, Tb4O7, Pb3O4), not in SMACT's list."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def _judge(composition: tuple[tuple[int, int], ...], mixed_valence: bool) -> tup
     elements = {number for number, _ in composition}
     if len(elements) == 1:
         return Status.UNKNOWN, "an element: there is no charge to balance"
-    metals = _metals()
-    if elements <= metals:
+    if elements <= metals():
         return Status.UNKNOWN, "intermetallic: charges are not counted in a metal"
     if lacking := sorted(elements - _oxidation_states().keys()):
         names = ", ".join(SYMBOLS[number - 1] for number in lacking)
@@ -62,7 +62,7 @@ def _judge(composition: tuple[tuple[int, int], ...], mixed_valence: bool) -> tup
         return Status.PASS, ""
     if mixed_valence and balances(dict(composition), mixed_valence=True):
         return Status.PASS, "balanced with mixed valence"
-    if elements & metals and elements - metals <= COVALENT_METALLIC:
+    if elements & metals() and elements - metals() <= COVALENT_METALLIC:
         return Status.UNKNOWN, "metallic boride, carbide or silicide: charges do not decide"
     return Status.FAIL, "no combination of known oxidation states is neutral and obeys Pauling's rule"
 
@@ -74,7 +74,7 @@ def balances(composition: dict[int, int], mixed_valence: bool = False) -> bool:
         composition: atomic number to count; every element must have known oxidation states.
         mixed_valence: whether atoms of an element that can be mixed-valent may differ in charge.
     """
-    states, electronegativity = _oxidation_states(), _electronegativities()
+    states, electronegativity = _oxidation_states(), pauling()
     order = sorted(composition, key=electronegativity.__getitem__)
     for split in range(1, len(order)):
         if electronegativity[order[split - 1]] >= electronegativity[order[split]]:
@@ -82,7 +82,7 @@ def balances(composition: dict[int, int], mixed_valence: bool = False) -> bool:
         sums = {0}
         for rank, number in enumerate(order):
             signed = [q for q in states[number] if (q > 0) == (rank < split)]
-            several = mixed_valence and number in _mixed_valent()
+            several = mixed_valence and number in mixed_valent()
             totals = _totals(signed, composition[number], several)
             sums = {a + b for a in sums for b in totals}
         if 0 in sums:
@@ -100,39 +100,7 @@ def _totals(states: list[int], count: int, several: bool) -> set[int]:
     return totals
 
 
-@lru_cache(maxsize=1)
+@cache
 def _oxidation_states() -> dict[int, tuple[int, ...]]:
     """Non-zero oxidation states by atomic number, for elements that also have an electronegativity."""
-    from smact.utils.oxidation import ICSD24OxStatesFilter
-
-    table = ICSD24OxStatesFilter().filter(consensus=3, include_zero=False, commonality="low")
-    states = {
-        SYMBOLS.index(row.element) + 1: tuple(int(q) for q in str(row.oxidation_state).split())
-        for row in table.itertuples()
-    }
-    return {number: found for number, found in states.items() if number in _electronegativities()}
-
-
-@lru_cache(maxsize=1)
-def _electronegativities() -> dict[int, float]:
-    """Pauling electronegativities by atomic number, of the elements for which SMACT has one."""
-    from smact import Element, ordered_elements
-
-    found = {SYMBOLS.index(name) + 1: Element(name).pauling_eneg for name in ordered_elements(1, 103)}
-    return {number: float(value) for number, value in found.items() if value is not None}
-
-
-@lru_cache(maxsize=1)
-def _metals() -> frozenset[int]:
-    """The metals of SMACT's list (Ge and Sb among them), and Pm, which it lacks."""
-    from smact import metals
-
-    return frozenset(SYMBOLS.index(name) + 1 for name in metals) | {61}
-
-
-@lru_cache(maxsize=1)
-def _mixed_valent() -> frozenset[int]:
-    """Elements of SMACT's list of mixed-valent elements, and those above."""
-    from smact.screening import MIXED_VALENCE_ELEMENTS
-
-    return frozenset(SYMBOLS.index(name) + 1 for name in MIXED_VALENCE_ELEMENTS) | ALSO_MIXED_VALENT
+    return {number: found for number, found in oxidation_states().items() if np.isfinite(pauling()[number])}

@@ -17,8 +17,8 @@ from invdesign.records import Evaluation, Status, Verdict
 class Distances:
     """Checks geometry alone.
 
-    The limits enclose about 99.5 % of known crystals (docs/validators.md) and are meant to catch what cannot be
-    one, not what is unusual. `Verdict.value` is the shortest ratio.
+    The limits enclose about 99.5 % of known crystals (docs/benchmarks/validators.md) and are meant to catch what
+    cannot be one, not what is unusual. `Verdict.value` is the shortest ratio.
 
     Attributes:
         shortest: smallest allowed distance over the sum of the two covalent radii (Cordero 2008).

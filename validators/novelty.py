@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from invdesign.errors import ReferenceMissingError
-from invdesign.protocols import KnowsPhases, Reference
+from invdesign.protocols import KnowsPhases, KnowsRecipes, Reference
 from invdesign.records import Evaluation, Status, Verdict
 
 
@@ -14,8 +14,9 @@ from invdesign.records import Evaluation, Status, Verdict
 class Novelty:
     """PASS where the reference has no crystal that is the same, FAIL where it has one (its id is the reason).
 
-    UNKNOWN where the cell cannot be compared, or where a phase of the formula is known but its structure is not
-    among the known crystals: the crystal may be that phase.
+    UNKNOWN where the cell cannot be compared; where a phase of the formula is known but its structure is not among
+    the known crystals, because the crystal may be that phase; and where a recipe for the formula is published of
+    which no crystal is known from experiment: somebody has made it.
 
     Attributes:
         reference: where to look.
@@ -44,4 +45,9 @@ class Novelty:
         if isinstance(self.reference, KnowsPhases) and self.reference.phase_without_crystal(row.crystal.numbers):
             reason = "known formula, its structure is not in the package"
             return Verdict(self.name, Status.UNKNOWN, reason)
+        if isinstance(self.reference, KnowsRecipes):
+            doi = self.reference.recipe_without_crystal(row.crystal.numbers)
+            if doi is not None:
+                reason = f"made before: a recipe for this formula is published (doi:{doi}), structure not compared"
+                return Verdict(self.name, Status.UNKNOWN, reason)
         return Verdict(self.name, Status.PASS)

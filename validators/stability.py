@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from invdesign.errors import InputError
-from invdesign.records import Evaluation, Status, Value, Verdict
+from invdesign.protocols import CountsPhases, Reference
+from invdesign.records import Evaluation, Status, Verdict
+from invdesign.uncertainty import probability_below
+
+DOUBTFUL = -0.1
+"""eV/atom: further below the hull, a gap in the reference is more likely than a discovery."""
+DOUBTFUL_ALONE = -0.05
+"""The same where no phase with all of the elements is known."""
+GAP = "more likely a gap in the reference, or an error of the potential, than a discovery"
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,10 @@ class Stability:
         confidence: probability with which it must lie below the limit; 0.5 asks this of the mean alone.
         floor: an energy further below the hull than this is taken for an error of the model and not for a
             discovery (UNKNOWN), eV/atom.
+        reference: counts the phases on which the hull rests (None: they are not counted).
+
+    An energy far below the hull passes with a warning as its reason: the hull of a system of which few phases are
+    known is likely to lack some.
 
     Raises:
         InputError: if a setting is out of range.
@@ -30,6 +42,7 @@ class Stability:
     limit: float = 0.1
     confidence: float = 0.5
     floor: float = -0.3
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -46,17 +59,24 @@ class Stability:
         if energy.mean < self.floor:
             reason = f"{energy.mean:.3f} eV/atom is too far below the hull to be believed"
             return Verdict(self.name, Status.UNKNOWN, reason, energy.mean)
-        chance = _probability_below(self.limit, energy)
+        chance = probability_below(self.limit, energy)
         if chance >= self.confidence:
-            return Verdict(self.name, Status.PASS, value=energy.mean)
+            return Verdict(self.name, Status.PASS, self._warning(row, energy.mean), energy.mean)
         stopped = row.relaxation is not None and not row.relaxation.converged
         when = " where its relaxation ended, not converged" if stopped else ""
         reason = f"{energy.mean:.3f} eV/atom above the hull{when}, {chance:.0%} likely within {self.limit:g}"
         return Verdict(self.name, Status.FAIL, reason, energy.mean)
 
-
-def _probability_below(limit: float, energy: Value) -> float:
-    """Probability that a normal value lies at or below the limit."""
-    if not energy.std > 0.0:
-        return 1.0 if energy.mean <= limit else 0.0
-    return 0.5 * (1.0 + math.erf((limit - energy.mean) / (energy.std * math.sqrt(2.0))))
+    def _warning(self, row: Evaluation, energy: float) -> str:
+        """What to think of an energy far below the hull, in words; empty where it is not."""
+        if energy >= DOUBTFUL_ALONE:
+            return ""
+        phases = None
+        if isinstance(self.reference, CountsPhases):
+            phases = self.reference.phases_of_system(row.crystal.numbers)
+        if phases == 0:
+            return f"{-energy:.3f} eV/atom below a hull without any known phase of all its elements: {GAP}"
+        if energy < DOUBTFUL:
+            rests = "" if phases is None else f" of {phases} known phase{'s' * (phases != 1)} of its elements"
+            return f"{-energy:.3f} eV/atom below the hull{rests}: {GAP}"
+        return ""

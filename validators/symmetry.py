@@ -14,11 +14,12 @@ from invdesign.records import Evaluation, Status, Verdict
 class Symmetry:
     """Compares the gene's space group with spglib's, at several tolerances.
 
-    What was asked for is the space group of the gene of the crystal *as proposed*; what is looked at is the best
-    structure there is, so after a relaxation the verdict says whether the symmetry was kept. PASS: found at every
-    tolerance, or risen by relaxation to one group of more operations that is found at every tolerance (the reason
-    says so). FAIL: at none. UNKNOWN: at some only, or nothing was asked. `Verdict.value` is the group found at
-    the first tolerance.
+    What was asked for is the space group of the gene of the crystal *as proposed*; what is looked at is the
+    best structure there is, so after a relaxation the verdict says whether the symmetry was kept. PASS: found
+    at every tolerance, or risen by relaxation to one group of more operations that is found at every tolerance
+    (the reason says so). FAIL: at none. UNKNOWN: at some only. Where no group was asked for (a crystal that
+    somebody else made), PASS says that one group is found at every tolerance, UNKNOWN that it depends on the
+    tolerance or that none is found. `Verdict.value` is the group found at the first tolerance.
 
     Attributes:
         tolerances: spglib's `symprec`, Å. 0.1 is that of the Materials Project's labels.
@@ -32,8 +33,13 @@ class Symmetry:
         gene = row.candidate.crystal.gene
         found = [space_group(row.crystal, symprec) for symprec in self.tolerances]
         value = None if found[0] is None else float(found[0])
+        seen = ", ".join(
+            f"{group or 'none'} at {symprec:g} Å" for group, symprec in zip(found, self.tolerances, strict=True)
+        )
         if gene is None:
-            return Verdict(self.name, Status.UNKNOWN, "no space group was asked for", value)
+            if len(set(found)) == 1 and found[0]:
+                return Verdict(self.name, Status.PASS, value=value)
+            return Verdict(self.name, Status.UNKNOWN, f"found {seen}", value)
         agree = [group == gene.space_group for group in found]
         if all(agree):
             return Verdict(self.name, Status.PASS, value=value)
@@ -41,9 +47,6 @@ class Symmetry:
             return Verdict(
                 self.name, Status.PASS, f"rose from {gene.space_group} to {found[0]} on relaxation", value
             )
-        seen = ", ".join(
-            f"{group or 'none'} at {symprec:g} Å" for group, symprec in zip(found, self.tolerances, strict=True)
-        )
         stage = "after relaxation " if row.relaxation else ""
         status = Status.UNKNOWN if any(agree) else Status.FAIL
         return Verdict(self.name, status, f"asked {gene.space_group}, {stage}found {seen}", value)

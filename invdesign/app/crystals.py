@@ -1,4 +1,4 @@
-"""Commands on crystals: generate, predict, explain, validate, relax, elastic tensors, rank."""
+"""Commands on crystals as they are: predict, explain, validate, rank."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import custom_properties, decision_record, drift_of, write_run
+from invdesign.app.record import custom_properties, decision_record, drift_of
 from invdesign.app.result import explained, ranked_rows
-from invdesign.app.tables import Paths, failed_row, read, read_with_columns, watched, written
+from invdesign.app.tables import (
+    Given,
+    failed_row,
+    new_file,
+    read,
+    read_with_columns,
+    write_run,
+    written,
+)
+from invdesign.checks import whole
+from invdesign.crystallography.distances import overlap
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
-from invdesign.progress import Progress, quiet
-from invdesign.properties import LOAD, check_load
-from invdesign.query import Query
+from invdesign.progress import Progress, Shown, quiet, told, with_progress
+from invdesign.properties import LOAD, Property, check_load, get_property, known_properties
+from invdesign.query import Query, as_query
 from invdesign.records import MEASURED, Candidate, Estimate, Evaluation, Failure
 from invdesign.report import export
 
@@ -25,118 +35,41 @@ if TYPE_CHECKING:
 
     from invdesign.crystal import Crystal
     from invdesign.protocols import Validator
-    from invdesign.records import Relaxation
     from invdesign.reference.local import LocalReference
-    from invdesign.relaxation.elastic import Elasticity
+    from invdesign.selection.ranking import Selection
     from invdesign.surrogates.custom.transfer import TransferSurrogate
     from invdesign.surrogates.explain.explanation import Explanation
 
 
-def generate(
-    query: Query,
-    n: int,
-    seed: int,
-    out: Path,
-    form: str = "cif",
-    guidance: float = 1.0,
-    temperature: float = 1.0,
-    progress: Progress = quiet,
-) -> pd.DataFrame:
-    """Sample crystals from the generator that a query names, unscreened and unrelaxed, into a folder.
-
-    The folder gets `candidates.csv` and `cif/` (or `candidates.extxyz`); an item that could not be made is a row
-    with the reason.
-
-    Raises:
-        InputError: if there is no such generator, or it does not know a condition, or a number is out of range.
-        OutputError: if the folder is not empty or cannot be written.
-    """
-    import numpy as np
-
-    from invdesign.engine.search import conditions_of
-
-    if not math.isfinite(guidance):
-        raise InputError("guidance", guidance, "a finite number")
-    if not 0.01 <= temperature <= 100.0:
-        raise InputError("temperature", temperature, "0.01 to 100")
-    if query.generator not in build.generator_names() and ":" not in query.generator:
-        raise InputError("generator", query.generator, build.generator_names())
-    maker = build.generator(query.generator)
-    folder = export.new_folder(out)
-    conditions = conditions_of(query)
-    asked = {k: v for k, v in conditions.properties.items() if k in {t.name for t in query.targets}}
-    conditions = replace(conditions, properties=asked, guidance=guidance, temperature=temperature)
-    items = watched(maker.propose(n, np.random.default_rng(seed), conditions), "generate", n, progress)
-    made = list(items)
-    crystals = [item for item in made if not isinstance(item, Failure)]
-    names = iter(_write_samples(crystals, folder, form))
-    rows = [
-        export.failure_columns(item) if isinstance(item, Failure) else _sample_columns(item, next(names))
-        for item in made
-    ]
-    table = export.frame([{"id": f"{query.generator}-{seed}-{k:05d}"} | row for k, row in enumerate(rows)])
-    export.write_table(table, folder / "candidates.csv")
-    record = {
-        "query": query.to_dict() | {"n": n},
-        "seed": seed,
-        "found": len(crystals),
-        "guidance": guidance,
-        "temperature": temperature,
-        "versions": build.versions(),
-        "parts": build.checksums(),
-    }
-    export.write_json(record, folder / "run.json")
-    return table
-
-
-def _write_samples(crystals: Sequence[Crystal], folder: Path, form: str) -> list[str]:
-    if form == "cif":
-        return export.write_cifs(crystals, folder)
-    from ase.io import write
-
-    from invdesign.data.convert import to_ase
-
-    write(folder / "candidates.extxyz", [to_ase(crystal) for crystal in crystals], format="extxyz")
-    return [f"candidates.extxyz#{k}" for k in range(len(crystals))]
-
-
-def _sample_columns(crystal: Crystal, file: str) -> export.Row:
-    from invdesign.chemistry.composition import reduced_formula
-    from invdesign.mechanics.derive import density
-
-    gene = crystal.gene
-    return {
-        "file": file,
-        "formula": reduced_formula(crystal.numbers),
-        "space_group": None if gene is None else gene.space_group,
-        "n_sites": crystal.n_sites,
-        "density": density(crystal),
-        "failure": "",
-    }
-
-
+@with_progress
 def predict(
-    paths: Paths,
-    out: Path | None = None,
+    crystals: Given,
+    out: str | Path | None = None,
+    *,
     explain: bool = False,
-    progress: Progress = quiet,
     surrogates: Sequence[str | Path] = (),
     load: float | None = None,
     drift: bool = False,
+    progress: Shown = None,
+    overwrite: bool = False,
 ) -> pd.DataFrame:
     """Predict the properties of crystals as they are, with uncertainty, derived properties included.
 
+    >>> predict("my_structure.cif")  # doctest: +SKIP
+
     Args:
-        paths: CIF, POSCAR, extxyz, JSON, a folder, a zip, …
-        out: CSV to write (None: none).
+        crystals: files and folders (CIF, POSCAR, extxyz, JSON, zip, …), or crystals: pymatgen structures, ASE
+            atoms, `Crystal`, `Gene`, candidates of a result; one or several.
+        out: table to write: JSON if it is so named, otherwise CSV (None: none).
         explain: add what elements, sites and features contribute, and the nearest known crystals.
-        progress: is told how far it has come.
         surrogates: files of custom properties (`train_property`), which are predicted as well. Where the
             input is a table with the column of their low-fidelity label, that is made use of.
         load: of the Vickers hardness, 0.05 to 50 N (None: 4.9 N).
         drift: compare the crystals with the training data; the table's `attrs["drift"]` is the
             `invdesign.engine.drift.Drift`. Properties that stand beside the crystals in a table are taken as true
             values.
+        progress: see `invdesign.progress.Shown`.
+        overwrite: whether `out` may be there already.
 
     Returns:
         One row per item in the input; an item that cannot be read or predicted has the reason in `failure`.
@@ -147,21 +80,23 @@ def predict(
     """
     load = None if load is None else check_load(load)
     own = [build.custom_surrogate(path) for path in surrogates]
-    items, beside = read_with_columns(paths, out, progress)
-    crystals = [item for item in items if not isinstance(item, Failure)]
+    file, tell = new_file(out, overwrite), told(progress)
+    items, beside = read_with_columns(crystals, tell)
+    sound = [item for item in items if not isinstance(item, Failure)]
     columns = [row for item, row in zip(items, beside, strict=True) if not isinstance(item, Failure)]
-    estimates = _with_custom(_estimates(crystals, progress, load), crystals, columns, own)
-    reasons = explained(crystals, estimates, progress) if explain else [{} for _ in crystals]
-    rows = iter([_predicted_row(c, e) | why for c, e, why in zip(crystals, estimates, reasons, strict=True)])
-    table = written([failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], out)
+    estimates = _with_custom(_estimates(sound, tell, load), sound, columns, own)
+    reasons = explained(sound, estimates, tell) if explain else [{} for _ in sound]
+    rows = iter([_predicted_row(c, e) | why for c, e, why in zip(sound, estimates, reasons, strict=True)])
+    table = written([failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], file)
     if drift:
-        table.attrs["drift"] = drift_of(crystals, estimates, [_known(row) for row in columns])
+        known = known_properties(surrogate.transfer.prop for surrogate in own)
+        table.attrs["drift"] = drift_of(sound, estimates, [_known(row, known) for row in columns], known)
     return table
 
 
-def _known(columns: Mapping[str, Any]) -> dict[str, float]:
+def _known(columns: Mapping[str, Any], properties: Mapping[str, Property]) -> dict[str, float]:
     """True values beside a crystal; what invdesign itself has predicted names its source, and is none."""
-    found = labels_of(columns)
+    found = labels_of(columns, properties)
     return {k: v for k, v in found.items() if columns.get(f"{k}_source") in (None, "", MEASURED)}
 
 
@@ -184,8 +119,14 @@ def _with_custom(
     return found
 
 
-def explain(crystal: Crystal) -> Explanation:
+def explain(crystal: Given) -> Explanation:
     """Why a crystal is predicted as it is, and the nearest known crystals with their computed values.
+
+    Args:
+        crystal: one crystal, or a file that holds one; see `predict`.
+
+    Raises:
+        InputError, StructureReadError: if it is not one crystal that can be read.
 
     What is explained is the estimate of `predict`; contributions are those of the gate, and what the second stage
     adds stands apart. See `invdesign.surrogates.explain.explanation` for the definitions.
@@ -193,7 +134,11 @@ def explain(crystal: Crystal) -> Explanation:
     from invdesign.surrogates import load_gate
     from invdesign.surrogates.explain.explanation import explain
 
-    return explain(load_gate().model, [crystal], _estimates([crystal], quiet))[0]
+    items = read(crystal, quiet)
+    sound = [item for item in items if not isinstance(item, Failure)]
+    if len(items) != 1:
+        raise InputError("crystal", crystal, f"one crystal; there are {len(items)}")
+    return explain(load_gate().model, sound, _estimates(sound, quiet))[0]
 
 
 def _estimates(
@@ -209,9 +154,21 @@ def _estimates(
     for start in range(0, len(crystals), batch):
         part = crystals[start : start + batch]
         found = [_placed(e, c, known) for e, c in zip(model.predict(part), part, strict=True)]
-        out += derive_many(found, part, LOAD if load is None else load)
+        found = derive_many(found, part, LOAD if load is None else load)
+        out += [_possible(e, c) for e, c in zip(found, part, strict=True)]
         progress("predict", len(out), len(crystals))
     return out
+
+
+def _possible(estimate: Estimate, crystal: Crystal) -> Estimate:
+    """The estimate, or a failure where atoms overlap or a value is one that no solid has."""
+    fault = overlap(crystal)
+    for name, value in estimate.values.items():
+        prop = get_property(name)
+        low = -math.inf if name == "energy_above_hull" else prop.low  # new crystals may lie below the hull
+        if not fault and not low <= value.mean <= prop.high:
+            fault = f"{prop.label} of {value.mean:.3g} {prop.unit}, possible are {prop.low:g} to {prop.high:g}"
+    return replace(estimate, values={}, failure=fault) if fault and not estimate.failure else estimate
 
 
 def _placed(estimate: Estimate, crystal: Crystal, known: LocalReference) -> Estimate:
@@ -229,29 +186,34 @@ def _predicted_row(crystal: Crystal, estimate: Estimate) -> export.Row:
     return about | {"failure": estimate.failure} | export.estimate_columns(estimate)
 
 
-def validate(paths: Paths, out: Path | None = None, progress: Progress = quiet) -> pd.DataFrame:
+@with_progress
+def validate(
+    crystals: Given,
+    out: str | Path | None = None,
+    *,
+    validators: Sequence[str] = (),
+    progress: Shown = None,
+    overwrite: bool = False,
+) -> pd.DataFrame:
     """Judge crystals as they are by every validator that needs no energy.
 
-    The symmetry asked for is the one found at 0.1 Å, so that verdict says whether it stands at 0.01 Å as well.
-    Arguments and returns as in `predict`; the verdicts are columns `verdict_<name>` with their reasons.
+    No symmetry is asked for, so that verdict says whether the space group found at 0.1 Å stands at 0.01 Å as well.
+    Arguments and returns as in `predict`, `validators` are further ones by name; the verdicts are columns
+    `verdict_<name>` with their reasons.
     """
-    items = read(paths, out, progress)
+    file, tell = new_file(out, overwrite), told(progress)
+    items = read(crystals, tell)
     known = build.reference()
-    judges = [build.validator(name, known) for name in (*build.SCREENS, "uniqueness")]
+    without_energy = build.validator_names(("screen", "inspection", "uniqueness"))
+    judges = [build.validator(name, known) for name in dict.fromkeys([*without_energy, *validators])]
     rows = []
     for done, item in enumerate(items, start=1):
         if isinstance(item, Failure):
             rows.append(failed_row(item))
         else:
-            rows.append(_judged_row(Evaluation(Candidate(item.source, _with_gene(item), "", "given")), judges))
-        progress("validate", done, len(items))
-    return written(rows, out)
-
-
-def _with_gene(crystal: Crystal) -> Crystal:
-    from invdesign.crystallography.cif import gene_of
-
-    return replace(crystal, gene=gene_of(crystal, (0.1,)))
+            rows.append(_judged_row(Evaluation(Candidate(item.source, item, "", "given")), judges))
+        tell("validate", done, len(items))
+    return written(rows, file)
 
 
 def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:
@@ -270,168 +232,87 @@ def _judged_row(row: Evaluation, judges: Sequence[Validator]) -> export.Row:
     return about | {"failure": failure} | export.verdict_columns(row)
 
 
-def relax(
-    paths: Paths,
-    out: Path,
-    workers: int | None = None,
-    potential: str | None = None,
-    progress: Progress = quiet,
+@with_progress
+def rank(
+    crystals: Given,
+    query: Query | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    n: int | None = None,
+    *,
+    progress: Shown = None,
+    **wishes: Any,
 ) -> pd.DataFrame:
-    """Relax crystals with a universal potential and place them above the hull.
+    """Rank crystals as they are for a component and targets.
 
-    The folder gets `relaxed.csv` and `cif/` with the relaxed crystals. Arguments and returns as in `predict`.
-
-    Raises:
-        InputError: if there is nothing to read or no such potential.
-        OutputError: if the folder is not empty or cannot be written.
-    """
-    folder = export.new_folder(Path(out))
-    items = read(paths, None, progress)
-    crystals = [item for item in items if not isinstance(item, Failure)]
-    results: dict[int, Any] = {}
-    with build.relaxer(potential, workers) as relaxer:
-        for index, result in relaxer.relax_iter(crystals):
-            results[index] = result
-            progress("relax", len(results), len(crystals))
-    relaxed = [results[k] for k in range(len(crystals))]
-    done = [r.crystal for r in relaxed if not isinstance(r, Failure)]
-    names = iter(export.write_cifs(done, folder, verify=True))
-    answers, known = iter(relaxed), build.reference()
-    rows = []
-    for item in items:
-        answer = item if isinstance(item, Failure) else next(answers)
-        if isinstance(item, Failure) or isinstance(answer, Failure):
-            source = item.item if isinstance(item, Failure) else item.source
-            rows.append({"source": source} | export.failure_columns(answer))
-        else:
-            rows.append({"source": item.source, "file": next(names)} | _relaxed_columns(item, answer, known))
-    return written(rows, folder / "relaxed.csv")
-
-
-def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalReference) -> export.Row:
-    from invdesign.crystallography.symmetry import space_group
-
-    columns = export.crystal_columns(relaxation.crystal) | {
-        "space_group_before": space_group(before),
-        "failure": "",
-    }
-    columns |= export.value_columns("formation_energy", relaxation.formation_energy)
-    distance = known.energy_above_hull(relaxation.crystal, relaxation.formation_energy)
-    if distance is not None:
-        columns |= export.value_columns("energy_above_hull", distance)
-    return columns | export.relaxation_columns(relaxation) | {"seconds": relaxation.seconds}
-
-
-def elastic(
-    paths: Paths,
-    out: Path | None = None,
-    workers: int | None = None,
-    potential: str | None = None,
-    progress: Progress = quiet,
-) -> pd.DataFrame:
-    """Relax crystals with a universal potential and compute their elastic tensors with it.
-
-    Such tensors are too soft; they tell stability and anisotropy. `predict` gives the size of the moduli.
-
-    Returns:
-        One row per item in the input: `c11` … `c66` in GPa (Voigt), averages, anisotropy, lowest eigenvalue and
-        the verdict on Born's criterion; an item without a tensor has the reason in `failure`. Arguments as in
-        `predict`.
-    """
-    items = read(paths, out, progress)
-    crystals = [item for item in items if not isinstance(item, Failure)]
-    relaxed: dict[int, Relaxation | Failure] = {}
-    with build.relaxer(potential, workers) as relaxer:
-        for index, result in relaxer.relax_iter(crystals):
-            relaxed[index] = result
-            progress("relax", len(relaxed), len(crystals))
-    answers = iter(_tensors([relaxed[k] for k in range(len(crystals))], potential, workers, progress))
-    rows = []
-    for item in items:
-        answer = item if isinstance(item, Failure) else next(answers)
-        if isinstance(answer, Failure):
-            file = item.item if isinstance(item, Failure) else item.source
-            rows.append({"file": file} | export.failure_columns(answer))
-        else:
-            rows.append({"file": answer.crystal.source} | _elastic_columns(answer))
-    return written(rows, out)
-
-
-def _tensors(
-    relaxed: Sequence[Relaxation | Failure], potential: str | None, workers: int | None, progress: Progress
-) -> list[Elasticity | Failure]:
-    """Elastic tensors of what could be relaxed, some at a time so that progress can be told."""
-    out: list[Elasticity | Failure] = []
-    with build.elastic_tensors(potential, workers) as tensors:
-        for start in range(0, len(relaxed), 8):
-            part = relaxed[start : start + 8]
-            found = iter(tensors.compute([r.crystal for r in part if not isinstance(r, Failure)]))
-            out += [r if isinstance(r, Failure) else next(found) for r in part]
-            progress("elastic tensor", len(out), len(relaxed))
-    return out
-
-
-def _elastic_columns(answer: Elasticity) -> export.Row:
-    from invdesign.mechanics.tensors import summarise
-
-    about = summarise(answer.tensor)
-    pairs = [(i, j) for i in range(6) for j in range(i, 6)]
-    return {
-        **export.crystal_columns(answer.crystal),
-        "failure": "",
-        "elastic_stability": answer.verdict.status.value,
-        "elastic_stability_reason": answer.verdict.reason,
-        "lowest_eigenvalue": about.eigenvalues[0],
-        "potential_bulk_modulus": about.bulk_hill,
-        "potential_shear_modulus": about.shear_hill,
-        "universal_anisotropy": about.universal_anisotropy,
-        "log_anisotropy": about.log_anisotropy,
-        "residual": answer.residual,
-        **{f"c{i + 1}{j + 1}": round(float(answer.tensor[i, j]), 6) + 0.0 for i, j in pairs},
-        "potential": answer.potential,
-        "seconds": answer.seconds,
-    }
-
-
-def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: Progress = quiet) -> pd.DataFrame:
-    """Rank crystals as they are for a component and targets, into a folder like that of a design run.
+    >>> rank("my_structures", component="cutting_tool")  # doctest: +SKIP
 
     Args:
-        paths: as in `predict`; or one CSV of properties alone, ranked beside known materials.
+        crystals: as in `predict`; or one CSV of properties alone, ranked beside known materials.
         query: its component, targets and elements.
-        out: the folder.
+        out: folder to make, like that of a design run (None: nothing is written).
         n: length of the list (None: all that may be listed).
-        progress: is told how far it has come.
+        progress: see `invdesign.progress.Shown`.
+        **wishes: fields of the query.
 
     Returns:
         The ranked table; crystals that were not ranked stand below, with the reason.
     """
     from invdesign.app.ranking import property_table, rank_properties
-    from invdesign.engine.wishes import completed
+    from invdesign.engine.wishes import completed, resolved
     from invdesign.selection.ranking import rank_known
 
-    if (properties := property_table(paths)) is not None:
-        return rank_properties(properties, query, Path(out), n)
-    targets = completed(query).targets
-    folder = export.new_folder(Path(out))
-    items = read(paths, None, progress)
-    crystals = [item for item in items if not isinstance(item, Failure)]
-    estimates = _with_custom(
-        _estimates(crystals, progress, query.hardness_load),
-        crystals,
-        [],
-        [build.custom_surrogate(path) for path in query.surrogates],
-    )
-    selection = rank_known(crystals, estimates, query, n=n)
-    files = export.write_cifs([row.crystal for row in selection.rows], folder, verify=len(selection.ranked) <= 500)
+    query = resolved(as_query(query, wishes))
+    if (properties := property_table(crystals)) is not None:
+        return rank_properties(properties, query, None if out is None else Path(out), n)
+    targets, tell = completed(query).targets, told(progress)
+    most = None if n is None else whole("n", n)
+    folder = None if out is None else export.new_folder(Path(out))
+    items = read(crystals, tell)
+    sound = [item for item in items if not isinstance(item, Failure)]
+    own = [build.custom_surrogate(path) for path in query.surrogates]
+    estimates = _with_custom(_estimates(sound, tell, query.hardness_load), sound, [], own)
+    selection = rank_known(sound, estimates, query, n=most)
+    files = [] if folder is None else _written_cifs(selection, folder)
     rows = ranked_rows(selection, targets, files)
+    table = export.frame([*_with_sources(rows, selection), *_not_listed(selection, sound, estimates, items)])
+    if folder is not None:
+        write_run(folder, table, _rank_record(query, selection, len(items)))
+    return table
+
+
+def _written_cifs(selection: Selection, folder: Path) -> list[str]:
+    return export.write_cifs([r.crystal for r in selection.rows], folder, verify=len(selection.ranked) <= 500)
+
+
+def _with_sources(rows: Sequence[export.Row], selection: Selection) -> list[export.Row]:
+    """The rows with where their crystals come from; nothing generated them."""
+    return [
+        {k: v for k, v in row.items() if k not in ("generator", "request", "parents")}
+        | {"source": item.crystal.source}
+        for row, item in zip(rows, selection.rows, strict=True)
+    ]
+
+
+def _not_listed(
+    selection: Selection,
+    crystals: Sequence[Crystal],
+    estimates: Sequence[Estimate],
+    items: Sequence[Crystal | Failure],
+) -> list[export.Row]:
+    """The crystals that were not ranked, and the items that could not be read, with the reasons."""
     listed = {int(row.candidate.id) for row in selection.rows}
     why = {int(name): objection for name, objection in selection.objections.items()}
+    rows = []
     for index in sorted(set(range(len(crystals))) - listed):
         reason = estimates[index].failure or f"not listed: {why.get(index, 'ranked lower')}"
-        rows.append(_predicted_row(crystals[index], estimates[index]) | {"failure": reason})
-    table = export.frame(rows + [failed_row(item) for item in items if isinstance(item, Failure)])
-    record = {
+        row = _predicted_row(crystals[index], estimates[index])
+        rows.append({"source": row.pop("file")} | row | {"failure": reason})
+    unread = [{"source": item.item} | export.failure_columns(item) for item in items if isinstance(item, Failure)]
+    return rows + unread
+
+
+def _rank_record(query: Query, selection: Selection, entered: int) -> dict[str, Any]:
+    return {
         "query": query.to_dict(),
         "query_in_words": query.in_words(),
         "custom_properties": custom_properties(query),
@@ -443,10 +324,8 @@ def rank(paths: Paths, query: Query, out: Path, n: int | None = None, progress: 
         "parts": build.checksums(),
         "warnings": ["The crystals were not relaxed; every property comes from statistical models."],
         "selection": {
-            "entered": len(items),
+            "entered": entered,
             "passed": len(selection.ranked),
             "rejected": dict(selection.rejected),
         },
     }
-    write_run(folder, table, record)
-    return table

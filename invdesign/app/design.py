@@ -1,32 +1,37 @@
-"""The functions behind the command line: each takes plain arguments and returns a table or a result.
+"""Design runs: start one, go on with one, tell one what came back.
 
->>> from invdesign.app.tables import read, written
-from invdesign.app.result import Result
-from invdesign.app.record import drift_of_rows, write_run, run_record
-from invdesign import Query, design
->>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
->>> result.table  # doctest: +SKIP
+Examples:
+    >>> from invdesign import Query, design
+    >>> result = design(Query(targets=["bulk_modulus>=250"]), seed=0)  # doctest: +SKIP
+    >>> result.table  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.record import drift_of_rows, run_record, write_run
+from invdesign.app.elements import check_elements
+from invdesign.app.feasibility import feasibility
+from invdesign.app.outcome import outcome
+from invdesign.app.record import drift_of_rows, run_record
 from invdesign.app.result import Result
-from invdesign.errors import InputError, LedgerError
-from invdesign.progress import Progress, quiet
-from invdesign.query import Query
+from invdesign.checks import text, whole
+from invdesign.engine.wishes import completed, resolved
+from invdesign.errors import EmptyQueryError, InputError, InvdesignWarning, LedgerError
+from invdesign.progress import Progress, Shown, told, with_progress
+from invdesign.query import Query, as_query
 from invdesign.report import export
 
 if TYPE_CHECKING:
-    from invdesign.engine.campaign import Campaign
+    from invdesign.engine.campaign import Campaign, Step
+    from invdesign.engine.feedback import Told
     from invdesign.engine.ledger import Header
 
 
@@ -35,61 +40,101 @@ def new_run_folder() -> Path:
     return Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
 
 
+@with_progress
 def design(
-    query: Query,
+    query: Query | Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
-    relaxations: int | None = None,
+    *,
     workers: int | None = None,
-    progress: Progress = quiet,
+    progress: Shown = None,
+    callback: Callable[[Step], object] | None = None,
+    **wishes: Any,
 ) -> Result:
     """Find crystals that meet a query.
 
+    >>> design(targets=["bulk_modulus>=250"], exclude="toxic", n=5)  # doctest: +SKIP
+
     Args:
-        query: what is asked.
+        query: what is asked: a query, or a mapping of its fields.
         seed: the same seed gives the same candidates.
         out: run folder to make (None: nothing is written).
-        relaxations: budget of relaxations (None: the query's).
         workers: processes for relaxations (None: one per core).
-        progress: is told how far each stage has come.
+        progress: see `invdesign.progress.Shown`.
+        callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
+        **wishes: fields of the query, in place of those of `query`.
 
     Raises:
-        InputError: if the generator or the component does not exist.
+        InputError: if a value is not valid, the generator, a validator or the component does not exist, or a part
+            does not know an element that is named.
+        EmptyQueryError: if nothing is asked for.
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if weights or tables are missing.
+
+    Warns:
+        InvdesignWarning: if no known crystal comes anywhere near what is asked for.
     """
     from invdesign.engine.campaign import Campaign
-    from invdesign.engine.wishes import completed
 
-    if relaxations is not None:
-        query = replace(query, relaxations=relaxations)
-    completed(query)
-    if query.generator not in (*build.generator_names(), "mixture"):
-        raise InputError("generator", query.generator, [*build.generator_names(), "mixture"])
-    folder = None if out is None else export.new_folder(Path(out))
+    query = checked_query(as_query(query, wishes))
+    if warning := feasibility(query).warning():
+        warnings.warn(warning, InvdesignWarning, stacklevel=3)
+    seed, workers = whole("seed", seed, 0), _workers(workers)
+    folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
-    with Campaign(query, seed, parts, ledger, progress=progress) as campaign:
-        return _finish(campaign, folder)
+    with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
+        return _finish(campaign, folder, callback)
 
 
-def resume(folder: str | Path, workers: int | None = None, progress: Progress = quiet) -> Result:
+def checked_query(query: Query) -> Query:
+    """A query that a run can start with: its files read, its parts and its component there, something asked for.
+
+    Raises:
+        InputError, ConflictError, EmptyQueryError: if it is none.
+    """
+    build.check_names(query)
+    if query.is_empty:
+        raise EmptyQueryError
+    query = resolved(query)
+    completed(query)
+    check_elements(query)
+    return query
+
+
+def _workers(workers: object) -> int | None:
+    return None if workers is None else whole("workers", workers)
+
+
+@with_progress
+def resume(
+    folder: str | Path, *, more: int | None = None, workers: int | None = None, progress: Shown = None
+) -> Result:
     """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
 
     Args:
         folder: the run folder.
+        more: relaxations to add, after those that are left, with what came back by then (`feedback`). They are
+            recorded before the first is spent: if this is stopped, go on without `more`.
         workers: processes for relaxations (None: one per core).
-        progress: is told how far each stage has come.
+        progress: see `invdesign.progress.Shown`.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged, in use, or of another version.
+        InputError: if `more` is not positive.
     """
-    with _reopened(Path(folder), workers, progress) as campaign:
+    more = None if more is None else whole("more", more)
+    with _reopened(Path(folder), _workers(workers), told(progress)) as campaign:
+        if more is not None:
+            for _ in campaign:
+                pass
+            campaign.extend(more)
         return _finish(campaign, Path(folder))
 
 
+@with_progress
 def feedback(
-    folder: str | Path, results: str | Path, workers: int | None = None, progress: Progress = quiet
+    folder: str | Path, results: str | Path, *, workers: int | None = None, progress: Shown = None
 ) -> Result:
     """Tell a finished run what was measured, or computed by DFT, for some of its candidates, and rank them again.
 
@@ -100,7 +145,7 @@ def feedback(
         folder: the run folder.
         results: CSV with `id` or `file` as in `candidates.csv`, and columns of properties.
         workers: as in `resume`.
-        progress: is told how far each stage has come.
+        progress: see `invdesign.progress.Shown`.
 
     Raises:
         InputError: if the run is not finished, or the results cannot be read or do not belong to it.
@@ -108,18 +153,40 @@ def feedback(
     """
     from invdesign.engine import feedback as results_of
 
+    ids = _ids(Path(folder))
+    custom = resolved(query_of(Path(folder))[1]).known_properties
+    told_now = results_of.read(Path(results), ids, custom)
+    return feedback_of(folder, told_now, workers=workers, progress=progress)
+
+
+def feedback_of(
+    folder: str | Path, told_now: Told, *, workers: int | None = None, progress: Shown = None
+) -> Result:
+    """Record values that came back for candidates of a finished run, and rank them again; see `feedback`.
+
+    Args:
+        folder: the run folder.
+        told_now: values by candidate id and property.
+        workers: as in `resume`.
+        progress: see `invdesign.progress.Shown`.
+
+    Raises:
+        InputError: if a candidate cannot have values.
+        LedgerError: as in `resume`.
+    """
+    from invdesign.engine import feedback as results_of
+
     folder = Path(folder)
-    ids = _ids(folder)
-    _query_of(folder)  # so that custom properties are known
-    told = results_of.read(Path(results), ids)
-    with _reopened(folder, workers, progress) as campaign:
+    custom = resolved(query_of(folder)[1]).known_properties
+    with _reopened(folder, _workers(workers), told(progress)) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
-        results_of.check(told, campaign.rows)
+        results_of.check(told_now, campaign.rows)
         before = campaign.ledger.feedback()
-        known = {name: {**before.get(name, {}), **told.get(name, {})} for name in {**before, **told}}
-        results_of.revise(campaign.rows, known, campaign.parts)  # so that nothing is recorded that cannot be used
-        campaign.ledger.add_feedback(told)
+        known = {name: {**before.get(name, {}), **told_now.get(name, {})} for name in {**before, **told_now}}
+        # before anything is recorded, so that nothing is that cannot be used
+        results_of.revise(campaign.rows, known, campaign.parts, known=custom)
+        campaign.ledger.add_feedback(told_now)
         return _finish(campaign, folder)
 
 
@@ -136,8 +203,8 @@ def _ids(folder: Path) -> dict[str, str]:
         raise InputError("run folder", str(folder), allowed) from None
 
 
-def _query_of(folder: Path) -> tuple[Header, Query]:
-    """What a run was asked; custom properties that it brings become known.
+def query_of(folder: Path) -> tuple[Header, Query]:
+    """What a run was asked.
 
     Raises:
         LedgerError: if there is no ledger, or it is damaged.
@@ -156,57 +223,63 @@ def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator
     """The campaign of a run folder, as it was made."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
+    from invdesign.evolution.evolve import EvolutionSettings
 
     path = folder / export.LEDGER
-    header, query = _query_of(folder)
+    header, query = query_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
+        evolution = EvolutionSettings(**header.settings["evolution"])
     except (KeyError, TypeError) as error:
         raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
-    with Campaign(query, header.seed, parts, path, sizes=sizes, policy=policy, progress=progress) as campaign:
+    with Campaign(
+        query, header.seed, parts, path, sizes=sizes, policy=policy, evolution=evolution, progress=progress
+    ) as campaign:
         yield campaign
 
 
-def _run(campaign: Campaign) -> None:
-    """Run the rounds that are left."""
+def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -> None:
+    """Run the rounds that are left, or until the callback says True."""
     try:
-        for _ in campaign:
-            pass
+        for step in campaign:
+            if callback is not None and callback(step) is True:
+                break
     finally:
         close = getattr(campaign.parts.relaxer, "close", None)
         if close is not None:
             close()
 
 
-def _finish(campaign: Campaign, folder: Path | None) -> Result:
+def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], object] | None = None) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
+    _run(campaign, callback)
+    result = result_of(campaign)
+    return result if folder is None else result.write(folder)
+
+
+def result_of(campaign: Campaign) -> Result:
+    """What the rounds of a campaign have found so far, ranked, with what came back since."""
     from invdesign.engine.feedback import revise
     from invdesign.engine.pipeline import LENIENT
     from invdesign.selection.ranking import rank
 
-    _run(campaign)
-    seconds = sum(stage.seconds for stage in campaign.funnel.stages.values())
-    told = {} if campaign.ledger is None else campaign.ledger.feedback()
-    revised = revise(campaign.rows, told, campaign.parts)
-    selection = rank(revised.rows, campaign.query, unknown_allowed=LENIENT)
+    query, back = campaign.query, {} if campaign.ledger is None else campaign.ledger.feedback()
+    revised = revise(campaign.rows, back, campaign.parts, known=query.known_properties)
+    selection = rank(revised.rows, query, unknown_allowed=LENIENT)
     result = Result(
-        campaign.query,
-        campaign.seed,
-        selection,
-        campaign.funnel,
-        seconds,
-        folder,
+        query=query,
+        seed=campaign.seed,
+        selection=selection,
+        outcome=outcome(selection, revised.rows, campaign.targets, query.max_energy_above_hull),
+        funnel=campaign.funnel,
+        seconds=sum(stage.seconds for stage in campaign.funnel.stages.values()),
+        record={},
         targets=campaign.targets,
-        drift=drift_of_rows(campaign.rows, told),
+        drift=drift_of_rows(campaign.rows, back, query.known_properties),
     )
-    if folder is None:
-        return result
-    files = tuple(export.write_cifs([row.crystal for row in result.rows], folder, verify=True))
-    result = replace(result, files=files)
-    write_run(folder, result.table, run_record(result, campaign, revised))
-    return result
+    return replace(result, record=run_record(result, campaign, revised))
 
 
 def report(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
+from invdesign.app.tables import new_file
 from invdesign.progress import Progress, quiet
 from invdesign.report import export
 from invdesign.settings import read_yaml
@@ -36,7 +37,7 @@ def check(name: str, family: str | None = None) -> list[Outcome]:
 
 def train(
     model: str, data: Path, config: Path | None = None, out: Path | None = None, seed: int = 0,
-    progress: Progress = quiet,
+    progress: Progress = quiet, overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Train a model on crystals with labels and write its weights.
 
@@ -47,20 +48,27 @@ def train(
         out: file of the weights.
         seed: of everything random.
         progress: is told how far it has come.
+        overwrite: whether the file may be there already.
 
     Raises:
         InputError: if the data or the settings cannot be read.
+        OutputError: if the file is there already, or cannot be written.
         TrainingError: if they cannot lead to a model.
     """
     trainer = build.trainer(model)
     settings = read_yaml(config) if config else {}
-    target = export.writable_file(out or Path(f"{model}.safetensors"))
+    target = new_file(out or Path(f"{model}.safetensors"), overwrite)
     written: Path = trainer(Path(data), settings | {"seed": seed}, target, progress)
     return written
 
 
 def train_property(
-    data: Path, config: Path | None = None, out: Path | None = None, progress: Progress = quiet, **settings: Any
+    data: Path,
+    config: Path | None = None,
+    out: Path | None = None,
+    progress: Progress = quiet,
+    overwrite: bool = False,
+    **settings: Any,
 ) -> tuple[Path, str]:
     """Train a surrogate of a custom property, from some tens to some thousands of labels.
 
@@ -69,6 +77,7 @@ def train_property(
         config: YAML with settings (None: none); `settings` win.
         out: file of the weights (None: `<property>.safetensors`).
         progress: is told how far it has come.
+        overwrite: whether the file may be there already.
         **settings: `property`, `unit`, `scale`, `low_fidelity`, `seed`.
 
     Returns:
@@ -83,7 +92,7 @@ def train_property(
     from invdesign.surrogates.custom.own import CustomSettings, report, train_custom
 
     chosen = settings_of(CustomSettings, (read_yaml(config) if config else {}) | settings)
-    target = export.writable_file(out or Path(f"{chosen.property}.safetensors"))
+    target = new_file(out or Path(f"{chosen.property}.safetensors"), overwrite)
     transfer = train_custom(load_gate().model, Path(data), chosen, progress)
     transfer.save(target)
     return target, report(transfer)
@@ -184,10 +193,10 @@ def benchmark_targets(
         OutputError: if a file cannot be written, or belongs to another benchmark.
     """
     from invdesign.benchmarking import targets as bench
-    from invdesign.engine.campaign import SIZES
+    from invdesign.engine.campaign import PLAIN
 
     size = n or (bench.QUICK_N if quick else bench.N)
-    most = relax if relax is not None else max(1, size // SIZES.proposals)
+    most = relax if relax is not None else max(1, size // PLAIN.proposals)
     wanted = tuple(targets) or (bench.QUICK_TARGETS if quick else tuple(bench.TARGETS))
     plan = bench.TargetPlan(_names(generators), size, seed or 0, most, targets=wanted)
     return bench.markdown(bench.targets(plan, Path(out), workers, progress))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invdesign import build
-from invdesign.app.tables import Paths
+from invdesign.app.tables import Given
 from invdesign.errors import InputError
 from invdesign.properties import PROPERTIES, QUANTITIES
 from invdesign.query import Query
@@ -21,12 +21,13 @@ STRUCTURES = ("file", "cif", "structure", "poscar", "path", "filename", "cif_fil
 """Columns that say where a table's structures are."""
 
 
-def property_table(paths: Paths) -> pd.DataFrame | None:
+def property_table(paths: Given) -> pd.DataFrame | None:
     """The one CSV among the paths, if it holds properties and no structures; None for anything else."""
     import pandas as pd
 
-    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    if len(given) != 1 or given[0].suffix.lower() != ".csv" or not given[0].is_file():
+    several = list(paths) if isinstance(paths, (list, tuple)) else [paths]
+    given = [Path(p) for p in several if isinstance(p, (str, Path))]
+    if len(several) != 1 or len(given) != 1 or given[0].suffix.lower() != ".csv" or not given[0].is_file():
         return None
     try:
         table = pd.read_csv(given[0])
@@ -37,13 +38,13 @@ def property_table(paths: Paths) -> pd.DataFrame | None:
     return table if holds and not names & set(STRUCTURES) else None
 
 
-def rank_properties(table: pd.DataFrame, query: Query, out: Path, n: int | None = None) -> pd.DataFrame:
+def rank_properties(table: pd.DataFrame, query: Query, out: Path | None, n: int | None = None) -> pd.DataFrame:
     """Rank a table of properties beside the known engineering materials, into a folder with a table and a record.
 
     Args:
         table: see `invdesign.selection.table_ranking`.
         query: its component and targets.
-        out: the folder.
+        out: the folder (None: nothing is written).
         n: length of the list (None: all).
 
     Returns:
@@ -59,11 +60,13 @@ def rank_properties(table: pd.DataFrame, query: Query, out: Path, n: int | None 
     if query.component is None:
         raise InputError("component", "none", ", ".join(component_names()))
     ranking = rank_table(table, query.component, query)
-    folder = export.new_folder(out)
+    folder = None if out is None else export.new_folder(out)
     ranked = ranking.table().head(len(ranking.rows) if n is None else n)
     ranked["failure"] = ""
     lost = [*ranking.rejected.items(), *ranking.failures.items()]
     whole = _joined(ranked, [{"name": name, "failure": why} for name, why in lost])
+    if folder is None:
+        return whole
     export.write_table(whole, folder / "candidates.csv")
     record = {
         "query": query.to_dict(),

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.result import Result
-from invdesign.properties import get_property, property_in
+from invdesign.app.outcome import selection_counts
+from invdesign.properties import SHIPPED, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
-from invdesign.report import export
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from invdesign.app.result import Result
     from invdesign.crystal import Crystal
     from invdesign.engine.campaign import Campaign
     from invdesign.engine.drift import Drift
     from invdesign.engine.feedback import Revised, Told
     from invdesign.selection.ranking import Selection
 
+Properties = Mapping[str, Property]
 
-def drift_of_rows(rows: Sequence[Evaluation], told: Told) -> Drift | None:
+
+def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties = SHIPPED) -> Drift | None:
     """Drift of the relaxed crystals of a run, errors being those of its estimates before anything came back."""
     from invdesign.selection.desirability import with_hull
 
     chosen = [row for row in rows if row.relaxation is not None and row.estimate is not None]
     known = [{n: v.mean for n, v in told.get(row.candidate.id, {}).items()} for row in chosen]
     estimates = [with_hull(row) or Estimate({}) for row in chosen]
-    return drift_of([row.crystal for row in chosen], estimates, known) if chosen else None
-
-
-def write_run(folder: Path, table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """`candidates.csv`, `run.json` and `report.html`."""
-    from invdesign.report.page import write_report
-
-    export.write_table(table, folder / "candidates.csv")
-    export.write_json(record, folder / "run.json")
-    write_report(folder)
+    return drift_of([row.crystal for row in chosen], estimates, known, properties) if chosen else None
 
 
 def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str, Any]:
@@ -56,19 +46,24 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "seed": result.seed,
         "asked": selection.n_wanted,
         "found": len(selection.ranked),
-        "shortfall": selection.shortfall,
+        "on_target": result.outcome.on_target,
+        "stable_and_new": result.outcome.stable_and_new,
+        "summary": result.outcome.summary(),
+        "shortfall": result.outcome.shortfall,
+        "nearest": result.outcome.nearest,
         "component": selection.component,
         "weights": dict(selection.weights),
         **decision_record(selection),
         "relaxations": len(campaign.selected),
+        "extensions": [{"round": e.round + 1, "relaxations": e.relaxations} for e in campaign.extensions],
         "seconds": round(result.seconds, 1),
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
         "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
-        "warnings": [*_limits(result), *_told(revised, result.drift)],
+        "warnings": [*_limits(result), *_told(revised, result)],
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
-        "selection": _selection_counts(selection),
+        "selection": selection_counts(selection, campaign.rows, revised.rows),
     }
 
 
@@ -99,33 +94,24 @@ def decision_record(selection: Selection, most: int = 20) -> dict[str, Any]:
 
 def custom_properties(query: Query) -> list[dict[str, Any]]:
     """Custom properties that a query brings, so that its report can be written again without their files."""
-    return [asdict(property_in(Path(path))) for path in query.surrogates]
+    return [asdict(prop) for prop in query.properties]
 
 
-def _told(revised: Revised, drift: Drift | None) -> list[str]:
+def _told(revised: Revised, result: Result) -> list[str]:
     """What came back after the run, in a sentence."""
     if not revised.told:
         return []
     who = "1 candidate has" if revised.told == 1 else f"{revised.told} candidates have"
-    names = ", ".join(get_property(name).label for name in revised.corrected)
+    known, drift = result.query.known_properties, result.drift
+    names = ", ".join(known[name].label for name in revised.corrected)
     others = f"; the estimates of the others are corrected by them ({names})" if names else ""
     verdict = [f"Drift: {drift.verdict}."] if drift is not None and drift.errors else []
     return [f"{who} values that came back after the run{others}.", *verdict]
 
 
-def _selection_counts(selection: Selection) -> dict[str, Any]:
-    """The last step of the funnel: from the rows that no earlier stage has rejected to the list."""
-    earlier = [reason for reason in selection.rejected if reason == "not relaxed" or reason.endswith(" failed")]
-    rejected = {reason: count for reason, count in selection.rejected.items() if reason not in earlier}
-    if selection.n_eligible > len(selection.ranked):
-        rejected["ranked lower"] = selection.n_eligible - len(selection.ranked)
-    listed = len(selection.ranked)
-    return {"entered": listed + sum(rejected.values()), "passed": listed, "rejected": rejected}
-
-
 def _limits(result: Result) -> list[str]:
     """What a reader must know, in sentences."""
-    lines = [result.selection.shortfall] if result.selection.shortfall else []
+    lines = [line for line in (result.outcome.shortfall, result.outcome.nearest) if line]
     potentials = {row.relaxation.potential for row in result.rows if row.relaxation}
     if potentials:
         names = " and ".join(sorted(potentials))
@@ -141,10 +127,13 @@ def _limits(result: Result) -> list[str]:
 
 
 def drift_of(
-    crystals: Sequence[Crystal], estimates: Sequence[Estimate], known: Sequence[Mapping[str, float]]
+    crystals: Sequence[Crystal],
+    estimates: Sequence[Estimate],
+    known: Sequence[Mapping[str, float]],
+    properties: Properties = SHIPPED,
 ) -> Drift:
     """How crystals differ from the training data of the gate, and how large errors are where values are known."""
     from invdesign.engine.drift import drift
     from invdesign.surrogates import load_gate
 
-    return drift(crystals, estimates, load_gate().model.memory.element_counts, known)
+    return drift(crystals, estimates, load_gate().model.memory.element_counts, known, properties)

@@ -143,7 +143,7 @@ def _figure(title: str, height: float, parts: Sequence[str]) -> str:
 
 def page(title: str, text: str, names: Sequence[str], figures: Sequence[str]) -> str:
     """One page of figures with the legend of their series."""
-    style = resources.files("invdesign.tables").joinpath("report.css").read_text(encoding="utf-8")
+    style = resources.files("invdesign.report").joinpath("report.css").read_text(encoding="utf-8")
     colours = "".join(f".s{i} {{ --series: {colour}; }} " for i, colour in enumerate(COLOURS))
     legend = " ".join(
         f'<span class="{_kind(name, place)}"><span class="dot"></span> {escape(name)}</span>'

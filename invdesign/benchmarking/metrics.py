@@ -12,17 +12,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign.chemistry.composition import integer_composition
+from invdesign.chemistry.oxidation import smact14_valid
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.crystallography.wyckoff import wyckoff_table
-from invdesign.elements import symbol
 
 _Z95 = 1.959963984540054
 _ROWS = 1000
@@ -222,22 +220,9 @@ def cdvae_structure_valid(crystal: Crystal, cutoff: float = 0.5) -> bool:
 def cdvae_composition_valid(numbers: Iterable[int]) -> bool:
     """CDVAE's compositional validity: SMACT with Pauling's rule, alloys allowed, on the oxidation states of 2014.
 
-    Those were SMACT's default when CDVAE was published; today's default is `smact_valid`.
+    Those were SMACT's default when CDVAE was published; today's is `invdesign.chemistry.oxidation.smact_valid`.
     """
-    return _smact(tuple(integer_composition(numbers).items()), "smact14")
-
-
-def smact_valid(numbers: Iterable[int]) -> bool:
-    """Charge balance by the installed SMACT with its default settings, on the integer reduced formula."""
-    return _smact(tuple(integer_composition(numbers).items()), None)
-
-
-@lru_cache(maxsize=100_000)
-def _smact(composition: tuple[tuple[int, int], ...], states: str | None) -> bool:
-    from pymatgen.core import Composition
-    from smact.screening import smact_validity
-
-    return bool(smact_validity(Composition({symbol(z): n for z, n in composition}), oxidation_states_set=states))
+    return smact14_valid(numbers)
 
 
 def lemat_distances_valid(crystal: Crystal) -> bool:

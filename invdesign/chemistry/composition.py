@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign.chemistry.electronegativity import allred
 from invdesign.elements import SYMBOLS, symbol
-
-_ELECTRONEGATIVITY = (
-    2.20, math.inf, 0.98, 1.57, 2.04, 2.55, 3.04, 3.44, 3.98, math.inf, 0.93, 1.31, 1.61, 1.90, 2.19, 2.58, 3.16,
-    math.inf, 0.82, 1.00, 1.36, 1.54, 1.63, 1.66, 1.55, 1.83, 1.88, 1.91, 1.90, 1.65, 1.81, 2.01, 2.18, 2.55, 2.96,
-    3.00, 0.82, 0.95, 1.22, 1.33, 1.60, 2.16, 1.90, 2.20, 2.28, 2.20, 1.93, 1.69, 1.78, 1.96, 2.05, 2.10, 2.66,
-    2.60, 0.79, 0.89, 1.10, 1.12, 1.13, 1.14, 1.13, 1.17, 1.20, 1.20, 1.10, 1.22, 1.23, 1.24, 1.25, 1.10, 1.27,
-    1.30, 1.50, 2.36, 1.90, 2.20, 2.20, 2.28, 2.54, 2.00, 1.62, 2.33, 2.02, 2.00, 2.20, 2.20, 0.70, 0.90, 1.10,
-    1.30, 1.50, 1.38, 1.36, 1.28, 1.30, 1.30, 1.30, 1.30, 1.30, 1.30, 1.30, 1.30, 1.30,
-    *(math.inf,) * 15,
-)  # fmt: skip
-"""Pauling electronegativities in order of atomic number (infinite where there is none), as in pymatgen."""
 
 _KEPT_DOUBLE = {
     "LiO": "Li2O2", "NaO": "Na2O2", "KO": "K2O2", "RbO": "Rb2O2", "CsO": "Cs2O2", "HO": "H2O2",
@@ -86,9 +76,10 @@ def _system(numbers: tuple[int, ...]) -> str:
 
 
 def _written(amounts: Mapping[str, int]) -> str:
-    order = sorted(amounts, key=lambda s: (_PAULING[s], s))
+    scale = _electronegativities()
+    order = sorted(amounts, key=lambda s: (scale[s], s))
     anion = ""
-    if len(order) >= 3 and _PAULING[order[-1]] - _PAULING[order[-2]] < _POLYANION_GAP:
+    if len(order) >= 3 and scale[order[-1]] - scale[order[-2]] < _POLYANION_GAP:
         multiple = math.gcd(amounts[order[-1]], amounts[order[-2]])
         if multiple > 1:
             anion = f"({_joined(order[-2:], amounts, multiple)}){multiple}"
@@ -101,7 +92,10 @@ def _joined(symbols: list[str], amounts: Mapping[str, int], divisor: int) -> str
     return "".join(s if count == 1 else f"{s}{count}" for s, count in counts)
 
 
-_PAULING = dict(zip(SYMBOLS, _ELECTRONEGATIVITY, strict=True))
+@cache
+def _electronegativities() -> dict[str, float]:
+    """By symbol; elements without one stand last in a formula."""
+    return dict(zip(SYMBOLS, np.nan_to_num(allred()[1:], nan=math.inf).tolist(), strict=True))
 
 
 def _array(numbers: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -28,7 +28,6 @@ class ElementTable:
 
     Attributes:
         mass: (119,) standard atomic weight, g/mol.
-        electronegativity: (119,) on Pauling's scale.
         price: (119,) USD/kg.
         price_year: year of the list of prices.
         abundance: (119,) in the continental crust, mg/kg.
@@ -43,7 +42,6 @@ class ElementTable:
     """
 
     mass: Array
-    electronegativity: Array
     price: Array
     price_year: int
     abundance: Array
@@ -63,7 +61,6 @@ def table() -> ElementTable:
     raw = read_json("element_data.json")
     return ElementTable(
         mass=_numeric(raw["mass"]),
-        electronegativity=_numeric(raw["electronegativity"]),
         price=_numeric(raw["price"]),
         price_year=int(raw["price_year"]),
         abundance=_numeric(raw["abundance"]),

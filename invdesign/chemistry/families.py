@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 
 _NAMES = {
     1: "hydride", 5: "boride", 6: "carbide", 7: "nitride", 8: "oxide", 9: "fluoride", 14: "silicide",
@@ -30,7 +30,7 @@ def anion_class(numbers: Iterable[int]) -> str:
 def _class_of(elements: tuple[int, ...]) -> str:
     if len(elements) == 1:
         return "element"
-    electronegativity = table().electronegativity
+    electronegativity = pauling()
     anions = [z for z in elements if z in _NAMES]
     if not anions:
         return "intermetallic"

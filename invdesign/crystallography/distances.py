@@ -6,6 +6,8 @@ skewed cell hides nothing.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, IntArray
@@ -23,7 +25,15 @@ COVALENT_RADII: FloatArray = np.array([
 """Covalent radius by atomic number, Å: Cordero et al., Dalton Trans. 2008, 2832 (low-spin C sp3 values, as in
 ASE); NaN where they give none (Z = 0 and Z > 96)."""
 
+SHORTEST_TRANSLATION = 1.0
+"""Å: no lattice of a crystal has a shorter vector (two atoms of H2 are 0.74 Å apart, two cells of any crystal
+are not)."""
+SMALLEST_ATOM = 1.0
+"""Å³ per atom: diamond, which packs most atoms into a volume at ambient pressure, has 5.7."""
+CLOSEST = 0.5
+"""Smallest possible distance over the sum of covalent radii; in Å where an element has no radius."""
 _IMAGE_LIMIT = 40_000
+_PAIRS_AT_ONCE = 2**21
 
 
 def shortest_ratio(crystal: Crystal) -> float:
@@ -43,10 +53,41 @@ def shortest_distance(crystal: Crystal) -> float:
     return float(_shortest(crystal, np.full(crystal.n_sites, 0.5)))
 
 
+def overlap(crystal: Crystal) -> str:
+    """Which atoms are too near for any crystal, in words; empty if none are.
+
+    No crystal known from experiment has atoms nearer than half the sum of their covalent radii (`docs/data.md`).
+    """
+    ratio = shortest_ratio(crystal)
+    if ratio < CLOSEST:
+        return f"two atoms at {ratio:.2g} of the sum of their covalent radii (at least {CLOSEST:g})"
+    if math.isnan(ratio) and (distance := shortest_distance(crystal)) < CLOSEST:
+        return f"two atoms at {distance:.2g} Å (at least {CLOSEST:g})"
+    return ""
+
+
 def covalent_volume_ratio(crystal: Crystal) -> float:
     """Volume of the cell over the summed volumes of its atoms' covalent spheres; NaN if a radius is missing."""
     radii = COVALENT_RADII[crystal.numbers]
     return float(crystal.volume / (4.0 / 3.0 * np.pi * (radii**3).sum()))
+
+
+def cell_fault(lattice: FloatArray, n_atoms: int, is_reduced: bool = False) -> str:
+    """Why no crystal can have this cell, in words; empty if one can. Cheap, so that it comes before any search.
+
+    Args:
+        lattice: (3, 3) rows, Å.
+        n_atoms: number of atoms in it.
+        is_reduced: whether the rows are already those of `reduce_lattice`.
+    """
+    volume = abs(float(np.linalg.det(lattice)))
+    if volume < SMALLEST_ATOM * n_atoms:
+        return f"{n_atoms} atoms in {volume:.3g} Å³, less than {SMALLEST_ATOM:g} Å³ for each"
+    reduced = lattice if is_reduced else reduce_lattice(lattice)[0]
+    shortest = math.sqrt((reduced * reduced).sum(axis=1).min())
+    if shortest < SHORTEST_TRANSLATION:
+        return f"the cell repeats after {shortest:.2g} Å, at least {SHORTEST_TRANSLATION:g} Å is possible"
+    return ""
 
 
 def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -112,9 +153,14 @@ def _shortest(crystal: Crystal, radii: FloatArray) -> float:
     delta -= np.rint(delta)
     sums = radii[first] + radii[second]
     images = _images(lattice, _bound(lattice, delta, sums, first != second) * float(sums.max()))
-    squared = _squared(delta @ lattice, images @ lattice)
-    squared[np.ix_(first == second, ~images.any(axis=1))] = np.inf
-    return float(np.sqrt((squared / (sums * sums)[:, None]).min()))
+    shifts, is_home, is_own = images @ lattice, ~images.any(axis=1), first == second
+    step, smallest = max(1, _PAIRS_AT_ONCE // len(images)), math.inf
+    for start in range(0, len(first), step):
+        part = slice(start, start + step)
+        squared = _squared(delta[part] @ lattice, shifts)
+        squared[np.ix_(is_own[part], is_home)] = np.inf
+        smallest = min(smallest, float((squared / (sums[part] * sums[part])[:, None]).min()))
+    return math.sqrt(smallest)
 
 
 def _bound(lattice: FloatArray, delta: FloatArray, sums: FloatArray, apart: FloatArray) -> float:

@@ -300,6 +300,8 @@ def decode(genes: Sequence[Gene], source: str = "") -> list[Crystal]:
     coords = np.mod(np.einsum("pj,pjk->pk", points, inverse[owner]), 1.0)
     coords[coords > 1.0 - 1e-9] = 0.0
     bounds = np.searchsorted(owner, np.arange(len(genes) + 1))
+    for array in (lattices, maps, coords):
+        array.setflags(write=False)  # crystals share them without a copy
     return [
         Crystal(lattices[i], maps[bounds[i] : bounds[i + 1]], coords[bounds[i] : bounds[i + 1]], gene, source)
         for i, gene in enumerate(genes)
@@ -351,3 +353,25 @@ def primitive_sites(gene: Gene) -> int:
     """Number of atoms in the primitive cell of a gene."""
     table = wyckoff_table()
     return int(sum(table.primitive_multiplicity[table.index(gene.space_group, w)] for w in gene.wyckoffs))
+
+
+def conventional_sites(gene: Gene) -> int:
+    """Number of atoms in the conventional cell of a gene."""
+    table = wyckoff_table()
+    return int(sum(table.multiplicity[table.index(gene.space_group, w)] for w in gene.wyckoffs))
+
+
+def site_counts(crystal: Crystal, symprec: float = 0.1) -> tuple[int, int]:
+    """Numbers of atoms in the primitive and in the conventional cell; those of the cell as it is without symmetry.
+
+    Args:
+        crystal: any cell; its gene is believed if it has one.
+        symprec: distance tolerance, Å, for a crystal without a gene.
+    """
+    if crystal.gene is not None:
+        return primitive_sites(crystal.gene), conventional_sites(crystal.gene)
+    try:
+        found = moyo_dataset(crystal, symprec)
+    except ValueError:
+        return crystal.n_sites, crystal.n_sites
+    return len(found.prim_std_cell.numbers), len(found.std_cell.numbers)

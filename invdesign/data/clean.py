@@ -30,19 +30,18 @@ from invdesign.data.labels import property_of
 from invdesign.elements import atomic_numbers
 from invdesign.errors import StructureReadError
 from invdesign.properties import PROPERTIES
+from invdesign.units import GPA
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GPA_A3 = 1.0 / 160.2176634
-"""eV in one GPa Å³."""
 _INERT = atomic_numbers(["He", "Ne", "Ar"])
 _NOBLE = _INERT | atomic_numbers(["Kr", "Xe", "Rn"])
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The bounds; the defaults were set on the crystals of the Materials Project (counts in `docs/data.md`).
+    """The bounds; the defaults were set on the crystals of the Materials Project.
 
     Attributes:
         closest: smallest distance over the sum of the two covalent radii. Bonds stand near 1, and no crystal known
@@ -272,11 +271,11 @@ def _broken_labels(label: dict[str, float], per_atom: float, rules: Rules) -> It
         if label.get(name, math.inf) <= rules.softest:
             yield name, "at the floor", f"{label[name]:g} GPa"
     bulk, shear = label.get("bulk_modulus", math.nan), label.get("shear_modulus", math.nan)
-    if (stiffness := bulk * per_atom * _GPA_A3) > rules.stiffest:
+    if (stiffness := bulk * per_atom / GPA) > rules.stiffest:
         reason = f"K = {bulk:g} GPa is {stiffness:.0f} eV per atom, more than osmium's"
         yield "bulk_modulus", "stiffer than any solid", reason
         yield "shear_modulus", "with its bulk modulus", reason
-    if (stiffness := shear * per_atom * _GPA_A3) > rules.shear_stiffest:
+    if (stiffness := shear * per_atom / GPA) > rules.shear_stiffest:
         reason = f"G = {shear:g} GPa is {stiffness:.0f} eV per atom, more than osmium's"
         yield "shear_modulus", "stiffer than any solid", reason
     poisson = (3.0 * bulk - 2.0 * shear) / (6.0 * bulk + 2.0 * shear) if min(bulk, shear) > 0 else math.nan

@@ -7,7 +7,6 @@ or a species unknown has no honest single answer.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.distances import cell_fault
+from invdesign.data.limits import MOST_ATOMS
 from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.errors import InvdesignError, StructureReadError
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import IStructure, Structure
 
-_OCCUPANCY_TOLERANCE = 1e-3
+OCCUPANCY_TOLERANCE = 1e-3
+"""How far an occupancy may be from 1."""
 _SMALLEST_CELL = 1.0
 """Å³: hardly the volume of a proton's neighbourhood; anything below is a broken lattice."""
 _LARGEST_CELL_EDGE = 1000.0
+_LONGEST_LIST = 2**20
 
 
 def to_pymatgen(crystal: Crystal) -> Structure:
@@ -52,7 +55,7 @@ def from_pymatgen(structure: Structure | IStructure, source: str = "") -> Crysta
     if not all(structure.lattice.pbc):
         raise StructureReadError("not periodic in three directions")
     numbers = [_site_number(site, index) for index, site in enumerate(structure)]
-    return _checked(structure.lattice.matrix, numbers, structure.frac_coords, source)
+    return checked(structure.lattice.matrix, numbers, structure.frac_coords, source)
 
 
 def to_ase(crystal: Crystal) -> Atoms:
@@ -74,9 +77,9 @@ def from_ase(atoms: Atoms, source: str = "") -> Crystal:
     if not all(atoms.pbc):
         raise StructureReadError("not periodic in three directions")
     for occupants in (atoms.info.get("occupancy") or {}).values():
-        _check_occupants(occupants, "of the cell")
-    lattice = _cell(atoms.cell.array)
-    return _checked(lattice, atoms.numbers, atoms.get_scaled_positions(wrap=False), source)
+        check_occupants(occupants, "of the cell")
+    lattice = lattice_of(atoms.cell.array)
+    return checked(lattice, atoms.numbers, atoms.get_scaled_positions(wrap=False), source)
 
 
 def from_optimade(entry: Mapping[str, Any], source: str = "") -> Crystal:
@@ -96,10 +99,10 @@ def from_optimade(entry: Mapping[str, Any], source: str = "") -> Crystal:
         raise StructureReadError("the provider left lattice, positions or species out")
     lattice, positions, names = parts
     elements = {s["name"]: _optimade_species(s) for s in attributes.get("species") or ()}
-    numbers = [elements[n] if n in elements else _number(n) for n in names]
-    matrix = _cell(lattice)
+    numbers = [elements[n] if n in elements else element_number(n) for n in names]
+    matrix = lattice_of(lattice)
     coords = np.asarray(positions, dtype=float).reshape(-1, 3) @ np.linalg.inv(matrix)
-    return _checked(matrix, numbers, coords, source)
+    return checked(matrix, numbers, coords, source)
 
 
 def from_row(row: Mapping[str, Any], source: str | None = None) -> Crystal:
@@ -119,14 +122,14 @@ def from_row(row: Mapping[str, Any], source: str | None = None) -> Crystal:
     if row.get("lattice_parameters") is not None:
         lattice = lattice_from_parameters(numbers_of(row["lattice_parameters"], "lattice_parameters"))
     else:
-        lattice = _cell(numbers_of(row.get("lattice"), "lattice_parameters"))
+        lattice = lattice_of(numbers_of(row.get("lattice"), "lattice_parameters"))
     numbers = numbers_of(row.get("atomic_numbers"), "atomic_numbers")
     coords = numbers_of(row.get("frac_coords"), "frac_coords")
     if len(coords) != 3 * len(numbers):
         raise StructureReadError(f"frac_coords has {len(coords)} numbers for {len(numbers)} atoms")
     if (numbers != np.rint(numbers)).any():
         raise StructureReadError("atomic_numbers are not whole numbers")
-    return _checked(lattice, numbers.astype(np.int64), coords.reshape(-1, 3), source)
+    return checked(lattice, numbers.astype(np.int64), coords.reshape(-1, 3), source)
 
 
 def lattice_from_parameters(parameters: npt.ArrayLike) -> FloatArray:
@@ -194,14 +197,12 @@ def _items(value: object) -> Sequence[object]:
     raise TypeError(type(value).__name__)
 
 
-def _parsed(text: str, name: str) -> object:
+def _parsed(text: str, name: str) -> list[float]:
     if "..." in text:
         raise StructureReadError(f"{name} was printed with an ellipsis, numbers are lost")
-    try:
-        return ast.literal_eval(text.strip())
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        bare = re.sub(r"[\[\](),;]|array|dtype=\w+", " ", text)
-        return [float(part) for part in bare.split()]
+    if len(text) > _LONGEST_LIST:
+        raise StructureReadError(f"{name} is a text of {len(text)} characters, at most {_LONGEST_LIST}")
+    return [float(part) for part in re.sub(r"[\[\](),;]|array|dtype=\w{1,20}", " ", text).split()]
 
 
 def _listed(values: FloatArray) -> str:
@@ -212,50 +213,83 @@ def _site_number(site: Any, index: int) -> int:
     amounts: dict[str, float] = {}
     for species, amount in site.species.items():
         amounts[species.symbol] = amounts.get(species.symbol, 0.0) + float(amount)
-    _check_occupants(amounts, str(index + 1))
-    return _number(next(iter(amounts)))
+    return element_number(check_occupants(amounts, str(index + 1)))
 
 
 def _optimade_species(species: Mapping[str, Any]) -> int:
     shares = species.get("concentration") or [1.0] * len(species["chemical_symbols"])
     amounts = dict(zip(species["chemical_symbols"], shares, strict=True))
-    _check_occupants(amounts, repr(species["name"]))
-    return _number(next(iter(amounts)))
+    return element_number(check_occupants(amounts, repr(species["name"])))
 
 
-def _check_occupants(amounts: Mapping[str, float], where: str) -> None:
+def check_occupants(amounts: Mapping[str, float], where: str) -> str:
+    """The one occupant of a site.
+
+    Raises:
+        StructureReadError: if there are several, none, or a part of one.
+    """
     if len(amounts) != 1:
         raise StructureReadError(f"disordered: site {where} is shared by {', '.join(amounts) or 'nothing'}")
     (name, amount), *_ = amounts.items()
-    if abs(amount - 1.0) > _OCCUPANCY_TOLERANCE:
+    if not abs(amount - 1.0) <= OCCUPANCY_TOLERANCE:
         raise StructureReadError(f"disordered: site {where} is occupied by {amount:g} {name}")
+    return name
 
 
-def _number(name: str) -> int:
+def element_number(name: object) -> int:
+    """Atomic number of a symbol; deuterium and tritium are hydrogen.
+
+    Raises:
+        StructureReadError: if it is no element.
+    """
     try:
-        return 1 if name in ("D", "T") else atomic_number(name)
+        return 1 if name in ("D", "T") else atomic_number(str(name))
     except InvdesignError:
-        raise StructureReadError(f"{name!r} is not an element") from None
+        raise StructureReadError(f"{str(name)[:40]!r} is not an element") from None
 
 
-def _cell(lattice: npt.ArrayLike) -> FloatArray:
-    matrix = np.asarray(lattice, dtype=float)
+def lattice_of(vectors: npt.ArrayLike) -> FloatArray:
+    """The (3, 3) lattice vectors as rows, Å.
+
+    Raises:
+        StructureReadError: if they are not nine finite numbers, or no cell of a crystal.
+    """
+    try:
+        matrix = np.asarray(vectors, dtype=float)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
     if matrix.size != 9 or not np.isfinite(matrix).all():
         raise StructureReadError("the lattice is not three vectors of three numbers")
     matrix = matrix.reshape(3, 3)
+    if np.abs(matrix).max() > _LARGEST_CELL_EDGE or np.linalg.norm(matrix, axis=1).max() > _LARGEST_CELL_EDGE:
+        raise StructureReadError(f"a cell edge is longer than {_LARGEST_CELL_EDGE:g} Å")
     volume = abs(float(np.linalg.det(matrix)))
     if volume < _SMALLEST_CELL:
         raise StructureReadError(f"the cell has a volume of {volume:.3g} Å³")
-    if np.linalg.norm(matrix, axis=1).max() > _LARGEST_CELL_EDGE:
-        raise StructureReadError(f"a cell edge is longer than {_LARGEST_CELL_EDGE:g} Å")
     return matrix
 
 
-def _checked(lattice: npt.ArrayLike, numbers: npt.ArrayLike, coords: npt.ArrayLike, source: str) -> Crystal:
-    elements = np.asarray(numbers, dtype=np.int64)
+def checked(lattice: npt.ArrayLike, numbers: npt.ArrayLike, coords: npt.ArrayLike, source: str = "") -> Crystal:
+    """A crystal of parts from outside.
+
+    Args:
+        lattice: nine numbers, the lattice vectors one after the other, Å.
+        numbers: (n,) atomic numbers.
+        coords: (n, 3) fractional coordinates.
+        source: the crystal's name.
+
+    Raises:
+        StructureReadError: if they do not belong together, an element does not exist, there are too many atoms,
+            or the cell cannot be one of a crystal."""
+    elements = np.asarray(numbers, dtype=np.int64).reshape(-1)
     for z in elements[(elements < 1) | (elements > len(SYMBOLS))][:1].tolist():
         raise StructureReadError(f"atomic number {z} is not an element")
+    if len(elements) > MOST_ATOMS:
+        raise StructureReadError(f"{len(elements)} atoms in the cell, at most {MOST_ATOMS}")
+    matrix = lattice_of(lattice)
+    if fault := cell_fault(matrix, len(elements)):
+        raise StructureReadError(fault)
     try:
-        return Crystal(_cell(lattice), elements, np.asarray(coords, dtype=float), source=source)
+        return Crystal(matrix, elements, np.asarray(coords, dtype=float), source=source)
     except ValueError as error:
         raise StructureReadError(str(error)) from None

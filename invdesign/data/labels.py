@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from invdesign.errors import StructureReadError
-from invdesign.properties import PROPERTIES
+from invdesign.properties import PROPERTIES, Property
 
 ALIASES: dict[str, str] = {
     **{name: name for name in PROPERTIES},
@@ -27,18 +27,22 @@ _LOG10 = "log10("
 _EMPTY = {"", "nan", "none", "null", "na", "n/a", "-", "<na>"}
 
 
-def labels_of(columns: Mapping[str, Any]) -> dict[str, float]:
+def labels_of(columns: Mapping[str, Any], known: Mapping[str, Property] = PROPERTIES) -> dict[str, float]:
     """Property values among the columns of a row; a property without a value is left out.
 
     `log10(K_VRH)` is understood as the logarithm of `K_VRH`. A column named exactly as the property wins over an
     alias.
 
+    Args:
+        columns: a row of a table.
+        known: properties by name, custom ones included.
+
     Raises:
         StructureReadError: if a property's column holds something that is not a finite number.
     """
     found: dict[str, float] = {}
-    for column, value in sorted(columns.items(), key=lambda item: str(item[0]) in PROPERTIES):
-        name, is_log = _property_of(str(column))
+    for column, value in sorted(columns.items(), key=lambda item: str(item[0]) in known):
+        name, is_log = _property_of(str(column), known)
         if name is None or _is_empty(value):
             continue
         number = _number(str(column), value)
@@ -46,17 +50,17 @@ def labels_of(columns: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def property_of(column: str) -> str | None:
+def property_of(column: str, known: Mapping[str, Property] = PROPERTIES) -> str | None:
     """The property that a column of that name holds, or None."""
-    name, is_log = _property_of(column)
+    name, is_log = _property_of(column, known)
     return None if is_log else name
 
 
-def _property_of(column: str) -> tuple[str | None, bool]:
+def _property_of(column: str, known: Mapping[str, Property]) -> tuple[str | None, bool]:
     key = column.strip().lower()
     is_log = key.startswith(_LOG10) and key.endswith(")")
     plain = key[len(_LOG10) : -1] if is_log else key
-    return ALIASES.get(plain, plain if plain in PROPERTIES else None), is_log
+    return ALIASES.get(plain, plain if plain in known else None), is_log
 
 
 def _is_empty(value: object) -> bool:

@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from invdesign.crystal import Crystal
 from invdesign.data.convert import from_optimade, from_pymatgen
-from invdesign.data.formats import attempt
+from invdesign.data.items import attempt
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError, InvdesignError, MissingDependencyError
 from invdesign.records import Failure

@@ -3,43 +3,48 @@
     for item in read_crystals(["run/cif", "more.zip"]):
         if isinstance(item, Failure): ...
 
-Formats, by name: CIF (`.cif`, `.mcif`), VASP (`POSCAR*`, `CONTCAR*`, `.vasp`, `.poscar`), extended XYZ (`.xyz`,
-`.extxyz`), JSON (`.json`, `.jsonl`), ASE databases (`.db`), tables (`.parquet`, `.csv`, `.tsv`), zips, each of
-them also gzipped (`.gz`), and folders of them at any depth.
-"""
+Formats, by name: CIF (`.cif`, `.mcif`), VASP (`POSCAR*`, `CONTCAR*`, `*_POSCAR`, `.vasp`, `.poscar`,
+`vasprun.xml`), extended XYZ (`.xyz`, `.extxyz`), JSON (`.json`, `.jsonl`), ASE databases (`.db`), tables
+(`.parquet`, `.csv`, `.tsv`), zip and tar archives, each of them also gzipped (`.gz`), and folders of them at
+any depth. `.txt` behind such a name is passed over."""
 
 from __future__ import annotations
 
-import gzip
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from io import BytesIO
+from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from invdesign.crystal import Crystal
-from invdesign.data import formats, tables
-from invdesign.data.formats import Item, OtherContentError, decoded, failure
+from invdesign.data.formats import archives, tables
+from invdesign.data.formats.archives import Stream
+from invdesign.data.formats.cif import read_cif
+from invdesign.data.formats.databases import read_ase_db, read_ase_db_bytes
+from invdesign.data.formats.extxyz import read_extxyz
+from invdesign.data.formats.json_files import read_json, read_json_lines
+from invdesign.data.formats.poscar import read_poscar
+from invdesign.data.formats.vasprun import read_vasprun
+from invdesign.data.items import Item, OtherContentError, decoded, failure, first_crystal
 from invdesign.data.labels import labels_of
+from invdesign.data.limits import regular_file
 from invdesign.errors import InputError, StructureReadError
 from invdesign.records import Failure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = "CIF, POSCAR, CONTCAR, extxyz, JSON, ASE .db, parquet, CSV, zip, or a folder of these"
+FORMATS = "CIF, POSCAR, CONTCAR, vasprun.xml, extxyz, JSON, ASE .db, parquet, CSV, zip, tar, or a folder of these"
 """What can be read, in words."""
 
 _SUFFIXES = {
     ".cif": "cif", ".mcif": "cif", ".vasp": "poscar", ".poscar": "poscar", ".contcar": "poscar", ".xyz": "extxyz",
-    ".extxyz": "extxyz", ".json": "json", ".jsonl": "json", ".db": "db", ".parquet": "parquet", ".csv": "csv",
-    ".tsv": "csv", ".zip": "zip",
+    ".extxyz": "extxyz", ".json": "json", ".jsonl": "jsonl", ".db": "db", ".parquet": "parquet", ".csv": "csv",
+    ".tsv": "csv", ".zip": "zip", ".tar": "tar", ".tgz": "tar",
 }  # fmt: skip
-_VASP_NAME = re.compile(r"^(poscar|contcar)([._-].*)?$", re.IGNORECASE)
-_LARGEST_MEMBER = 2**31
-_DEEPEST_ZIP = 3
+_VASP_NAME = re.compile(r"(?:.*[._-])?(?:poscar|contcar)\d{0,9}(?:[._-].*)?", re.IGNORECASE)
+_RUN_NAME = re.compile(r"(?:.*[._-])?vasprun(?:[._-].*)?\.xml", re.IGNORECASE)
+_ARCHIVES = ("zip", "tar")
 
 
 def read_crystals(paths: str | Path | Sequence[str | Path]) -> Iterator[Crystal | Failure]:
@@ -142,31 +147,38 @@ def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[
     found: list[tuple[Path, list[Path] | None]] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if _is_file(p, path))
+            inside = sorted(p for p in path.rglob("*") if _is_wanted(p.relative_to(path)) and not p.is_dir())
             if not inside:
                 raise InputError("folder", str(path), f"a folder that holds {FORMATS}; there is none in it")
             found.append((path, inside))
-        elif path.exists():
+        elif path.exists() or path.is_symlink():
             found.append((path, None))
         else:
             raise InputError("path", str(path), "a file or folder that exists")
     return found
 
 
-def _is_file(path: Path, folder: Path) -> bool:
-    """Whether to read it; a link that leads nowhere is tried, so that it does not vanish unsaid."""
-    return _is_wanted(path.relative_to(folder)) and (path.is_file() or (path.is_symlink() and not path.exists()))
-
-
 def _is_wanted(path: Path | PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
     return not hidden and _kind(path.name) is not None
 
 
 def _kind(name: str) -> str | None:
-    name = name[:-3] if name.lower().endswith(".gz") else name
-    known = _SUFFIXES.get(Path(name).suffix.lower())
-    return known or ("poscar" if _VASP_NAME.match(name) else None)
+    """The kind of file that a name says; None for one that is not known."""
+    name = name.lower()
+    if name.endswith(".txt"):
+        name = name[:-4] if _kind(name[:-4]) else name
+    is_packed = name.endswith(".gz")
+    name = name[:-3] if is_packed else name
+    if _RUN_NAME.fullmatch(name):
+        return "vasprun"
+    known = _SUFFIXES.get(Path(name).suffix)
+    return known or ("poscar" if _VASP_NAME.fullmatch(name) else None)
+
+
+def _is_packed(name: str) -> bool:
+    name = name.lower().removesuffix(".txt")
+    return name.endswith((".gz", ".tgz"))
 
 
 def _items(sources: list[tuple[Path, list[Path] | None]]) -> Iterator[Item]:
@@ -193,33 +205,39 @@ def _file(path: Path, source: str, is_alone: bool) -> Iterator[Item]:
     def resolve(name: str) -> Crystal:
         return _named_file(path.parent / name, source)
 
-    is_packed = path.suffix.lower() == ".gz"
     try:
-        if kind in ("db", "parquet") and not is_packed:
-            opened = (
-                formats.read_ase_db(path, source)
-                if kind == "db"
-                else tables.read_parquet(path, source, resolve if is_alone else None)
-            )
-            yield from _passing(opened, is_alone)
-            return
-        content = path.read_bytes()
-        yield from _passing(_content(content, path.name, source, 0, resolve if is_alone else None), is_alone)
+        size = regular_file(path).st_size
+        yield from _passing(_opened(path, kind, source, size, resolve if is_alone else None), is_alone)
     except Exception as error:  # whatever a damaged file brings out; the other files go on
         yield Item(failure(error, source))
+
+
+def _opened(path: Path, kind: str, source: str, size: int, resolve: tables.Resolve | None) -> Iterator[Item]:
+    is_packed = _is_packed(path.name)
+    if kind == "db" and not is_packed:
+        yield from read_ase_db(path, source)
+    elif kind == "parquet" and not is_packed:
+        yield from tables.read_parquet(path, source, resolve)
+    else:
+        with archives.open_file(path) as file:
+            stream = archives.unzipped(file, size) if is_packed else file
+            if kind in _ARCHIVES:
+                yield from _archive(stream, kind, source, size)
+            else:
+                yield from _content(stream, kind, source, resolve)
 
 
 def _named_file(path: Path, table: str) -> Crystal:
     """The single crystal in a file that a table names."""
     if not path.is_file():
         raise StructureReadError(f"the file {path.name} that the row names does not exist")
-    if _kind(path.name) in (None, "csv", "parquet"):
+    if _kind(path.name) in (None, "csv", "parquet", *_ARCHIVES):
         raise StructureReadError(f"the file {path.name} that the row names is no structure file")
-    return formats.first_crystal(_file(path, str(path), is_alone=True))
+    return first_crystal(_file(path, str(path), is_alone=True))
 
 
 def _passing(items: Iterator[Item], is_alone: bool) -> Iterator[Item]:
-    """Hand the items on; in a folder or zip, a sound file without crystals is none of our business."""
+    """Hand the items on; in a folder or archive, a sound file without crystals is passed over."""
     try:
         yield from items
     except OtherContentError:
@@ -227,61 +245,67 @@ def _passing(items: Iterator[Item], is_alone: bool) -> Iterator[Item]:
             raise
 
 
-def _content(content: bytes, name: str, source: str, depth: int, resolve: tables.Resolve | None) -> Iterator[Item]:
-    """The items of a file's bytes, by the kind that its name says."""
-    if name.lower().endswith(".gz"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise StructureReadError(f"damaged gzip file: {error}") from None
-        name = name[:-3]
-    kind = _kind(name)
-    if not content.strip():
+def _content(stream: Stream, kind: str, source: str, resolve: tables.Resolve | None) -> Iterator[Item]:
+    """The items of a file's bytes, by its kind."""
+    if not stream.peek(1):
         raise StructureReadError("the file is empty")
-    if kind == "zip":
-        yield from _zip(content, source, depth)
-    elif kind == "db":
-        yield from formats.read_ase_db_bytes(content, source)
+    if kind == "csv":
+        with _text(stream, newline="") as text:
+            yield from tables.read_csv(text, source, resolve)
+    elif kind in ("extxyz", "jsonl"):
+        with _text(stream) as text:
+            yield from (read_extxyz if kind == "extxyz" else read_json_lines)(text, source)
+    elif kind == "vasprun":
+        yield from read_vasprun(stream, source)
+    else:
+        yield from _whole(archives.read_all(stream), kind, source, resolve)
+
+
+def _whole(content: bytes, kind: str, source: str, resolve: tables.Resolve | None) -> Iterator[Item]:
+    if content.isspace():
+        raise StructureReadError("the file is empty")
+    if kind == "db":
+        yield from read_ase_db_bytes(content, source)
     elif kind == "parquet":
         yield from tables.read_parquet(content, source, resolve)
-    elif kind == "csv":
-        yield from tables.read_csv(content, source, resolve)
     else:
-        readers = {
-            "cif": formats.read_cif, "poscar": formats.read_poscar, "extxyz": formats.read_extxyz,
-            "json": formats.read_json,
-        }  # fmt: skip
-        yield from readers[str(kind)](decoded(content), source)
+        reader = {"cif": read_cif, "poscar": read_poscar, "json": read_json}[kind]
+        yield from reader(decoded(content), source)
 
 
-def _zip(content: bytes, source: str, depth: int) -> Iterator[Item]:
-    if depth >= _DEEPEST_ZIP:
-        raise StructureReadError(f"zips within zips, more than {_DEEPEST_ZIP} deep")
-    try:
-        archive = zipfile.ZipFile(BytesIO(content))
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise StructureReadError(f"damaged zip: {error}") from None
+def _text(stream: Stream, newline: str | None = None) -> TextIOWrapper:
+    """The text of a stream: UTF-8 with or without a byte order mark, UTF-16 with one; other bytes are replaced."""
+    head = stream.peek(2)[:2]
+    encoding = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return TextIOWrapper(stream, encoding, errors="replace", newline=newline)
+
+
+def _archive(stream: Stream, kind: str, source: str, size: int) -> Iterator[Item]:
     is_empty = True
-    with archive:
-        for member in sorted(archive.infolist(), key=lambda m: m.filename):
-            if member.is_dir() or not _is_wanted(PurePosixPath(member.filename)):
-                continue
-            for item in _member(archive, member, f"{source}/{member.filename}", depth):
-                is_empty = False
-                yield item
+    members = archives.zip_members(stream, size) if kind == "zip" else archives.tar_members(stream)
+    for member in members:
+        if not _is_wanted(_path(member)):
+            continue
+        for item in _member(member, f"{source}/{member.name}"):
+            is_empty = False
+            yield item
     if is_empty:
-        raise StructureReadError("no crystal in the zip")
+        raise StructureReadError(f"no crystal in the {kind} archive")
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str, depth: int) -> Iterator[Item]:
-    if member.file_size > _LARGEST_MEMBER:
-        yield Item(Failure("read", f"{member.file_size / 2**30:.1f} GiB unpacked is too large", source))
-        return
-    if member.flag_bits & 1:
-        yield Item(Failure("read", "encrypted", source))
-        return
+def _path(member: archives.Member) -> PurePosixPath:
+    return PurePosixPath(member.name.replace("\\", "/"))
+
+
+def _member(member: archives.Member, source: str) -> Iterator[Item]:
+    kind = str(_kind(_path(member).name))
     try:
-        content = archive.read(member)
-        yield from _passing(_content(content, member.filename, source, depth + 1, None), is_alone=False)
+        if member.problem:
+            raise StructureReadError(member.problem)
+        if kind in _ARCHIVES:
+            raise StructureReadError("an archive within an archive; unpack it first")
+        with member.open() as file:
+            stream = archives.unzipped(file, member.size) if _is_packed(member.name) else file
+            yield from _passing(_content(stream, kind, source, None), is_alone=False)
     except Exception as error:  # whatever a damaged member brings out; the other members go on
         yield Item(failure(error, source))

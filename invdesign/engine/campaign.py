@@ -11,9 +11,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from invdesign import __version__
+from invdesign.display import html_table
 from invdesign.engine.candidates import CandidateSearch
+from invdesign.engine.database import path_of
+from invdesign.engine.extension import Budget, Extension, budget_of
+from invdesign.engine.feedback import Told, revise
 from invdesign.engine.funnel import Funnel, accepted
 from invdesign.engine.ledger import Header, Ledger
 from invdesign.engine.online_correction import learned
@@ -24,20 +29,23 @@ from invdesign.engine.pipeline import (
 from invdesign.engine.rounds import Round
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.engine.search import make_searcher
-from invdesign.engine.wishes import MatchesQuery, completed
+from invdesign.engine.study import STUDY
+from invdesign.engine.wishes import MatchesQuery, completed, resolved
 from invdesign.errors import InputError
 from invdesign.evolution.evolve import EvolutionSettings
 from invdesign.evolution.judge import Correct, Judge
-from invdesign.progress import Progress, quiet
-from invdesign.properties import get_property
-from invdesign.query import Query, Target
-from invdesign.records import Evaluation, Failure
+from invdesign.progress import Shown, reported, told
+from invdesign.protocols import Validator
+from invdesign.query import Query, Target, as_query
+from invdesign.records import Evaluation, Failure, Relaxation
 from invdesign.selection.ranking import suitability
 from invdesign.selection.targets import meets_targets
 
 DEFAULT_PARTS = ("invdesign.build", "default_parts")
 """Where a campaign that is handed no parts finds a function of the query that makes them: the one name of an
-upper layer that the engine knows, looked up only then."""
+upper layer that the engine knows besides the next, looked up only then."""
+RESULT = ("invdesign.app.design", "result_of")
+"""Where the result of a campaign is made of it."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,9 @@ class Sizes:
 
     rounds: int = 5
     proposals: int = 10
-    evolved: int = 16
-    inspections: int = 10
-    probes: float = 6.0
+    evolved: int = 12
+    inspections: int = 6
+    probes: float = 3.0
     probe_calls: int = 2
     requests: int = 8
     margin: float = 1.5
@@ -81,7 +89,7 @@ PLAIN = Sizes(proposals=30, inspections=6, probes=0.0)
 EVOLUTION = EvolutionSettings()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """What one round did.
 
@@ -102,12 +110,23 @@ class Step:
     funnel: Funnel
     resumed: bool = False
 
+    def __repr__(self) -> str:
+        """The round's number and its counts."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if name != "total")
+        return f"<Step {self.number}: {counts}; {self.counts.get('total', 0)} accepted in all>"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ["round", *self.counts, "seconds"], [[self.number, *self.counts.values(), round(self.seconds)]]
+        )
+
 
 class Campaign:
     """Rounds for one query, seed and set of parts. Iterate over it for a `Step` per round.
 
-    >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
-    ...     print(step.counts, step.best)
+    Examples:
+        >>> for step in Campaign(query, seed=0):  # doctest: +SKIP
+        ...     print(step.counts, step.best)
 
     Attributes:
         query: what is asked.
@@ -117,11 +136,13 @@ class Campaign:
         rows: every row of the finished rounds.
         failures: every item that a generator could not make.
         funnel: counts at every stage of the finished rounds.
+        extensions: relaxations that were added to the finished run.
+        constraints: checks of every proposal besides those of the parts.
     """
 
     def __init__(
         self,
-        query: Query,
+        query: Query | Mapping[str, Any],
         seed: int = 0,
         parts: Parts | None = None,
         ledger: Ledger | str | Path | None = None,
@@ -131,7 +152,8 @@ class Campaign:
         policy: GatePolicy = POLICY,
         desirability: Desirability | None = None,
         evolution: EvolutionSettings = EVOLUTION,
-        progress: Progress = quiet,
+        constraints: Sequence[Validator] = (),
+        progress: Shown = None,
     ) -> None:
         """Make a campaign; with the path of an existing ledger it goes on where that stopped.
 
@@ -146,13 +168,15 @@ class Campaign:
             desirability: a desirability from 0 to 1 of each row's estimate, which multiplies the gate's priority
                 and the score; None: the material indices of the query's component, if it has one.
             evolution: how the search among candidates spends its evaluations.
-            progress: is told (stage, done, total).
+            constraints: checks of every proposal besides those of the parts.
+            progress: see `invdesign.progress.Shown`; shown while the campaign is iterated over.
 
         Raises:
             LedgerError: if the ledger is damaged, in use, or belongs to another query, seed, version or parts.
         """
-        sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
-        self.query, self.seed, self.sizes = query, seed, sizes
+        self.query = query = resolved(as_query(query))
+        self.seed = seed
+        self.sizes = sizes = (PLAIN if query.search == "none" else SIZES) if sizes is None else sizes
         wanted = completed(query)
         self.targets = tuple(wanted.targets if targets is None else targets)
         self._own_parts = parts is None
@@ -160,18 +184,24 @@ class Campaign:
         self.rows: list[Evaluation] = []
         self.failures: list[Failure] = []
         self.funnel = Funnel()
-        self.policy, self.progress = policy, progress
+        self.policy, self.progress, self._shown = policy, told(progress), progress
         self.desirability = _indices(query) if desirability is None else desirability
-        self.searcher = make_searcher(wanted, self.parts.generators, seed, self.targets, sizes.requests)
-        self.screens = (MatchesQuery(wanted), *self.parts.screens)
+        self.searcher = make_searcher(
+            wanted, self.parts.generators, seed, self.targets, sizes.requests, _study_beside(ledger)
+        )
+        self.constraints = tuple(constraints)
+        self.screens = (MatchesQuery(wanted), *self.parts.screens, *self.constraints)
         self.search = (
             None
             if query.search == "none"
             else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
         )
-        self.derives = any(get_property(t.name).derived for t in self.targets)
+        self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
+        self._work: tuple[Round, list[Evaluation]] | None = None
         self.ledger = self._open(ledger, evolution)
+        self.extensions = [] if self.ledger is None else self.ledger.extensions()
+        self._informed: tuple[object, list[Evaluation]] = (None, [])
 
     @property
     def accepted(self) -> list[Evaluation]:
@@ -183,26 +213,91 @@ class Campaign:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent or enough candidates are found."""
-        if self._round >= self._rounds or len(self.selected) >= self.query.relaxations:
-            return True
+        budget, spent = self._budget, sum(row.selected for row in self.rows)
+        if budget.goes_on or budget.is_spent(self._round, spent):
+            return not budget.goes_on
+        if budget.extension is not None:  # they were asked for, whatever had been found by then
+            return False
         on_target = sum(meets_targets(row, self.targets) for row in self.accepted)
         return on_target >= math.ceil(self.sizes.margin * self.query.n)
 
     def __iter__(self) -> Iterator[Step]:
         """Run the rounds that are left, one per step."""
-        while not self.finished:
-            yield self.step()
+        with reported(self._shown) as self.progress:
+            while not self.finished:
+                yield self.step()
 
     def step(self) -> Step:
         """Run one round: recorded work is read from the ledger, the rest computed and recorded."""
-        work = Round(self, self._round, self._budget)
-        rows = work.run()
+        work, rows = self._begun()
+        return self._finish(work, work.finish(rows))
+
+    def ask(self) -> list[Evaluation]:
+        """The candidates of the next round that are to be relaxed, the most promising first, for `tell`.
+
+        Without them told, the same are given again. Empty where the run is finished, or where all of them are in
+        the ledger already (`tell({})` goes on).
+        """
+        if self.finished:
+            return []
+        work, rows = self._begun()
+        return work.missing(rows)
+
+    def tell(self, results: Mapping[str, Relaxation | Failure]) -> Step:
+        """Finish the round that was asked for with relaxations of your own.
+
+        Args:
+            results: by id of the candidate, of all that `ask` gave.
+
+        Raises:
+            InputError: if nothing was asked for, one is missing, or was not asked for.
+        """
+        if self._work is None:
+            raise InputError("results", sorted(results), "results of candidates that ask() gave")
+        work, rows = self._work
+        asked = {row.candidate.id for row in work.missing(rows)}
+        for name in sorted(asked ^ results.keys()):
+            allowed = "a result for it" if name in asked else "the id of a candidate that ask() gave"
+            raise InputError("candidate", name, allowed)
+        return self._finish(work, work.finish(rows, results))
+
+    def _begun(self) -> tuple[Round, list[Evaluation]]:
+        """The next round, its candidates chosen."""
+        if self._work is None:
+            spent = sum(row.selected for row in self.rows)
+            work = Round(self, self._round, self._budget.of_round(self._round, spent))
+            self._work = work, work.choose()
+        return self._work
+
+    def _finish(self, work: Round, rows: list[Evaluation]) -> Step:
+        self._work = None
         self.rows.extend(rows)
         self.failures.extend(work.failures)
         self.funnel = self.funnel + work.funnel
         self.searcher.tell(rows)
         self._round += 1
         return self._step(work, rows)
+
+    def extend(self, relaxations: int) -> None:
+        """Add relaxations to the finished run; its search goes on with what came back by now.
+
+        They are shared among rounds as those of the query are, and all are spent, however much has been found.
+
+        Args:
+            relaxations: how many more.
+
+        Raises:
+            InputError: if it is not positive, or the run is not finished.
+        """
+        if relaxations < 1:
+            raise InputError("relaxations", relaxations, "a positive number")
+        if not self.finished:
+            raise InputError("relaxations", relaxations, "more of a run that is finished; run its rounds first")
+        number = 0 if self.ledger is None else self.ledger.feedback_number
+        extension = Extension(self._round, relaxations, len(self.selected), number)
+        if self.ledger is not None:
+            self.ledger.add_extension(extension)
+        self.extensions.append(extension)
 
     def close(self) -> None:
         """Let go of the ledger, and of the worker processes of parts that nobody handed in."""
@@ -218,10 +313,29 @@ class Campaign:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def result(self) -> Any:
+        """What the finished rounds have found, ranked: the `invdesign.Result` that `invdesign.design` returns."""
+        module, name = RESULT
+        return getattr(import_module(module), name)(self)
+
     @property
     def selected(self) -> list[Evaluation]:
-        """Rows of the finished rounds on which a relaxation was spent."""
-        return [row for row in self.rows if row.selected]
+        """Rows of the finished rounds on which a relaxation was spent, with what came back of them."""
+        return [row for row in self.informed if row.selected]
+
+    @property
+    def informed(self) -> list[Evaluation]:
+        """Rows of the finished rounds as the search sees them: with what had come back when relaxations were
+        added."""
+        extension = self._budget.extension
+        if self.ledger is None or extension is None or not extension.feedback:
+            return self.rows
+        key = (len(self.rows), extension)
+        if self._informed[0] != key:
+            told: Told = self.ledger.feedback(extension.feedback)
+            rows = revise(self.rows, told, self.parts, known=self.query.known_properties).rows
+            self._informed = (key, rows)
+        return self._informed[1]
 
     def judge(self, correct: Correct | None = None) -> Judge:
         """The gate with the targets of the campaign, corrected by what the run has learned."""
@@ -230,17 +344,12 @@ class Campaign:
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""
-        return learned([*self.rows, *now], self.parts.gate)
+        return learned([*self.informed, *now], self.parts.gate, self.query.known_properties)
 
     @property
-    def _rounds(self) -> int:
-        return min(self.sizes.rounds, self.query.relaxations)
-
-    @property
-    def _budget(self) -> int:
-        """Relaxations of the next round: what is left, shared evenly among the rounds that are left."""
-        left = self.query.relaxations - len(self.selected)
-        return math.ceil(left / (self._rounds - self._round))
+    def _budget(self) -> Budget:
+        """What the next round is paid from."""
+        return budget_of(self._round, self.sizes.rounds, self.query.relaxations, self.extensions)
 
     def _step(self, work: Round, rows: Sequence[Evaluation]) -> Step:
         limit = self.query.max_energy_above_hull
@@ -269,12 +378,21 @@ class Campaign:
                 "policy": asdict(self.policy),
                 "evolution": asdict(evolution),
                 "targets": [str(t) for t in self.targets],
+                **({"constraints": [v.name for v in self.constraints]} if self.constraints else {}),
             },
         )
         if isinstance(ledger, Ledger):
             ledger.compare(header)
             return ledger
         return Ledger.open(ledger, header) if Ledger.exists(ledger) else Ledger.create(ledger, header)
+
+
+def _study_beside(ledger: Ledger | str | Path | None) -> Path | None:
+    """Where Optuna's study of a run is kept: beside a ledger that is a file."""
+    if ledger is None:
+        return None
+    path = path_of(ledger.where if isinstance(ledger, Ledger) else ledger)
+    return None if path is None else path.with_name(STUDY)
 
 
 def _indices(query: Query) -> Desirability | None:

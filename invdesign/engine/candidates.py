@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from invdesign.answers import answers_of
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.exchanges import load_exchanges
-from invdesign.crystal import Crystal
+from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.elements import atomic_numbers
 from invdesign.engine.parts import Parts
+from invdesign.engine.wishes import prototype_key
 from invdesign.errors import ReferenceMissingError
 from invdesign.evolution.archive import Member, spread
 from invdesign.evolution.evolve import EvolutionSettings, GeometryModel, World, evolve
 from invdesign.evolution.joint import log_target_chance
 from invdesign.evolution.judge import Correct, Judge, log_normal_below
 from invdesign.evolution.moves import Chemistry
+from invdesign.evolution.parents import Wanted
 from invdesign.protocols import Validator
 from invdesign.query import Query, Target
 from invdesign.records import Candidate, Evaluation, Status
@@ -51,7 +55,6 @@ class CandidateSearch:
         self.query, self.targets, self.parts, self.settings = query, tuple(targets), parts, settings
         self._cheap = tuple(v for v in screens if v.name != CLEAR)
         self._clear = tuple(v for v in screens if v.name == CLEAR)
-        self._known: list[Member] | None = None
 
     def judge(self, correct: Correct | None) -> Judge:
         """The screening surrogate with the targets, corrected by what the run has learned."""
@@ -76,8 +79,9 @@ class CandidateSearch:
             The candidates as bare rows, and how many genes were judged.
         """
         judge = self.judge(correct)
-        parents = [*self._known_parents(), *self._from_rows([*now, *before], judge)]
-        found = evolve(parents, self._world(judge), self.settings, np.random.default_rng(seed), _tried(before))
+        parents = [*self._start(judge), *self._known, *self._from_rows([*now, *before], judge)]
+        settings = replace(self.settings, children=self.settings.children_for(n))
+        found = evolve(parents, self._world(judge), settings, np.random.default_rng(seed), _tried(before))
         taken = {_key(row.candidate.crystal) for row in now}
         new = [m for m in found.archive.best(len(found.archive.members)) if m.key not in taken and m.move]
         chosen = spread(new, n)
@@ -88,22 +92,34 @@ class CandidateSearch:
         ]
         return rows, found.judged
 
-    def _known_parents(self) -> list[Member]:
-        if self._known is None:
-            pool, q = self.parts.known, self.query
-            self._known = (
-                []
-                if pool is None
-                else pool.parents(
-                    self.targets,
-                    q.max_energy_above_hull,
-                    self._chemistry(),
-                    q.space_groups,
-                    self.parts.hardness,
-                    self.settings.parents,
-                )
+    @cached_property
+    def _known(self) -> list[Member]:
+        """Known crystals that meet the query or nearly do."""
+        if self.parts.known is None or self.query.start:
+            return []
+        q, prototype = self.query, self.query.wanted_prototype
+        wanted = Wanted(
+            targets=self.targets,
+            limit=q.max_energy_above_hull,
+            groups=q.space_groups,
+            required=frozenset(atomic_numbers(q.required_elements)),
+            stoichiometry=q.stoichiometry,
+            n_elements=q.n_elements,
+            prototype=None if prototype is None else prototype_key(prototype),
+        )
+        return self.parts.known.parents(wanted, self._chemistry(), self.parts.hardness, self.settings.parents)
+
+    def _start(self, judge: Judge) -> list[Member]:
+        """The crystals that the query names as starting points; they themselves are never proposed."""
+        genes = [gene for gene in self.query.start if isinstance(gene, Gene)]
+        crystals = decode(genes)
+        judged = judge.judge(crystals)
+        return [
+            Member(_key(crystal), gene, float(target), float(stable), known=True, origin=f"start-{i}")
+            for i, (gene, crystal, target, stable) in enumerate(
+                zip(genes, crystals, judged.log_target, judged.log_stable, strict=True)
             )
-        return self._known
+        ]
 
     def _from_rows(self, rows: Sequence[Evaluation], judge: Judge) -> list[Member]:
         """Members from rows that nothing has rejected; what a relaxation has found counts before the gate's
@@ -123,7 +139,9 @@ class CandidateSearch:
     def _from_relaxed(self, rows: Sequence[Evaluation]) -> list[Member]:
         if not rows:
             return []
-        answers = answers_of([row.estimate for row in rows if row.estimate is not None])
+        answers = answers_of(
+            [row.estimate for row in rows if row.estimate is not None], self.query.known_properties
+        )
         target = log_target_chance(answers, [row.crystal for row in rows], self.targets, self.parts.hardness)
         members = []
         for row, log_target in zip(rows, target, strict=True):
@@ -155,8 +173,9 @@ class CandidateSearch:
             element_volume=exchanges.element_volume,
             allowed=allowed & (exchanges.element_volume > 0),
             nonmetals=np.isin(np.arange(n), sorted(NON_METALS)),
-            electronegativity=table().electronegativity[:n],
-            max_sites=self.query.max_sites,
+            electronegativity=pauling()[:n],
+            kept=atomic_numbers(self.query.keep),
+            max_sites=self.query.site_range[1],
         )
 
 

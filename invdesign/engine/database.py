@@ -35,6 +35,7 @@ class Tables:
     relaxations: sa.Table
     shards: sa.Table
     feedback: sa.Table
+    extensions: sa.Table
 
 
 def tables() -> Tables:
@@ -99,6 +100,7 @@ def tables() -> Tables:
             key("candidate"),
             text("data"),
         ),
+        Table("extensions", meta, Column("round", Integer, primary_key=True, autoincrement=False), text("data")),
     )
 
 

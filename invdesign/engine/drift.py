@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.elements import symbol
-from invdesign.properties import PROPERTIES, get_property
+from invdesign.properties import SHIPPED, Property
 from invdesign.records import NEW_PROTOTYPE, Estimate, Value
-from invdesign.selection.targets import log_spread
+from invdesign.uncertainty import modelled_std
 
 LEAST = 20
 """Crystals below which distances are not judged."""
@@ -55,6 +55,7 @@ class Errors:
         bias: mean of estimate minus known value, over the standard deviation.
         coverage_chance: probability of so little coverage if the intervals were right.
         ratio_chance: probability of errors this large if the standard deviations were right.
+        label: the property in words.
     """
 
     known: int
@@ -63,6 +64,7 @@ class Errors:
     bias: float
     coverage_chance: float
     ratio_chance: float
+    label: str = ""
 
     @property
     def broken(self) -> bool:
@@ -103,9 +105,9 @@ class Drift:
     def reasons(self) -> list[str]:
         """Why the surrogates should be trained again: errors beyond what they promise."""
         return [
-            f"errors of the {get_property(name).label} are {e.ratio:.1f} times the expected ones, "
+            f"errors of the {e.label} are {e.ratio:.1f} times the expected ones, "
             f"90 % intervals hold {e.coverage:.0%} of {e.known} values"
-            for name, e in self.errors.items()
+            for e in self.errors.values()
             if e.broken
         ]
 
@@ -145,10 +147,10 @@ class Drift:
             f"  of structure types that training did not have, beside these {self.new_types:.1%} (usual: 12 %)",
             f"  elements hardly seen in training: {rare} of {self.elements}",
         ]
-        for name, e in self.errors.items():
+        for e in self.errors.values():
             inside = "" if math.isnan(e.coverage) else f"90 % intervals hold {e.coverage:.0%}, "
             found.append(
-                f"  {get_property(name).label}: {e.known} known values, {inside}errors {e.ratio:.2f} times the "
+                f"  {e.label}: {e.known} known values, {inside}errors {e.ratio:.2f} times the "
                 f"expected ones, bias {e.bias:+.2f} standard deviations"
             )
         return [*found, f"  {self.verdict}"]
@@ -163,6 +165,7 @@ def drift(
     estimates: Sequence[Estimate],
     element_counts: ArrayLike,
     known: Sequence[Mapping[str, float]] | None = None,
+    properties: Mapping[str, Property] = SHIPPED,
 ) -> Drift:
     """Compare crystals and errors with the training data.
 
@@ -171,6 +174,7 @@ def drift(
         estimates: what they said, one per crystal.
         element_counts: (104,) training crystals that hold each element, by atomic number.
         known: one mapping per crystal of property to the true value, in the property's unit (None: nothing is).
+        properties: by name, custom ones included.
     """
     if len(crystals) != len(estimates):
         raise ValueError(f"{len(estimates)} estimates for {len(crystals)} crystals")
@@ -198,7 +202,7 @@ def drift(
         chance=chance,
         rare_elements=rare,
         elements=len(elements),
-        errors={name: errors(name, pairs[name]) for name in PROPERTIES if name in pairs},
+        errors={name: errors(name, pairs[name], properties) for name in properties if name in pairs},
     )
 
 
@@ -215,17 +219,20 @@ def shift(places: FloatArray) -> tuple[float, float]:
     return index, float(kstest(inside, "uniform", alternative="less").pvalue)
 
 
-def errors(name: str, pairs: Sequence[tuple[Value, float]]) -> Errors:
+def errors(
+    name: str, pairs: Sequence[tuple[Value, float]], properties: Mapping[str, Property] = SHIPPED
+) -> Errors:
     """Errors of estimates of one property whose true values are known."""
     from scipy.stats import binom
 
-    log = get_property(name).log
+    prop = properties[name]
+    log = prop.log
     usable = [(v, t) for v, t in pairs if not log or (v.mean > 0.0 and t > 0.0)]
     off = np.array([math.log10(v.mean / t) if log else v.mean - t for v, t in usable])
-    std = np.array([max(log_spread(v) if log else v.std, 1e-9) for v, _ in usable])
+    std = np.array([max(modelled_std(v, log=log), 1e-9) for v, _ in usable])
     held = [v.low <= t <= v.high for v, t in usable if v.low is not None and v.high is not None]
     if not len(off):
-        return Errors(0, math.nan, math.nan, math.nan, 1.0, 1.0)
+        return Errors(0, math.nan, math.nan, math.nan, 1.0, 1.0, prop.label)
     scores = off / std
     ratio = float(np.abs(scores).mean() / math.sqrt(2.0 / math.pi))
     return Errors(
@@ -235,6 +242,7 @@ def errors(name: str, pairs: Sequence[tuple[Value, float]]) -> Errors:
         bias=float(scores.mean()),
         coverage_chance=float(binom.cdf(sum(held), len(held), LEVEL)) if held else 1.0,
         ratio_chance=_chance_of(ratio, len(off)),
+        label=prop.label,
     )
 
 

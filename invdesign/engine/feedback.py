@@ -8,7 +8,6 @@ gate between rounds (`invdesign.engine.online_correction`).
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,9 @@ from invdesign.data.labels import labels_of, property_of
 from invdesign.engine.online_correction import CAUTIOUS, Pair, correction
 from invdesign.engine.parts import Derive, Parts
 from invdesign.errors import InputError, StructureReadError
-from invdesign.mechanics.derive import log_spread
-from invdesign.properties import DERIVED, PROPERTIES, get_property
+from invdesign.properties import DERIVED, SHIPPED, Property
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
+from invdesign.uncertainty import with_interval
 
 LEAST = 3
 """Candidates with a value of a property from which on the estimates of all others are corrected."""
@@ -32,6 +31,7 @@ BESIDE = ("id", "file", "formula", "note")
 """Columns that a table of results may have beside those of properties."""
 MODULI = frozenset({"bulk_modulus", "shear_modulus"})
 
+Properties = Mapping[str, Property]
 Told = Mapping[str, Mapping[str, Value]]
 """Values by candidate id and property."""
 
@@ -51,13 +51,14 @@ class Revised:
     corrected: tuple[str, ...]
 
 
-def read(path: Path, ids: Mapping[str, str]) -> dict[str, dict[str, Value]]:
+def read(path: Path, ids: Mapping[str, str], known: Properties = SHIPPED) -> dict[str, dict[str, Value]]:
     """Read a CSV of results.
 
     Args:
         path: columns `id` or `file` (as in `candidates.csv`), properties, and `<property>_std`; an empty cell is
             no value.
         ids: candidate id by file.
+        known: properties by name, custom ones included.
 
     Returns:
         Values by candidate id and property, `feedback` as their source.
@@ -71,24 +72,23 @@ def read(path: Path, ids: Mapping[str, str]) -> dict[str, dict[str, Value]]:
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("results", str(path), f"a readable CSV file ({error})") from None
-    _check_columns(columns)
+    _check_columns(columns, known)
     found: dict[str, dict[str, Value]] = {}
     for number, row in enumerate(rows, start=2):
         where = f"line {number} of the results"
         name = _candidate(row, ids, where)
         if name in found:
             raise InputError(f"{where}: candidate", name, "each candidate once")
-        found[name] = _values(row, where)
+        found[name] = _values(row, where, known)
     if not found:
         raise InputError("results", str(path), "at least one row")
     return found
 
 
-def _check_columns(columns: Sequence[str]) -> None:
-    known = [c for c in columns if c in BESIDE or property_of(c.removesuffix("_std"))]
+def _check_columns(columns: Sequence[str], known: Properties) -> None:
     for column in columns:
-        if column not in known:
-            raise InputError("column of the results", column, [*BESIDE, *PROPERTIES, "<property>_std"])
+        if column not in BESIDE and property_of(column.removesuffix("_std"), known) is None:
+            raise InputError("column of the results", column, [*BESIDE, *known, "<property>_std"])
     if not {"id", "file"} & set(columns):
         raise InputError("columns of the results", ", ".join(columns), "also id or file, as in candidates.csv")
 
@@ -105,35 +105,42 @@ def _candidate(row: Mapping[str, Any], ids: Mapping[str, str], where: str) -> st
     return name or ids[file]
 
 
-def _values(row: Mapping[Any, Any], where: str) -> dict[str, Value]:
+def _values(row: Mapping[Any, Any], where: str, known: Properties) -> dict[str, Value]:
     if None in row:
         raise InputError(where, ", ".join(row[None]), "as many cells as there are columns")
     try:
-        means = labels_of({k: v for k, v in row.items() if not k.endswith("_std")})
-        given = labels_of({k.removesuffix("_std"): v for k, v in row.items() if k.endswith("_std")})
+        means = labels_of({k: v for k, v in row.items() if not k.endswith("_std")}, known)
+        given = labels_of({k.removesuffix("_std"): v for k, v in row.items() if k.endswith("_std")}, known)
     except StructureReadError as error:
         raise InputError(where, str(error).split(":")[0], f"numbers ({error})") from None
     if not means:
         raise InputError(where, ", ".join(str(v) for v in row.values() if v), "a value of at least one property")
-    found = {}
-    for name, mean in means.items():
-        prop = get_property(name)
-        low = -1.0 if name == "energy_above_hull" else prop.low
-        if not low <= mean <= prop.high:
-            raise InputError(f"{where}: {name}", mean, f"{low:g} to {prop.high:g} {prop.unit}".strip())
-        std = given.get(name, ERRORS.get(name, RELATIVE_ERROR * abs(mean)))
-        if not std >= 0.0:
-            raise InputError(f"{where}: {name}_std", std, "a number from 0")
-        found[name] = _with_interval(name, Value(mean, std, source=MEASURED))
-    return found
+    return {name: value_of(name, mean, given.get(name), known, f"{where}: ") for name, mean in means.items()}
 
 
-def _with_interval(name: str, value: Value) -> Value:
-    """The value with the 90 % interval of its standard deviation."""
-    if get_property(name).log and value.mean > 0.0:
-        factor = math.exp(1.645 * math.log(10.0) * log_spread(replace(value, low=None, high=None)))
-        return replace(value, low=value.mean / factor, high=value.mean * factor)
-    return replace(value, low=value.mean - 1.645 * value.std, high=value.mean + 1.645 * value.std)
+def value_of(
+    name: str, mean: float, std: float | None = None, known: Properties = SHIPPED, where: str = ""
+) -> Value:
+    """A value that came back.
+
+    Args:
+        name: of its property.
+        mean: in the property's unit.
+        std: its standard deviation (None: that which is usual).
+        known: properties by name, custom ones included.
+        where: it came from, for errors.
+
+    Raises:
+        InputError: if it is outside what the property can be.
+    """
+    prop = known[name]
+    low = -1.0 if name == "energy_above_hull" else prop.low
+    if not low <= mean <= prop.high:
+        raise InputError(f"{where}{name}", mean, f"{low:g} to {prop.high:g} {prop.unit}".strip())
+    std = ERRORS.get(name, RELATIVE_ERROR * abs(mean)) if std is None else std
+    if not std >= 0.0:
+        raise InputError(f"{where}{name}_std", std, "a number from 0")
+    return with_interval(Value(mean, std, source=MEASURED), log=prop.log)
 
 
 def check(told: Told, rows: Sequence[Evaluation]) -> None:
@@ -152,7 +159,9 @@ def _estimated(row: Evaluation) -> bool:
     return row.relaxation is not None and row.estimate is not None and not row.estimate.failure
 
 
-def revise(rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LEAST) -> Revised:
+def revise(
+    rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LEAST, known: Properties = SHIPPED
+) -> Revised:
     """Put values that came back in the place of estimates, and let them correct the others.
 
     Args:
@@ -160,9 +169,10 @@ def revise(rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LE
         told: what came back.
         parts: for derived properties, the hull and the verdict on stability.
         least: see `LEAST`.
+        known: properties by name, custom ones included.
     """
-    pairs = _pairs(rows, told, parts)
-    correct = correction(pairs, least, CAUTIOUS)
+    pairs = _pairs(rows, told, parts, known)
+    correct = correction(pairs, least, CAUTIOUS, known)
     out = []
     for row in rows:
         if not _estimated(row):
@@ -170,12 +180,12 @@ def revise(rows: Sequence[Evaluation], told: Told, parts: Parts, least: int = LE
         elif row.candidate.id in told:
             out.append(_judged(_measured(row, told[row.candidate.id], parts), parts))
         else:
-            out.append(row if correct is None else _judged(_corrected(row, correct, parts), parts))
-    learned = tuple(name for name, known in pairs.items() if len(known) >= least)
+            out.append(row if correct is None else _judged(_corrected(row, correct, parts, known), parts))
+    learned = tuple(name for name, answers in pairs.items() if len(answers) >= least)
     return Revised(out, sum(row.candidate.id in told for row in rows), learned)
 
 
-def _pairs(rows: Sequence[Evaluation], told: Told, parts: Parts) -> dict[str, list[Pair]]:
+def _pairs(rows: Sequence[Evaluation], told: Told, parts: Parts, known: Properties) -> dict[str, list[Pair]]:
     """Crystal, estimate and the value that came back, by property.
 
     Of derived properties only where no modulus came back: they follow from the moduli.
@@ -188,7 +198,7 @@ def _pairs(rows: Sequence[Evaluation], told: Told, parts: Parts) -> dict[str, li
         for name in mine.keys() & estimates.keys():
             if name not in DERIVED or not MODULI & mine.keys():
                 pairs.setdefault(name, []).append((row.crystal, estimates[name], mine[name].mean))
-    return {name: pairs[name] for name in PROPERTIES if name in pairs}
+    return {name: pairs[name] for name in known if name in pairs}
 
 
 def _values_of(row: Evaluation) -> dict[str, Value]:
@@ -210,13 +220,13 @@ def _measured(row: Evaluation, mine: Mapping[str, Value], parts: Parts) -> Evalu
     return _with_values(row, {**_values_of(row), **mine}, mine, parts)
 
 
-def _corrected(row: Evaluation, correct: Derive, parts: Parts) -> Evaluation:
+def _corrected(row: Evaluation, correct: Derive, parts: Parts, known: Properties) -> Evaluation:
     """The row with its estimates moved; derived properties follow the moduli."""
     assert row.estimate is not None
     before = _values_of(row)
     after = correct(Estimate(before), row.crystal).values
     moved = {
-        name: _with_interval(name, replace(value, source=f"{value.source}, corrected by {MEASURED}"))
+        name: replace(value, source=f"{value.source}, corrected by {MEASURED}")
         for name, value in after.items()
         if value is not before[name]
     }

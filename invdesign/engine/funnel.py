@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from invdesign.query import Target
 from invdesign.records import Evaluation, Status
-from invdesign.selection.targets import below, target_probability
+from invdesign.selection.targets import target_probability
+from invdesign.target import Target
+from invdesign.uncertainty import probability_below
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _stable(row: Evaluation, limit: float) -> float:
         return float(row.energy_above_hull.mean <= limit)
     if row.failed or row.gate is None:
         return 0.0
-    return below(limit, row.gate.values.get("energy_above_hull"))
+    return probability_below(limit, row.gate.values.get("energy_above_hull"))
 
 
 def novelty_yield(rows: Sequence[Evaluation]) -> float:

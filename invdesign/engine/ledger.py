@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from invdesign.crystal import Crystal
 from invdesign.engine.database import Lock, check_file, connect, path_of, remove, tables, translated, writing
+from invdesign.engine.extension import Extension
 from invdesign.errors import LedgerError
 from invdesign.query import Query
 from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request, Value
@@ -321,21 +322,41 @@ class Ledger:
         table = self._tables.feedback
         with translated(self.where):
             table.create(self._engine, checkfirst=True)
-        number = 1 + max((row.number for row in self._all(table.select())), default=0)
+        number = 1 + self.feedback_number
         rows = [{"number": number, "candidate": key, "data": _dumps(to_plain(v))} for key, v in values.items()]
         self._insert([(table, rows)])
 
-    def feedback(self) -> dict[str, dict[str, Value]]:
-        """The values that came back, by candidate id and property; of one given twice the later."""
-        table = self._tables.feedback
-        if table.name not in self._names():
-            return {}
+    @property
+    def feedback_number(self) -> int:
+        """Number of the last values that came back; 0 if there are none."""
+        return max((row.number for row in self._optional(self._tables.feedback)), default=0)
+
+    def feedback(self, until: int | None = None) -> dict[str, dict[str, Value]]:
+        """The values that came back, by candidate id and property; of one given twice the later.
+
+        Args:
+            until: number of the last that count; None: all.
+        """
         found: dict[str, dict[str, Value]] = {}
-        for row in self._all(table.select().order_by(table.c.number)):
+        for row in sorted(self._optional(self._tables.feedback), key=lambda r: r.number):
+            if until is not None and row.number > until:
+                continue
             with self._sound():
                 told = {name: from_plain(Value, value) for name, value in json.loads(row.data).items()}
             found.setdefault(row.candidate, {}).update(told)
         return found
+
+    def add_extension(self, extension: Extension) -> None:
+        """Record relaxations that are added to the finished run."""
+        table = self._tables.extensions
+        with translated(self.where):
+            table.create(self._engine, checkfirst=True)
+        self._insert([(table, [{"round": extension.round, "data": _dumps(to_plain(extension))}])])
+
+    def extensions(self) -> list[Extension]:
+        """Relaxations that were added, in their order."""
+        rows = sorted(self._optional(self._tables.extensions), key=lambda row: row.round)
+        return [self._record(Extension, row.data) for row in rows]
 
     def close(self) -> None:
         """Let go of the file and its lock."""
@@ -380,7 +401,8 @@ class Ledger:
             answer = self._all(sa.text("PRAGMA quick_check(1)"))
             if not answer or answer[0][0] != "ok":
                 raise LedgerError(f"{self.where}: the ledger is damaged or truncated")
-        missing = set(self._tables.metadata.tables) - set(self._names()) - {self._tables.feedback.name}
+        optional = {self._tables.feedback.name, self._tables.extensions.name}
+        missing = set(self._tables.metadata.tables) - set(self._names()) - optional
         if missing:
             raise LedgerError(f"{self.where}: not a ledger of invdesign, or truncated (no {min(missing)})")
 
@@ -416,6 +438,10 @@ class Ledger:
     def _all(self, statement: sa.Executable) -> Sequence[Any]:
         with translated(self.where), self._engine.connect() as connection:
             return connection.execute(statement).fetchall()
+
+    def _optional(self, table: sa.Table) -> Sequence[Any]:
+        """All rows of a table that ledgers of earlier versions do not have."""
+        return self._all(table.select()) if table.name in self._names() else ()
 
     def _parse(self, text: str) -> Any:
         with self._sound():

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign.answers import answers_of
+from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.evolution.judge import Correct
 from invdesign.evolution.learning import Evidence, learn
-from invdesign.properties import PROPERTIES, get_property
+from invdesign.properties import SHIPPED, Property
 from invdesign.protocols import Surrogate
-from invdesign.records import Estimate, Evaluation, Value
-from invdesign.selection.targets import log_spread
+from invdesign.records import MEASURED, Estimate, Evaluation, Value
+from invdesign.uncertainty import modelled_std, modelled_value
 
 LEAST = 8
 """Relaxed rows below which nothing is learned."""
@@ -55,16 +55,25 @@ class _Shift:
         return float(x @ self.weights), math.sqrt(max(0.0, float(x @ self.covariance @ x)))
 
 
-def fit_correction(rows: Sequence[Evaluation]) -> Callable[[Estimate, Crystal], Estimate] | None:
+def fit_correction(
+    rows: Sequence[Evaluation], known: Mapping[str, Property] = SHIPPED
+) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects the gate's estimate of a crystal, from relaxed rows; None while there are few.
 
     Only properties that the gate estimates are corrected. Rows that could not be relaxed say nothing.
+
+    Args:
+        rows: evaluations.
+        known: properties by name, custom ones included.
     """
-    return correction({name: _pairs(name, rows) for name in PROPERTIES})
+    return correction({name: _pairs(name, rows) for name in known}, known=known)
 
 
 def correction(
-    pairs: Mapping[str, Sequence[Pair]], least: int = LEAST, priors: Sequence[float] = EAGER
+    pairs: Mapping[str, Sequence[Pair]],
+    least: int = LEAST,
+    priors: Sequence[float] = EAGER,
+    known: Mapping[str, Property] = SHIPPED,
 ) -> Callable[[Estimate, Crystal], Estimate] | None:
     """A function that corrects estimates of crystals by what pairs of answers say.
 
@@ -72,18 +81,19 @@ def correction(
         pairs: by property.
         least: pairs below which nothing is learned of a property.
         priors: `EAGER` or `CAUTIOUS`.
+        known: properties by name, custom ones included.
 
     Returns:
         The function, which leaves properties alone of which nothing was learned; None if it would leave all.
     """
-    found = {name: _fit(name, known, least, priors) for name, known in pairs.items()}
+    found = {name: _fit(known[name].log, answers, least, priors) for name, answers in pairs.items()}
     shifts = {name: shift for name, shift in found.items() if shift is not None}
     if not shifts:
         return None
 
     def correct(found: Estimate, crystal: Crystal) -> Estimate:
         moved = {
-            name: _moved(name, value, shifts[name], crystal)
+            name: _moved(known[name].log, value, shifts[name], crystal)
             for name, value in found.values.items()
             if name in shifts
         }
@@ -100,13 +110,12 @@ def _pairs(name: str, rows: Sequence[Evaluation]) -> list[Pair]:
     ]
 
 
-def _fit(name: str, pairs: Sequence[Pair], least: int, priors: Sequence[float]) -> _Shift | None:
-    log = get_property(name).log
+def _fit(log: bool, pairs: Sequence[Pair], least: int, priors: Sequence[float]) -> _Shift | None:
     usable = [(c, g, t) for c, g, t in pairs if not log or (g.mean > 0.0 and t > 0.0)]
     if len(usable) < least:
         return None
     x = np.array([_features(crystal) for crystal, _, _ in usable])
-    spread = np.array([max(_spread(gate, log), 1e-3) for _, gate, _ in usable])
+    spread = np.array([max(modelled_std(gate, log=log), 1e-3) for _, gate, _ in usable])
     error = np.array([(math.log10(t / g.mean) if log else t - g.mean) for _, g, t in usable])
     return _averaged([_ridge(x, error, spread, factor) for factor in priors])
 
@@ -154,21 +163,13 @@ def _truth(name: str, row: Evaluation) -> float | None:
     return row.estimate.values[name].mean
 
 
-def _moved(name: str, value: Value, shift: _Shift, crystal: Crystal) -> Value:
-    log = get_property(name).log
+def _moved(log: bool, value: Value, shift: _Shift, crystal: Crystal) -> Value:
     if log and value.mean <= 0.0:
         return value
     by, unsure = shift.at(crystal)
-    spread = math.hypot(shift.inflation * _spread(value, log), unsure)
-    if not log:
-        return Value(value.mean + by, spread, source=value.source)
-    mean = value.mean * 10.0**by
-    return Value(mean, mean * math.log(10.0) * spread, source=value.source)
-
-
-def _spread(value: Value, log: bool) -> float:
-    spread = log_spread(value) if log else value.std
-    return spread if math.isfinite(spread) else 0.0
+    spread = math.hypot(shift.inflation * modelled_std(value, log=log), unsure)
+    mean = value.mean * 10.0**by if log else value.mean + by
+    return modelled_value(mean, spread, value.source, log=log)
 
 
 def _features(crystal: Crystal) -> FloatArray:
@@ -177,7 +178,9 @@ def _features(crystal: Crystal) -> FloatArray:
     return np.concatenate([[1.0], counts / counts.sum()])
 
 
-def learned(rows: Sequence[Evaluation], gate: Surrogate) -> Correct | None:
+def learned(
+    rows: Sequence[Evaluation], gate: Surrogate, known: Mapping[str, Property] = SHIPPED
+) -> Correct | None:
     """What first looks and relaxations say about the gate's errors; None while there are few.
 
     Energies come from relaxations and from first looks, other properties from the estimates of relaxed crystals.
@@ -185,33 +188,44 @@ def learned(rows: Sequence[Evaluation], gate: Surrogate) -> Correct | None:
     Args:
         rows: of a run, in the order in which they came.
         gate: is asked again about the proposals, for its embedding.
+        known: properties by name, custom ones included.
     """
     useful = [r for r in rows if r.gate is not None and (r.probe is not None or r.relaxation is not None)]
-    if len(useful) < LEAST:
+    if not useful:
         return None
     crystals = [row.candidate.crystal for row in useful]
-    ask = getattr(gate, "answers", None)
-    answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals))
+    answers = asked(gate, crystals, known)
     found = {name: np.full(len(useful), np.nan) for name in answers.names}
     errors = {name: np.zeros(len(useful)) for name in answers.names}
     for i, row in enumerate(useful):
-        for name, (mean, std) in _findings(row).items():
+        for name, (mean, std) in _findings(row, known).items():
             if name in found:
                 found[name][i], errors[name][i] = mean, std
     return learn(Evidence(crystals, answers, found, errors))
 
 
-def _findings(row: Evaluation) -> dict[str, tuple[float, float]]:
+def asked(gate: Surrogate, crystals: Sequence[Crystal], known: Mapping[str, Property] = SHIPPED) -> Answers:
+    """The gate's answers as arrays."""
+    ask = getattr(gate, "answers", None)
+    found: Answers = ask(crystals) if ask is not None else answers_of(gate.predict(crystals), known)
+    return found
+
+
+def _findings(row: Evaluation, known: Mapping[str, Property]) -> dict[str, tuple[float, float]]:
     """What was found of a row, log10 for positive properties, and how far a full relaxation may still change
     it."""
     found: dict[str, tuple[float, float]] = {}
     if row.probe is not None:
         found["formation_energy"] = row.probe.formation_energy.mean, row.probe.spread
-    if row.relaxation is not None and row.relaxation.converged:
-        found["formation_energy"] = row.relaxation.formation_energy.mean, 0.0
+    done = row.relaxation
+    if done is not None and done.converged and done.formation_energy is not None:
+        found["formation_energy"] = done.formation_energy.mean, 0.0
     if row.estimate is not None and not row.estimate.failure:
-        estimated = answers_of([row.estimate])
+        estimated = answers_of([row.estimate], known)
         for j, name in enumerate(estimated.names):
             if name not in ("formation_energy", "energy_above_hull"):
                 found[name] = float(estimated.mean[0, j]), 0.0
+        energy = row.estimate.values.get("formation_energy")
+        if energy is not None and energy.source == MEASURED:
+            found["formation_energy"] = energy.mean, 0.0
     return found

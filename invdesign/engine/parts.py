@@ -13,8 +13,8 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.evolution.archive import Member
 from invdesign.evolution.joint import HardnessModel, formula_hardness
 from invdesign.evolution.moves import Chemistry
+from invdesign.evolution.parents import Wanted
 from invdesign.protocols import Generator, Reference, Relaxer, Surrogate, Validator
-from invdesign.query import Target
 from invdesign.records import Estimate, Evaluation, Failure, Probe, Relaxation
 
 Derive = Callable[[Estimate, Crystal], Estimate]
@@ -50,15 +50,7 @@ class KnownParents(Protocol):
         """Ascending hashes of the protostructures of all known crystals."""
         ...
 
-    def parents(
-        self,
-        targets: Sequence[Target],
-        limit: float,
-        chemistry: Chemistry,
-        groups: frozenset[int] | None,
-        hardness: HardnessModel,
-        n: int,
-    ) -> list[Member]:
+    def parents(self, wanted: Wanted, chemistry: Chemistry, hardness: HardnessModel, n: int) -> list[Member]:
         """The known crystals that are the likeliest parents for a query, best first."""
         ...
 

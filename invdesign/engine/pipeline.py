@@ -32,7 +32,8 @@ from invdesign.records import (
     Status,
     Value,
 )
-from invdesign.selection.targets import below, target_probability
+from invdesign.selection.targets import target_probability
+from invdesign.uncertainty import probability_below
 
 HULL_CORRELATION = 0.8
 """Correlation of the errors of a gate's two ways to the energy above hull."""
@@ -157,7 +158,8 @@ def _with_energies(found: Estimate, row: Evaluation) -> Estimate:
     if found.failure or row.relaxation is None:
         return found
     values = dict(found.values)
-    values["formation_energy"] = row.relaxation.formation_energy
+    if row.relaxation.formation_energy is not None:
+        values["formation_energy"] = row.relaxation.formation_energy
     if row.energy_above_hull is not None:
         values["energy_above_hull"] = row.energy_above_hull
     return replace(found, values=values)
@@ -195,16 +197,15 @@ def relaxed(row: Evaluation, result: Relaxation | Failure) -> Evaluation:
 
 
 def place(rows: Sequence[Evaluation], reference: Reference) -> list[Evaluation]:
-    """Fill `energy_above_hull` of every relaxed row; it stays None where the reference has no hull."""
-    return [
-        row
-        if row.relaxation is None or row.failed
-        else replace(
-            row,
-            energy_above_hull=reference.energy_above_hull(row.crystal, row.relaxation.formation_energy),
-        )
-        for row in rows
-    ]
+    """Fill `energy_above_hull` of relaxed rows; it stays None without a formation energy or a hull."""
+    return [row if row.failed else _placed(row, reference) for row in rows]
+
+
+def _placed(row: Evaluation, reference: Reference) -> Evaluation:
+    energy = None if row.relaxation is None else row.relaxation.formation_energy
+    if energy is None:
+        return row
+    return replace(row, energy_above_hull=reference.energy_above_hull(row.crystal, energy))
 
 
 def score(
@@ -219,7 +220,8 @@ def score(
     desirabilities = [1.0] * len(sound) if desirability is None else desirability([rows[i] for i in sound])
     out = [row if row.relaxation is None else replace(row, score=0.0) for row in rows]
     for i, worth in zip(sound, desirabilities, strict=True):
-        chance = target_probability(targets, rows[i].estimate) * below(limit, rows[i].energy_above_hull)
+        stable = probability_below(limit, rows[i].energy_above_hull)
+        chance = target_probability(targets, rows[i].estimate) * stable
         out[i] = replace(rows[i], score=chance * float(worth))
     return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from invdesign.engine.screening import acquire, promising, select
 from invdesign.engine.search import seed_of
 from invdesign.errors import InvdesignError, PartError
 from invdesign.evolution.judge import Correct
-from invdesign.records import Evaluation, Failure, Request
+from invdesign.records import Evaluation, Failure, Relaxation, Request
 
 if TYPE_CHECKING:
     from invdesign.engine.campaign import Campaign
@@ -56,13 +56,34 @@ class Round:
 
     def run(self) -> list[Evaluation]:
         """Every row of the round, as far as it came."""
-        targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
+        return self.finish(self.choose())
+
+    def choose(self) -> list[Evaluation]:
+        """Every row, those chosen for relaxation marked."""
         rows = self._proposals(self._requests())
         if self.campaign.search is not None:
             rows += self._evolve(rows)
         rows = self._acquire(rows, self.campaign.learned())
         rows = self._probe(rows, self._inspect(rows))
-        rows = self._relax(self._gate(rows))
+        return self._gate(rows)
+
+    def missing(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
+        """Rows that are chosen for relaxation and have no recorded one, the most promising first."""
+        recorded = {} if self.ledger is None else self.ledger.relaxations(self.number)
+        left = [row for row in rows if row.selected and row.candidate.id not in recorded]
+        return sorted(left, key=lambda r: (-r.acquisition, r.candidate.id))
+
+    def finish(
+        self, rows: list[Evaluation], results: Mapping[str, Relaxation | Failure] | None = None
+    ) -> list[Evaluation]:
+        """The rows after relaxation and all that follows it.
+
+        Args:
+            rows: of `choose`.
+            results: relaxations by candidate id, in place of those of the relaxer.
+        """
+        targets, limit = self.campaign.targets, self.campaign.query.max_energy_above_hull
+        rows = self._relax(rows, results)
         rows = self._stage("place", rows, ("energy_above_hull",), lambda r: place(r, self.parts.reference))
         rows = self._stage(
             "check", rows, _JUDGED, lambda r: check(r, (self.campaign.screens[0], *self.parts.checks))
@@ -92,7 +113,7 @@ class Round:
             self._tell("search among candidates", 0, wanted)
             with _named("search among candidates"):
                 seed = seed_of(c.seed, "evolve", self.number)
-                made, judged = c.search.propose(name, wanted, rows, c.rows, c.learned(), seed)
+                made, judged = c.search.propose(name, wanted, rows, c.informed, c.learned(), seed)
             counts = StageCount(judged, len(made), _left(judged, len(made)), time.perf_counter() - start)
             if self.ledger is not None:
                 self.ledger.propose(shard, made, (), asdict(counts), counts.seconds)
@@ -231,18 +252,19 @@ class Round:
         names = {v.name for v in self.parts.inspections}
         return looked or [row for row in rows if names <= row.verdicts.keys() and row.gate is not None]
 
-    def _relax(self, rows: list[Evaluation]) -> list[Evaluation]:
+    def _relax(
+        self, rows: list[Evaluation], results: Mapping[str, Relaxation | Failure] | None
+    ) -> list[Evaluation]:
         shard = Shard(self.number, "relax")
         chosen = [row for row in rows if row.selected]
         recorded = {} if self.ledger is None else self.ledger.relaxations(self.number)
-        missing = sorted(
-            (row for row in chosen if row.candidate.id not in recorded),
-            key=lambda r: (-r.acquisition, r.candidate.id),
-        )
+        missing = self.missing(rows)
         start = time.perf_counter()
         self._tell("relax", len(chosen) - len(missing), len(chosen))
         with _named("relaxer"):
-            for index, result in relax([start_of(row) for row in missing], self.parts.relaxer):
+            given = () if results is None else enumerate(results[row.candidate.id] for row in missing)
+            found = relax([start_of(row) for row in missing], self.parts.relaxer) if results is None else given
+            for index, result in found:
                 name = missing[index].candidate.id
                 recorded[name] = result
                 if self.ledger is not None:

@@ -11,10 +11,9 @@ import numpy as np
 from invdesign.crystallography.genes import protostructure
 from invdesign.engine.parts import Desirability
 from invdesign.evolution.judge import Judge, Judged
-from invdesign.properties import get_property
 from invdesign.records import Estimate, Evaluation, Status, Value
 from invdesign.selection.diversity import families
-from invdesign.selection.targets import below
+from invdesign.uncertainty import log_normal, probability_below
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def acquire(
             probe = rows[wanted[k]].probe
             assert probe is not None
             value = replace(probe.formation_energy, mean=probe.formation_energy.mean - float(base))
-            stable[k] = below(limit, value)
+            stable[k] = probability_below(limit, value)
     known = np.isfinite(judged.log_target) & np.isfinite(stable)
     chances = np.where(known, np.maximum(np.exp(judged.log_target) * np.nan_to_num(stable), LEAST), 0.0)
     if desirability is not None:
@@ -100,17 +99,10 @@ def estimates_of(judged: Judged) -> list[Estimate]:
         for j, name in enumerate(answers.names):
             mean, std = float(answers.mean[i, j]), float(answers.std[i, j])
             if np.isfinite(mean) and np.isfinite(std):
-                values[name] = (
-                    log10_value(mean, std) if get_property(name).log else Value(mean, std, source="gate")
-                )
+                log = answers.is_log(name)
+                values[name] = log_normal(10.0**mean, std, "gate") if log else Value(mean, std, source="gate")
         out.append(Estimate(values))
     return out
-
-
-def log10_value(mean: float, std: float) -> Value:
-    """A value whose log10 is normally distributed."""
-    centre, arm = 10.0**mean, 10.0 ** (1.6448536269514722 * std)
-    return Value(centre, centre * float(np.sinh(std * np.log(10.0))), centre / arm, centre * arm, "gate")
 
 
 def select(

@@ -1,8 +1,8 @@
 """Who decides what to ask for next: plain conditioned sampling, or Optuna over the knobs of the generators.
 
-A searcher is a pure function of the seed and of what it was told: the sampler is seeded anew for every round
-and its state is nothing but the list of finished requests, which can be read back from the requests
-themselves. So a run that is resumed from a ledger goes on exactly as it would have.
+A searcher is a pure function of the seed and of what it was told: the sampler is seeded anew for every round, and
+the study is asked and told again in the same order. So a run that is resumed from a ledger goes on exactly as it
+would have.
 """
 
 from __future__ import annotations
@@ -12,17 +12,25 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.genes import primitive_sites
 from invdesign.elements import atomic_numbers
 from invdesign.engine.funnel import novelty_yield, stability_yield, target_yield
-from invdesign.errors import InputError
-from invdesign.properties import get_property
+from invdesign.engine.study import SINGLE, YIELDS, keep, make_sampler
+from invdesign.engine.wishes import prototype_gene
+from invdesign.errors import InputError, InvdesignWarning
 from invdesign.query import Query, Target
 from invdesign.records import Conditions, Evaluation, Request
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import Trial
 
 CONDITIONED = ("bulk_modulus", "shear_modulus", "formation_energy", "energy_above_hull", "band_gap", "density")
 """Properties that a generator can be conditioned on."""
@@ -88,18 +96,19 @@ def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Cond
     """What a query asks of a generator: properties, elements, symmetry and size.
 
     The energy above hull asked for is zero: known crystals, which that would retrieve, are left out by the
-    generator itself (docs/architecture.md).
+    generator itself (docs/methods/generators.md).
     """
     wishes = conditioned(query.targets if targets is None else targets)
     wanted = {name: t.aim for name, t in wishes.items() if t.aim is not None}
-    free = not (query.elements or query.chemical_system)
+    prototype = query.wanted_prototype
     return Conditions(
         properties={"energy_above_hull": 0.0, **wanted},
-        space_groups=query.space_groups,
-        required=atomic_numbers(query.required),
-        allowed=None if free else atomic_numbers(query.allowed_elements),
-        forbidden=atomic_numbers(query.exclude),
+        space_groups=query.space_groups if prototype is None else frozenset([prototype.space_group]),
+        required=atomic_numbers(query.required_elements),
+        allowed=None if query.any_element else atomic_numbers(query.allowed_elements),
+        forbidden=atomic_numbers(query.excluded_elements),
         max_sites=query.max_sites,
+        n_sites=query.n_sites if prototype is None else primitive_sites(prototype_gene(prototype)),
     )
 
 
@@ -147,10 +156,11 @@ class PlainSearcher:
 
 
 class OptunaSearcher:
-    """`search=optuna`: a tree-structured Parzen estimator over conditions, guidance, temperature, latent region
-    and generator, for three yields at once: on target, stable, new.
+    """`search=optuna`: a sampler of Optuna over conditions, guidance, temperature, latent region and generator,
+    for three yields at once: on target, stable, new.
 
-    Each request is one trial. The first request of a run has the query's own conditions.
+    Each request is one trial. The first request of a run has the query's own conditions. That the typical crystal
+    lies within the query's limit above the hull is a constraint, for samplers that take one.
     """
 
     def __init__(
@@ -160,75 +170,117 @@ class OptunaSearcher:
         seed: int,
         targets: Sequence[Target] | None = None,
         per_round: int = 8,
+        study: Path | None = None,
     ) -> None:
         """Make a searcher.
 
         Args:
-            query: what is asked.
+            query: what is asked; names the sampler.
             generators: generators by name; those with a method `latent` have their latent region searched.
             seed: seed of the run.
             targets: wishes, if other than the query's.
             per_round: requests in a round.
+            study: file that keeps a copy of the study (None: none).
         """
         self._query, self._generators, self._seed, self._per_round = query, dict(generators), seed, per_round
         self._targets = tuple(targets if targets is not None else query.targets)
         self._start = conditions_of(query, self._targets)
         self._round = 0
-        self._pending: list[Request] = []
-        self._finished: list[tuple[dict[str, Any], list[float]]] = []
+        self._pending: list[tuple[Request, Trial]] = []
         self._best: list[Evaluation] = []
+        self._file = study
 
     def ask(self, n: int) -> list[Request]:
         """Requests for together `n` crystals."""
-        space = self._space()
-        requests = []
         with _quiet_optuna():
-            study = self._study()
+            self._begin()
             for i, (name, share) in enumerate(_shares(self._round, n, self._per_round)):
-                first = self._round == 0 and i == 0
-                params = self._default() if first else study.ask(space).params
-                if i == 1 and "region" in space:  # one request of each round looks around the best rows
-                    params = {**params, "region": "best"}
-                requests.append(self._request(name, share, params))
-        self.recall(requests)
-        return requests
+                trial = self._trial(i)
+                self._pending.append((self._request(name, share, self._default() | trial.params), trial))
+        self._round += 1
+        return [request for request, _ in self._pending]
 
     def recall(self, requests: Sequence[Request]) -> None:
-        """Take these as the requests of the round."""
-        self._pending = list(requests)
+        """Take these as the requests of the round.
+
+        The sampler is asked as it was then, so that its state is the same. Should it answer differently (another
+        version of Optuna), its trial is given up for one with the recorded values.
+        """
+        with _quiet_optuna():
+            self._begin()
+            for i, request in enumerate(requests):
+                trial, params = self._trial(i), self._params(request)
+                if any(trial.params[k] != v for k, v in params.items() if k != "region"):
+                    self._study.tell(trial, state=_failed())
+                    self._study.enqueue_trial(params)
+                    trial = self._study.ask(self._space())
+                self._pending.append((request, trial))
         self._round += 1
 
     def tell(self, rows: Sequence[Evaluation]) -> None:
         """Learn the yields of every pending request from its rows."""
-        by_request: dict[str, list[Evaluation]] = {r.id: [] for r in self._pending}
+        by_request: dict[str, list[Evaluation]] = {request.id: [] for request, _ in self._pending}
         for row in rows:
             by_request.setdefault(row.candidate.request, []).append(row)
-        for request in self._pending:
-            self._finished.append((self._params(request), self._yields(request, by_request[request.id])))
+        with _quiet_optuna():
+            for request, trial in self._pending:
+                mine = by_request[request.id]
+                trial.set_user_attr("request", request.id)
+                trial.set_constraint("energy above hull beyond the limit", self._excess(mine))
+                values = self._yields(request, mine)
+                self._study.tell(trial, float(np.prod(values)) if self._is_single else values)
+            if self._file is not None and self._pending:
+                keep(self._study, self._file)
         self._pending = []
         ranked = sorted((*self._best, *rows), key=lambda r: (-_worth(r), r.candidate.id))
         self._best = [row for row in ranked[:16] if _worth(row) > 0.0]
+
+    @property
+    def _finished(self) -> list[tuple[dict[str, Any], list[float]]]:
+        """Knobs and yields of the finished requests."""
+        return [(t.params, list(t.values)) for t in self._study.trials if t.values is not None]
+
+    @property
+    def _is_single(self) -> bool:
+        return self._query.sampler in SINGLE
+
+    @cached_property
+    def _study(self) -> Study:
+        """The study of the run, in memory."""
+        import optuna
+
+        return optuna.create_study(directions=["maximize"] * (1 if self._is_single else len(YIELDS)))
+
+    def _begin(self) -> None:
+        """Seed the sampler anew for the round."""
+        now, first = (seed_of(self._seed, "sampler", number) % 2**32 for number in (self._round, 0))
+        self._study.sampler = make_sampler(self._query.sampler, now, first, self._per_round)
+        self._pending = []
+
+    def _trial(self, place: int) -> Trial:
+        """The trial at a place of the round: the first of all is the query itself, and the second of each round
+        looks around the best rows."""
+        space = self._space()
+        if self._round == 0 and place == 0:
+            self._study.enqueue_trial({k: v for k, v in self._default().items() if k in space})
+        elif place == 1 and "region" in space:
+            self._study.enqueue_trial({"region": "best"})
+        return self._study.ask(space)
+
+    def _excess(self, rows: Sequence[Evaluation]) -> float:
+        """How far the typical row lies beyond the limit above the hull, eV/atom; 1 if there is no row to judge."""
+        found = []
+        for row in rows:
+            gate = None if row.gate is None else row.gate.values.get("energy_above_hull")
+            value = row.energy_above_hull or gate
+            found += [value.mean] if value is not None and np.isfinite(value.mean) else []
+        return float(np.median(found)) - self._query.max_energy_above_hull if found else 1.0
 
     def _yields(self, request: Request, rows: Sequence[Evaluation]) -> list[float]:
         made = len(rows) / request.n
         limit = self._query.max_energy_above_hull
         yields = (target_yield(rows, self._targets), stability_yield(rows, limit), novelty_yield(rows))
         return [made * value for value in yields]
-
-    def _study(self) -> Any:
-        import optuna
-
-        sampler = optuna.samplers.TPESampler(
-            seed=seed_of(self._seed, "sampler", self._round) % 2**32,
-            n_startup_trials=self._per_round,
-            multivariate=True,
-            constant_liar=True,
-        )
-        study = optuna.create_study(directions=["maximize"] * 3, sampler=sampler)
-        space = self._space()
-        for params, values in self._finished:
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=space, values=values))
-        return study
 
     def _space(self) -> dict[str, Any]:
         from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -253,7 +305,13 @@ class OptunaSearcher:
 
     def _default(self) -> dict[str, Any]:
         first = "vae" if "vae" in self._generators else min(self._generators)
-        return {"guidance": 2.0, "temperature": 1.0, "latent_scale": 1.0, "generator": first} | {
+        return {
+            "guidance": 2.0,
+            "temperature": 1.0,
+            "latent_scale": 1.0,
+            "generator": first,
+            "region": "prior",
+        } | {
             f"aim:{name}": min(max(self._start.properties.get(name, low), low), high)
             for name, (low, high) in self._ranges().items()
         }
@@ -296,6 +354,12 @@ class OptunaSearcher:
         return tuple(place.tolist()) if np.isfinite(place).all() else None
 
 
+def _failed() -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState.FAIL
+
+
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
     """Keep Optuna's remarks on its own sampler from the user; their settings come back afterwards."""
@@ -306,6 +370,7 @@ def _quiet_optuna() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.simplefilter("default", InvdesignWarning)
             yield
     finally:
         optuna.logging.set_verbosity(before)
@@ -313,7 +378,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 def aim_range(target: Target) -> tuple[float, float]:
     """The values worth conditioning on for a target: from a bound to somewhat beyond it, within the property."""
-    prop = get_property(target.name)
+    prop = target.prop
     span = min(prop.high - prop.low, 10.0)
     if target.goal:
         low, high = (0.3, 0.7) if target.goal == "max" else (0.0, 0.3)
@@ -350,8 +415,17 @@ def make_searcher(
     seed: int,
     targets: Sequence[Target] | None = None,
     per_round: int = 8,
+    study: Path | None = None,
 ) -> Recaller:
     """The searcher that the query names, over the generator that it names (`mixture`: all that are given).
+
+    Args:
+        query: what is asked.
+        generators: by name.
+        seed: of the run.
+        targets: wishes, if other than the query's.
+        per_round: requests in a round.
+        study: file that keeps a copy of Optuna's study.
 
     Raises:
         InputError: if there is no generator of that name.
@@ -363,5 +437,5 @@ def make_searcher(
     else:
         raise InputError("generator", query.generator, (*generators, "mixture"))
     if query.search == "optuna":
-        return OptunaSearcher(query, chosen, seed, targets, per_round)
+        return OptunaSearcher(query, chosen, seed, targets, per_round, study)
     return PlainSearcher(query, tuple(sorted(chosen)), seed, targets, per_round)

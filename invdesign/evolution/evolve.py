@@ -5,6 +5,7 @@ A pure function of the random source and of what it is given, so that a run that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -41,7 +42,9 @@ class EvolutionSettings:
 
     Attributes:
         generations: rounds of moves.
-        children: genes judged in each.
+        children: genes judged in each, at most.
+        per_candidate: genes judged in each for every candidate that is wanted, so that a small run has a small
+            search.
         parents: known crystals that it starts from, at most.
         per_niche: members that a niche of the archive keeps.
         elite: share of the parents that are drawn from the fittest of all niches.
@@ -50,6 +53,7 @@ class EvolutionSettings:
 
     generations: int = 12
     children: int = 640
+    per_candidate: float = 4.5
     parents: int = 300
     per_niche: int = 24
     elite: float = 0.5
@@ -58,6 +62,7 @@ class EvolutionSettings:
             "exchange": 5.0,
             "exchange_sublattice": 1.0,
             "exchange_orbit": 1.5,
+            "merge_elements": 0.3,
             "swap_sites": 0.5,
             "add_orbit": 0.3,
             "remove_orbit": 0.3,
@@ -70,13 +75,17 @@ class EvolutionSettings:
         }
     )
 
+    def children_for(self, candidates: int) -> int:
+        """Genes judged in each generation of a search for so many candidates."""
+        return min(self.children, math.ceil(candidates * self.per_candidate))
+
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
             InputError: if a number is not positive or a move is not known.
         """
-        for name in ("generations", "children", "parents", "per_niche"):
+        for name in ("generations", "children", "per_candidate", "parents", "per_niche"):
             if not getattr(self, name) > 0:
                 raise InputError(name, getattr(self, name), "a positive number")
         for name, weight in self.moves.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,13 +13,15 @@ from invdesign.crystal import Crystal
 from invdesign.mechanics import formulas
 from invdesign.mechanics.bonding import bonding_class
 from invdesign.mechanics.derive import DENSITY_ERROR, MODULUS_CORRELATION, density
-from invdesign.properties import get_property
+from invdesign.mechanics.quantities import OF_MODULI, quantities
+from invdesign.properties import QUANTITIES
 from invdesign.query import Target
+from invdesign.records import Estimate, Value
 
 Array = NDArray[np.float64]
 
 SAMPLES = 64
-"""Joint samples of a crystal's properties; they come in antithetic pairs."""
+"""Joint samples of a crystal's properties, a power of two."""
 SMOOTH = 0.3
 """Width by which a bound is smoothed, in standard deviations of the property; samples are narrower by as much."""
 MODULI = ("bulk_modulus", "shear_modulus")
@@ -87,7 +89,23 @@ def property_samples(
         "vickers_hardness": lambda: _hardness(answers, crystals, k, g, normal, hardness),
         "fracture_toughness": lambda: _toughness(answers, crystals, k, g, normal),
     }
-    return {name: np.asarray(makers[name](), dtype=np.float64) for name in names if name in makers}
+    found = {name: np.asarray(makers[name](), dtype=np.float64) for name in names if name in makers}
+    more = [name for name in names if name in QUANTITIES]
+    return found | (_on_demand(more, makers, answers, crystals) if more else {})
+
+
+def _on_demand(
+    names: Sequence[str],
+    makers: Mapping[str, Callable[[], Array]],
+    answers: Answers,
+    crystals: Sequence[Crystal],
+) -> dict[str, Array]:
+    """Samples of quantities beyond the mechanical properties: price, strength, melting point, …"""
+    needed = makers if any(name in OF_MODULI for name in names) else (*MODULI, "density")
+    drawn = {name: np.asarray(makers[name](), dtype=np.float64) for name in needed}
+    gaps, _ = answers.column("band_gap")
+    estimates = [Estimate({} if np.isnan(gap) else {"band_gap": Value(float(gap), 0.0)}) for gap in gaps]
+    return quantities(names, drawn, estimates, crystals)
 
 
 def _hardness(
@@ -136,7 +154,7 @@ def _together(targets: Sequence[Target], samples: dict[str, Array]) -> Array:
         if target.goal:
             extremes = extremes + _place(target, values[:, 0])
             continue
-        log = get_property(target.name).log
+        log = target.prop.log
         scale = np.log10(np.maximum(values, 1e-12)) if log else values
         width = SMOOTH * np.maximum(scale[:, 1:].std(axis=1, keepdims=True) / np.sqrt(1.0 - SMOOTH**2), 1e-6)
         for bound, sign in ((target.low, 1.0), (target.high, -1.0)):
@@ -153,9 +171,9 @@ def _alone(target: Target, mean: Array, std: Array) -> Array:
     from scipy.special import log_ndtr
 
     if target.goal:
-        return _place(target, 10.0**mean if get_property(target.name).log else mean)
+        return _place(target, 10.0**mean if target.prop.log else mean)
     spread, total = np.maximum(std, 1e-9), np.zeros(len(mean))
-    log = get_property(target.name).log
+    log = target.prop.log
     low, high = (None if b is None else (np.log10(max(b, 1e-12)) if log else b) for b in (target.low, target.high))
     if low is not None and high is not None:
         inside = np.exp(log_ndtr((high - mean) / spread)) - np.exp(log_ndtr((low - mean) / spread))
@@ -170,18 +188,24 @@ def _alone(target: Target, mean: Array, std: Array) -> Array:
 
 def _place(target: Target, value: Array) -> Array:
     """(n,) logarithm of the place of a value between the bounds of its property, from the bad end."""
-    prop = get_property(target.name)
+    prop = target.prop
     place = np.clip((value - prop.low) / (prop.high - prop.low), 1e-6, 1.0)
     return np.asarray(np.log(place if target.goal == "max" else np.maximum(1.0 - place, 1e-6)))
 
 
 @lru_cache(maxsize=1)
 def _deviates() -> Array:
-    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; the first column is
-    zero."""
-    rng = np.random.default_rng(20_261_126)
-    half = rng.standard_normal((5, SAMPLES // 2))
-    half /= np.sqrt((half**2).mean(axis=1, keepdims=True))
+    """(5, 1 + SAMPLES) standard normal deviates: ln K, ln G, density, hardness, toughness; column 0 is zero.
+
+    A Sobol sequence through the inverse normal distribution: each row alone is evenly spread.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(d=5, scramble=False).random(2 * SAMPLES)[SAMPLES:]
+    normal = ndtri(points).T
+    normal -= normal.mean(axis=1, keepdims=True)
+    normal /= normal.std(axis=1, keepdims=True)
     rho = MODULUS_CORRELATION
-    half[1] = rho * half[0] + np.sqrt(1.0 - rho**2) * half[1]
-    return np.concatenate([np.zeros((5, 1)), half, -half], axis=1)
+    normal[1] = rho * normal[0] + np.sqrt(1.0 - rho**2) * normal[1]
+    return np.concatenate([np.zeros((5, 1)), normal], axis=1)

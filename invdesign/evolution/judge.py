@@ -18,6 +18,7 @@ from invdesign.answers import Answers, answers_of
 from invdesign.chemistry.composition import integer_composition
 from invdesign.crystal import Crystal
 from invdesign.evolution.joint import HardnessModel, formula_hardness, log_target_chance
+from invdesign.properties import known_properties
 from invdesign.protocols import Reference, Surrogate
 from invdesign.query import Target
 
@@ -74,7 +75,11 @@ class Judge:
         """Judge crystals by the screening surrogate; roughly, by a part of it that takes less time, if it has
         one."""
         ask = getattr(self.gate, "answers", None)
-        answers = ask(crystals, rough) if ask is not None else answers_of(self.gate.predict(crystals))
+        answers = (
+            ask(crystals, rough)
+            if ask is not None
+            else answers_of(self.gate.predict(crystals), known_properties(t.prop for t in self.targets))
+        )
         if self.correct is not None:
             answers = self.correct(answers, crystals)
         return self.weigh(answers, crystals)

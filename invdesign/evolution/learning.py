@@ -23,16 +23,16 @@ Array = NDArray[np.float64]
 
 LEAST = 8
 """Crystals with a known error below which nothing is learned of a property."""
-MOST = 900
+MOST = 500
 """Latest crystals that are learned from at most: the cost grows with the third power."""
 TUNED_ON = 300
 """Crystals on which the shares are chosen, at most."""
 N_ELEMENTS = 119
-SMOOTH, COMPOSITION, COMMON = (0.3, 0.6, 1.0), (0.3, 0.8), (0.2, 0.6)
+SMOOTH, COMPOSITION, COMMON = (0.3, 0.7, 1.5), (0.3, 0.8), (0.2, 0.6)
 """Standard deviations of the three parts that are tried, in units of the surrogate's standard deviation."""
 NOISE = (0.15, 0.3, 0.6)
 """The same of what is left."""
-LENGTHS = (0.5, 1.0, 2.0)
+LENGTHS = (0.25, 0.5, 1.0)
 """Lengths of the smooth part that are tried, in units of the median distance of the crystals that are learned
 from."""
 Correct = Callable[[Answers, Sequence[Crystal]], Answers]

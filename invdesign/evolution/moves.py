@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Gene
-from invdesign.crystallography.wyckoff import wyckoff_table
+from invdesign.crystallography.genes import decode, encode
+from invdesign.crystallography.wyckoff import FREE_LATTICE, lattice_family, wyckoff_table
 from invdesign.evolution.orbits import (
     Orbit,
     gene_of,
@@ -26,7 +27,7 @@ from invdesign.evolution.orbits import (
     sites,
     suggested_volume,
 )
-from invdesign.evolution.subgroups import decorated
+from invdesign.evolution.subgroups import SYMPREC, decorated
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -141,6 +142,31 @@ def exchange_orbit(rng: np.random.Generator, gene: Gene, other: Gene, chemistry:
     return Child(rescaled(gene, orbits, chemistry.element_volume))
 
 
+def merge_elements(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
+    """One element takes the places of another of the crystal; the crystal is read again in the symmetry that it
+    has.
+
+    Silicon carbide becomes a polytype of diamond in this way, an ordered alloy its end member.
+    """
+    present = sorted(set(gene.numbers))
+    goes = [z for z in present if z not in chemistry.kept]
+    stays = [z for z in present if chemistry.allowed[z]]
+    if len(present) < 2 or not goes or not stays:
+        return None
+    old, new = goes[int(rng.integers(len(goes)))], stays[int(rng.integers(len(stays)))]
+    if old == new:
+        return None
+    return _read_again(relabelled(gene, {old: new}, chemistry.element_volume))
+
+
+def _read_again(gene: Gene) -> Child | None:
+    """The gene of the same crystal in its full symmetry."""
+    try:
+        return Child(encode(decode([gene])[0], SYMPREC))
+    except ValueError:
+        return None
+
+
 def swap_sites(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
     """Two elements exchange their places."""
     present = [z for z in sorted(set(gene.numbers)) if z not in chemistry.kept]
@@ -233,9 +259,8 @@ def crossover_chemistry(rng: np.random.Generator, gene: Gene, other: Gene, chemi
     chosen = sorted(rng.permutation(len(theirs))[:n].tolist())
     swaps = {mine[p]: theirs[c] for p, c in zip(places, chosen, strict=True)}
     left = [z for z in mine if z not in swaps]
-    if set(left) & set(swaps.values()):
-        return None
-    return Child(relabelled(gene, swaps, chemistry.element_volume))
+    made = relabelled(gene, swaps, chemistry.element_volume)
+    return _read_again(made) if set(left) & set(swaps.values()) else Child(made)
 
 
 def crossover_orbits(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
@@ -260,15 +285,19 @@ def crossover_orbits(rng: np.random.Generator, gene: Gene, other: Gene, chemistr
 
 def jitter(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
     """A small random step of lattice and free coordinates."""
-    coords = np.array(gene.free_coords) + COORDINATE_STEP * rng.standard_normal(len(gene.free_coords))
-    lattice = [
-        v * float(np.exp(LATTICE_STEP * rng.standard_normal())) if v < 60.0 else v + rng.standard_normal()
-        for v in gene.free_lattice
-    ]
-    moved = tuple(round(float(u) % 1.0, 6) for u in coords)
-    return Child(
-        Gene(gene.space_group, gene.wyckoffs, gene.numbers, moved, tuple(round(float(v), 5) for v in lattice))
+    moved = [Orbit(o.wyckoff, o.number, tuple(_step(rng, u) for u in o.coords)) for o in orbits_of(gene)]
+    lattice = tuple(
+        round(v * float(np.exp(LATTICE_STEP * rng.standard_normal())), 5)
+        if k < 3
+        else round(v + 100.0 * LATTICE_STEP * float(rng.standard_normal()), 5)
+        for k, v in zip(FREE_LATTICE[lattice_family(gene.space_group)], gene.free_lattice, strict=True)
     )
+    return Child(gene_of(gene.space_group, moved, lattice))
+
+
+def _step(rng: np.random.Generator, u: float) -> float:
+    """A free coordinate after a random step."""
+    return round((u + COORDINATE_STEP * float(rng.standard_normal())) % 1.0, 6)
 
 
 def lower_symmetry(rng: np.random.Generator, gene: Gene, other: Gene, chemistry: Chemistry) -> Child | None:
@@ -294,6 +323,7 @@ MOVES: dict[str, Move] = {
     "exchange": exchange,
     "exchange_sublattice": exchange_sublattice,
     "exchange_orbit": exchange_orbit,
+    "merge_elements": merge_elements,
     "swap_sites": swap_sites,
     "add_orbit": add_orbit,
     "remove_orbit": remove_orbit,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from invdesign.answers import Answers
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
+from invdesign.crystallography.prototypes import gene_prototypes
 from invdesign.evolution.archive import Member
 from invdesign.evolution.joint import HardnessModel, log_target_chance
 from invdesign.evolution.moves import Chemistry
@@ -30,34 +31,60 @@ SPREADS = {
 }
 """Standard deviations of computed and of predicted values, in log10 for moduli, eV, eV/atom."""
 NOT_ALLOWED = 2.0
-"""What an element that must be exchanged costs a parent, in units of the logarithm of a chance."""
+"""What an element that must be exchanged, or that is missing, costs a parent, in units of the logarithm of a
+chance."""
 LOOSE = 3.0
 """How much wider spreads are taken for the choice of parents: one that nearly meets a target is of use."""
 SHORTLIST = 4000
+SIMPLE = ("youngs_modulus", "poisson_ratio", "pugh_ratio")
+"""Derived properties that need nothing but the moduli."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a query asks of a parent.
+
+    Attributes:
+        targets: on properties.
+        limit: largest energy above hull, eV/atom.
+        groups: space groups (None: any).
+        required: atomic numbers that candidates must hold.
+        stoichiometry: atoms of each element in a formula unit, ascending and reduced (empty: any).
+        n_elements: least and largest number of elements (None: any).
+        prototype: key of the prototype, as `invdesign.crystallography.prototypes` gives it (None: any).
+    """
+
+    targets: tuple[Target, ...] = ()
+    limit: float = 0.1
+    groups: frozenset[int] | None = None
+    required: frozenset[int] = frozenset()
+    stoichiometry: tuple[int, ...] = ()
+    n_elements: tuple[int, int] | None = None
+    prototype: int | None = None
 
 
 def known_parents(
     known: KnownCrystals,
     properties: KnownProperties,
-    targets: Sequence[Target],
-    limit: float,
+    wanted: Wanted,
     chemistry: Chemistry,
-    groups: frozenset[int] | None,
     hardness: HardnessModel,
     n: int,
 ) -> list[Member]:
     """The known crystals that are the likeliest parents for a query, at most `n`, best first.
 
     A parent counts by the chance to be on target and stable, and by how many of its elements would have to be
-    exchanged. Crystals too large for the query, or in other space groups, are left out.
+    exchanged. Crystals too large for the query, in other space groups, or of another stoichiometry or prototype
+    than it asks for, are left out; if none is left, the search starts from what the generators propose.
     """
     answers = _answers(properties)
-    rows = _shortlist(known, properties, answers, targets, limit, chemistry, groups)
+    rows = _shortlist(known, properties, answers, wanted, chemistry)
     genes = [known[int(row)].gene for row in rows]
-    crystals = decode(genes)
-    log_target = _log_target(_rows(answers, rows), crystals, targets, hardness)
-    log_stable = _log_stable(properties.column("energy_above_hull")[rows], limit)
-    foreign = np.array([sum(not chemistry.allowed[z] for z in set(g.numbers)) for g in genes])
+    if not genes:
+        return []
+    log_target = _log_target(_rows(answers, rows), decode(genes), wanted.targets, hardness)
+    log_stable = _log_stable(properties.column("energy_above_hull")[rows], wanted.limit)
+    foreign = np.array([_exchanges(set(g.numbers), wanted, chemistry) for g in genes])
     score = log_target + log_stable - NOT_ALLOWED * foreign
     order = sorted(np.flatnonzero(np.isfinite(score)), key=lambda i: (-score[i], int(rows[i])))
     return [
@@ -73,10 +100,15 @@ def known_parents(
     ]
 
 
+def _exchanges(present: set[int], wanted: Wanted, chemistry: Chemistry) -> int:
+    """How many elements of a crystal must be exchanged, at least, before it can be a candidate."""
+    return max(sum(not chemistry.allowed[z] for z in present), len(wanted.required - present))
+
+
 def _answers(properties: KnownProperties) -> Answers:
     """The table as answers with loose spreads."""
     spreads = np.array([SPREADS[name] for name in NAMES])
-    std = LOOSE * np.where(properties.computed, spreads[:, 0], spreads[:, 1])
+    std = LOOSE * np.where(properties.sound, spreads[:, 0], spreads[:, 1])
     return Answers(NAMES, properties.values, std)
 
 
@@ -88,22 +120,27 @@ def _shortlist(
     known: KnownCrystals,
     properties: KnownProperties,
     answers: Answers,
-    targets: Sequence[Target],
-    limit: float,
+    wanted: Wanted,
     chemistry: Chemistry,
-    groups: frozenset[int] | None,
 ) -> NDArray[np.int64]:
     """Rows that are worth a look, by the targets on what the table holds."""
-    simple = [t for t in targets if t.name in NAMES or t.name in ("youngs_modulus", "poisson_ratio", "pugh_ratio")]
-    score = _log_stable(properties.column("energy_above_hull"), limit)
+    simple = [t for t in wanted.targets if t.name in NAMES or t.name in SIMPLE]
+    score = _log_stable(properties.column("energy_above_hull"), wanted.limit)
     if simple:
         score = score + log_target_chance(answers, (), simple, _no_hardness)
     score = score - NOT_ALLOWED * known.foreign_elements(chemistry.allowed)
     usable = np.isfinite(score) & (known.sites <= chemistry.max_sites)
-    if groups is not None:
-        usable &= np.isin(known.space_groups, sorted(groups))
+    if wanted.groups is not None:
+        usable &= np.isin(known.space_groups, sorted(wanted.groups))
+    if wanted.n_elements is not None:
+        usable &= (known.n_elements >= wanted.n_elements[0]) & (known.n_elements <= wanted.n_elements[1])
+    if wanted.stoichiometry:
+        usable &= known.of_stoichiometry(wanted.stoichiometry)
     rows = np.flatnonzero(usable)
-    return rows[np.lexsort((rows, -score[rows]))][:SHORTLIST]
+    rows = rows[np.lexsort((rows, -score[rows]))]
+    if wanted.prototype is not None and len(rows):
+        rows = rows[gene_prototypes([known[int(row)].gene for row in rows]) == wanted.prototype]
+    return rows[:SHORTLIST]
 
 
 def _log_target(
@@ -133,14 +170,6 @@ class KnownPool:
         """Ascending hashes of the protostructures of all known crystals."""
         return load_properties().protostructures
 
-    def parents(
-        self,
-        targets: Sequence[Target],
-        limit: float,
-        chemistry: Chemistry,
-        groups: frozenset[int] | None,
-        hardness: HardnessModel,
-        n: int,
-    ) -> list[Member]:
+    def parents(self, wanted: Wanted, chemistry: Chemistry, hardness: HardnessModel, n: int) -> list[Member]:
         """See `known_parents`."""
-        return known_parents(load_known(), load_properties(), targets, limit, chemistry, groups, hardness, n)
+        return known_parents(load_known(), load_properties(), wanted, chemistry, hardness, n)

@@ -28,7 +28,8 @@ def decorated(rng: np.random.Generator, gene: Gene, old: int, new: int, max_site
     Args:
         rng: source of randomness.
         gene: the parent.
-        old, new: atomic numbers.
+        old: atomic number of the element whose atoms are replaced.
+        new: atomic number of the element that takes their places.
         max_sites: largest primitive cell of the result.
     """
     try:

@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from invdesign.chemistry.element_data import table
 from invdesign.elements import atomic_number
 
 Array = NDArray[np.float64]
@@ -101,9 +100,3 @@ def _membership() -> Array:
     for row, group in enumerate(_GROUPS):
         mask[row, [atomic_number(symbol) for symbol in group]] = 1.0
     return mask
-
-
-def ionicity(numbers: ArrayLike) -> float:
-    """Largest difference of Pauling's electronegativities in a compound; NaN if one is unknown."""
-    values = table().electronegativity[np.unique(np.asarray(numbers, dtype=np.int64))]
-    return float(values.max() - values.min())

@@ -17,7 +17,6 @@ from invdesign.chemistry.element_data import atomic_masses
 from invdesign.crystal import Crystal
 from invdesign.mechanics.bonding import DUCTILE, BondingClass, bonding_class
 from invdesign.mechanics.formulas import (
-    AMU,
     cahill_conductivity,
     clarke_conductivity,
     debye_temperature,
@@ -32,6 +31,8 @@ from invdesign.mechanics.formulas import (
 )
 from invdesign.properties import DERIVED
 from invdesign.records import Estimate, Value
+from invdesign.uncertainty import LN10, log10_std, log_normal
+from invdesign.units import GRAM_PER_CM3
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ N_SAMPLES = 256
 
 def density(crystal: Crystal) -> float:
     """Density in g/cm³ from the cell and the atomic weights."""
-    return float(atomic_masses(crystal.numbers).sum() * AMU * 1e3 / (crystal.volume * 1e-24))
+    return float(atomic_masses(crystal.numbers).sum() / crystal.volume * GRAM_PER_CM3)
 
 
 def derive(estimate: Estimate, crystal: Crystal) -> Estimate:
@@ -91,8 +92,7 @@ def has_moduli(estimate: Estimate) -> bool:
 
 def _density_value(crystal: Crystal) -> Value:
     rho = density(crystal)
-    half = 1.645 * DENSITY_ERROR * rho
-    return Value(rho, DENSITY_ERROR * rho, rho - half, rho + half, "crystal")
+    return log_normal(rho, DENSITY_ERROR / LN10, "crystal")
 
 
 def _add_elastic(
@@ -179,20 +179,9 @@ def _moduli(estimates: Sequence[Estimate], normal: Array) -> tuple[Array, Array]
     moduli = []
     for row, name in enumerate(("bulk_modulus", "shear_modulus")):
         centre = np.array([[e.values[name].mean] for e in estimates])
-        spread = np.array([[log_spread(e.values[name])] for e in estimates])
+        spread = LN10 * np.array([[log10_std(e.values[name])] for e in estimates])
         moduli.append(centre * np.exp(spread * normal[row]))
     return moduli[0], moduli[1]
-
-
-def log_spread(value: Value) -> float:
-    """Standard deviation of the natural logarithm of a positive, log-normal value.
-
-    From the 90 % interval where there is one, otherwise from the standard deviation: half the distance of the
-    one-sigma quantiles of a log-normal with median m and log-spread s is m sinh(s).
-    """
-    if value.low is not None and value.high is not None and 0 < value.low < value.high:
-        return float(np.log(value.high / value.low) / (2.0 * 1.6449))
-    return float(np.arcsinh(max(value.std, 0.0) / value.mean))
 
 
 def thermal_and_acoustic(values: Mapping[str, Value], crystal: Crystal) -> dict[str, float]:

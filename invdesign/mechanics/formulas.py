@@ -9,12 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from invdesign.units import ATOMIC_MASS, BOLTZMANN, HBAR
 
-AMU = 1.66053906660e-27
-"""Atomic mass unit, kg."""
-_K_B = 1.380649e-23
-_HBAR = 1.054571817e-34
+Array = NDArray[np.float64]
 
 
 def youngs_modulus(K: ArrayLike, G: ArrayLike) -> Array:
@@ -57,7 +54,7 @@ def debye_temperature(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per
     """Debye temperature (hbar/k_B)(6 pi² n)^(1/3) v_m, K (Anderson 1963); volume per atom in Å³."""
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     mean = sound_velocities(K, G, density)[2]
-    return np.asarray(_HBAR / _K_B * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean)
+    return np.asarray(HBAR / BOLTZMANN * (6.0 * np.pi**2 * number_density) ** (1.0 / 3.0) * mean)
 
 
 def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: ArrayLike) -> Array:
@@ -67,8 +64,8 @@ def clarke_conductivity(E: ArrayLike, density: ArrayLike, mean_atomic_mass: Arra
     for insulators above their Debye temperature.
     """
     e, rho = _pair(E, density)
-    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * AMU
-    return np.asarray(0.87 * _K_B * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0))
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * ATOMIC_MASS
+    return np.asarray(0.87 * BOLTZMANN * mass ** (-2.0 / 3.0) * np.sqrt(e * 1e9) * (rho * 1e3) ** (1.0 / 6.0))
 
 
 def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_per_atom: ArrayLike) -> Array:
@@ -78,7 +75,7 @@ def cahill_conductivity(K: ArrayLike, G: ArrayLike, density: ArrayLike, volume_p
     """
     number_density = 1e30 / np.asarray(volume_per_atom, dtype=np.float64)
     v_l, v_t, _ = sound_velocities(K, G, density)
-    scale = 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * _K_B
+    scale = 0.5 * (np.pi / 6.0) ** (1.0 / 3.0) * BOLTZMANN
     return np.asarray(scale * number_density ** (2.0 / 3.0) * (v_l + 2.0 * v_t))
 
 
@@ -195,8 +192,8 @@ def debye_heat_capacity(debye: ArrayLike, temperature: float = 300.0) -> Array:
 
 def heat_capacity(debye: ArrayLike, mean_atomic_mass: ArrayLike, temperature: float = 300.0) -> Array:
     """Specific heat in J/(kg K) of a Debye solid; mean mass of an atom in g/mol. Lattice vibrations alone."""
-    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * AMU
-    return np.asarray(debye_heat_capacity(debye, temperature) * _K_B / mass)
+    mass = np.asarray(mean_atomic_mass, dtype=np.float64) * ATOMIC_MASS
+    return np.asarray(debye_heat_capacity(debye, temperature) * BOLTZMANN / mass)
 
 
 def thermal_expansion(
@@ -209,7 +206,9 @@ def thermal_expansion(
     """
     debye = debye_temperature(K, G, density, volume_per_atom)
     volume = np.asarray(volume_per_atom, dtype=np.float64) * 1e-30
-    pressure = gruneisen_parameter(poisson_ratio(K, G)) * debye_heat_capacity(debye, temperature) * _K_B / volume
+    pressure = (
+        gruneisen_parameter(poisson_ratio(K, G)) * debye_heat_capacity(debye, temperature) * BOLTZMANN / volume
+    )
     return np.asarray(pressure / (3.0 * np.asarray(K, dtype=np.float64) * 1e9) * 1e6)
 
 

@@ -5,15 +5,14 @@ Uncertainties of products and powers add in squares; values are taken as indepen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from invdesign.mechanics import formulas
-from invdesign.mechanics.derive import log_spread
 from invdesign.records import Value
-
-_Z90 = 1.6448536269514722
+from invdesign.uncertainty import LN10, log10_std, log_normal, normal
 
 
 def completed(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -48,13 +47,11 @@ def _moduli(out: dict[str, Value]) -> None:
         k, g = out["bulk_modulus"], out["shear_modulus"]
         _add(out, "youngs_modulus", float(formulas.youngs_modulus(k.mean, g.mean)), g)
         ratio = float(formulas.poisson_ratio(k.mean, g.mean))
-        std = 0.3 * float(np.hypot(log_spread(k), log_spread(g)))
-        out.setdefault("poisson_ratio", Value(ratio, std, ratio - _Z90 * std, ratio + _Z90 * std, "derived"))
+        std = 0.3 * LN10 * math.hypot(log10_std(k), log10_std(g))
+        out.setdefault("poisson_ratio", normal(ratio, std, "derived"))
 
 
 def _add(out: dict[str, Value], name: str, mean: float, *parts: Value) -> None:
     """A positive value whose relative error is that of its parts."""
     if name not in out and np.isfinite(mean) and mean > 0:
-        spread = float(np.sqrt(sum(log_spread(part) ** 2 for part in parts)))
-        reach = np.exp(_Z90 * spread)
-        out[name] = Value(mean, float(mean * np.sinh(spread)), float(mean / reach), float(mean * reach), "derived")
+        out[name] = log_normal(mean, math.hypot(*map(log10_std, parts)), "derived")

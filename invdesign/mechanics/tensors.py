@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.crystallography.symmetry import operations
 
-GPA = 160.21766208
-"""GPa in one eV/Å³."""
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 WEIGHT = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
 
@@ -32,12 +31,10 @@ def from_mandel(vectors: FloatArray) -> FloatArray:
 
 def point_group(crystal: Crystal, symprec: float = 0.02) -> FloatArray:
     """Rotations of a crystal in Cartesian axes, (n, 3, 3); the identity alone where spglib finds none."""
-    import spglib
-
-    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
-    if not found:
+    try:
+        rotations = np.unique(operations(crystal, symprec)[0], axis=0).astype(np.float64)
+    except ValueError:
         return np.eye(3)[None]
-    rotations = np.unique(found["rotations"], axis=0).astype(np.float64)
     lattice = crystal.lattice.T
     cartesian = lattice @ rotations @ np.linalg.inv(lattice)
     u, _, vt = np.linalg.svd(cartesian)  # the nearest rotation, as the lattice has its symmetry to symprec only

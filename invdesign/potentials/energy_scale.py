@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.resources import files
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from invdesign.chemistry.element_data import table
+from invdesign.chemistry.composition import integer_composition
+from invdesign.chemistry.electronegativity import pauling
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.elements import atomic_number, symbol
 from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
+from invdesign.tables import folder, path_of
+from invdesign.uncertainty import Z90
 
 ANIONS = ("H", "N", "O", "F", "Si", "S", "Cl", "Se", "Br", "Sb", "Te", "I")
 """Elements that MP2020 corrects where they are anions."""
@@ -43,8 +44,13 @@ MP2020 = {
 }  # fmt: skip
 """The published MP2020 corrections, eV per atom of the kind."""
 
-_BONDED = 1.25
-"""Two atoms are bonded when nearer than this multiple of the sum of their covalent radii."""
+OXYGEN = {
+    "oxide": "O anion",
+    "hydroxide": "O anion",
+    "peroxide": "O peroxide",
+    "superoxide": "O superoxide",
+}
+"""Term of the oxygen by pymatgen's name for the kind of compound; an ozonide is not corrected."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class EnergyScale:
             ReferenceMissingError: if there is none, or the file is not a scale.
         """
         name = str(potential)
-        source = Path(name) if name.endswith(".json") else files("invdesign.tables") / f"energy_scale_{name}.json"
+        source = Path(name) if name.endswith(".json") else path_of(f"energy_scale_{name}.json")
         try:
             return cls(**json.loads(source.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -175,13 +181,12 @@ def published(potential: str, references: Mapping[str, float], corrected: bool =
     nothing = dict.fromkeys(references, 0.0)
     terms = dict.fromkeys(TERMS, 0.0) if corrected else MP2020
     rounded = {name: round(energy, 4) for name, energy in references.items()}
-    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, 1.645)
+    return EnergyScale(potential, rounded, terms, 0.06, nothing, nothing, Z90)
 
 
 def shipped() -> list[str]:
     """Names of the potentials for which a scale is in the package."""
-    names = (item.name for item in files("invdesign.tables").iterdir())
-    return sorted(n[13:-5] for n in names if n.startswith("energy_scale_") and n.endswith(".json"))
+    return sorted(path.stem.removeprefix("energy_scale_") for path in folder().glob("energy_scale_*.json"))
 
 
 def fractions(crystal: Crystal) -> dict[int, float]:
@@ -193,58 +198,70 @@ def fractions(crystal: Crystal) -> dict[int, float]:
 def terms_of(crystal: Crystal) -> dict[str, float]:
     """Atoms of each kind of :data:`TERMS` per atom of the crystal; kinds that do not occur are left out.
 
-    MP2020 asks for oxidation states; here an atom is an anion when no atom of a more electronegative element is
-    bonded to it (so the sulfur of a sulfide is one and that of a sulfate is not) and the crystal is a compound.
+    The rules are those by which the Materials Project corrected the energies of the reference (A. Wang et al.,
+    Sci. Rep. 11, 15496, 2021), as in pymatgen's `MaterialsProject2020Compatibility` with
+    `strict_anions="no_check"`:
+
+    - All oxygen of a compound is of one kind. It is an oxide where any O-H is shorter than 1.02 Å; else a
+      superoxide where any O-O is shorter than 1.49 Å, but an ozonide (no correction) where one oxygen has two such
+      bonds; else a peroxide where any O-O is shorter than 1.64 Å; else an oxide.
+    - Sulfur counts unless the nearest neighbours of any sulfur are more electronegative than it (sulfates).
+    - Another anion counts where its oxidation state, guessed from the composition, is negative, or where no
+      element is more electronegative.
+    - Transition metals count in compounds whose most electronegative element is O or F.
     """
     present = fractions(crystal)
     if len(present) < 2:
         return {}
-    counts: dict[str, float] = {}
-    bonds = _bonds(crystal) if any(symbol(z) in ANIONS for z in present) else [[]] * crystal.n_sites
-    for site, z in enumerate(crystal.numbers.tolist()):
-        kind = _anion_kind(z, bonds[site])
-        if kind:
-            counts[kind] = counts.get(kind, 0.0) + 1.0 / crystal.n_sites
-    if _electronegativity()[max(present, key=lambda z: _electronegativity()[z])] >= _electronegativity()[8]:
-        for z, share in present.items():
-            if symbol(z) in HUBBARD:
-                counts[f"{symbol(z)} +U"] = share
-    return counts
+    share = {symbol(z): x for z, x in present.items()}
+    kinds = [(f"{name} anion", name) for name in sorted(_anions(integer_composition(crystal.numbers)))]
+    if share.keys() & {"O", "S"}:
+        kinds += _oxygen_and_sulfur(crystal)
+    if _most_electronegative(share) in ("O", "F"):
+        kinds += [(f"{name} +U", name) for name in HUBBARD if name in share]
+    return {kind: share[name] for kind, name in kinds}
 
 
-def _anion_kind(z: int, bonds: Sequence[tuple[int, float]]) -> str | None:
-    """Name of the anion term to which an atom belongs, from its bonds (other's atomic number, Å), if any."""
-    if symbol(z) not in ANIONS:
-        return None
+def _oxygen_and_sulfur(crystal: Crystal) -> list[tuple[str, str]]:
+    """The terms of oxygen and sulfur, which depend on distances, each with its element."""
+    from pymatgen.analysis.structure_analyzer import oxide_type, sulfide_type
+    from pymatgen.core import Structure
+
+    structure = Structure(crystal.lattice, crystal.numbers, crystal.frac_coords)
+    term = OXYGEN.get(str(oxide_type(structure)))
+    found = [(term, "O")] if term else []
+    return [*found, ("S anion", "S")] if sulfide_type(structure) else found
+
+
+@lru_cache(maxsize=16_384)
+def _guessed_anions(composition: tuple[tuple[int, int], ...]) -> frozenset[str]:
+    """Elements other than oxygen and sulfur that are anions, judged by the composition alone."""
+    from pymatgen.core import Composition
+
+    amounts = {symbol(z): count for z, count in composition}
+    try:
+        guesses = Composition(amounts).oxi_state_guesses(max_sites=-20)
+    except ValueError:  # more than 20 atoms in the formula: the Materials Project makes no guess then
+        guesses = ()
+    states = guesses[0] if guesses else {}
+    found = {name for name in amounts if states.get(name, 0) < 0} | {_most_electronegative(amounts)}
+    return frozenset(found & set(ANIONS) - {"O", "S"})
+
+
+def _anions(composition: Mapping[int, int]) -> frozenset[str]:
+    return _guessed_anions(tuple(composition.items()))
+
+
+def _most_electronegative(names: Iterable[str]) -> str:
+    """The element of largest Pauling electronegativity; of equal ones (H and Pd) the last in the alphabet."""
     order = _electronegativity()
-    if z == 8:
-        shortest = min((d for other, d in bonds if other == 8), default=math.inf)
-        if shortest < 1.35:
-            return "O superoxide"
-        if shortest < 1.6:
-            return "O peroxide"
-        return "O anion"
-    return None if any(order[other] > order[z] for other, _ in bonds) else f"{symbol(z)} anion"
-
-
-def _bonds(crystal: Crystal) -> list[list[tuple[int, float]]]:
-    """For every atom, the atomic number and distance (Å) of each atom bonded to it."""
-    from ase.neighborlist import primitive_neighbor_list
-
-    radii = np.nan_to_num(COVALENT_RADII[crystal.numbers], nan=1.5) * _BONDED
-    first, second, distance = primitive_neighbor_list(
-        "ijd", (True, True, True), crystal.lattice, crystal.frac_coords @ crystal.lattice, radii.tolist()
-    )
-    bonds: list[list[tuple[int, float]]] = [[] for _ in range(crystal.n_sites)]
-    for i, j, d in zip(first.tolist(), second.tolist(), distance.tolist(), strict=True):
-        bonds[i].append((int(crystal.numbers[j]), d))
-    return bonds
+    return max(names, key=lambda name: (order[atomic_number(name)], name))
 
 
 @cache
 def _electronegativity() -> FloatArray:
     """Pauling electronegativity by atomic number, 0 where there is none."""
-    return np.nan_to_num(table().electronegativity, nan=0.0)
+    return np.nan_to_num(pauling(), nan=0.0)
 
 
 def design_row(crystal: Crystal, elements: Sequence[str]) -> FloatArray:

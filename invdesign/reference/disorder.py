@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
+from invdesign.chemistry.electronegativity import allred
 from invdesign.crystal import Crystal, IntArray
 from invdesign.crystallography.distances import COVALENT_RADII
 from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.symmetry import orbits
 from invdesign.elements import symbol
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def possible_disorder(crystal: Crystal, known: KnownCrystals | None = None) -> O
     labels = _labels(crystal.numbers)
     if np.array_equal(labels, crystal.numbers):
         return None
-    found = _orbits(replace(crystal, numbers=labels, gene=None))
+    found = orbits(replace(crystal, numbers=labels, gene=None), SYMPREC)
     if found is None:
         return None
     parent, orbit = found
@@ -82,20 +84,6 @@ def possible_disorder(crystal: Crystal, known: KnownCrystals | None = None) -> O
         return None
     names = tuple(tuple(map(symbol, group)) for group in mixed)
     return Ordering(names, parent, _known_parent(crystal, mixed, known) if known else None)
-
-
-def _orbits(crystal: Crystal) -> tuple[int, IntArray] | None:
-    """Space group number, and for each atom the first atom of its orbit; None if spglib finds no symmetry."""
-    import spglib
-
-    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            data = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-        except Exception:  # spglib's exception classes differ between releases
-            return None
-    return None if data is None else (int(data.number), np.asarray(data.crystallographic_orbits, dtype=np.int64))
 
 
 def interchangeable(first: int, second: int, intermetallic: bool = False) -> bool:
@@ -112,8 +100,8 @@ def interchangeable(first: int, second: int, intermetallic: bool = False) -> boo
 @lru_cache(maxsize=20_000)
 def _interchangeable(first: int, second: int, intermetallic: bool) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns of every radius or electronegativity that it lacks
-        if not abs(_electronegativity(first) - _electronegativity(second)) <= ELECTRONEGATIVITY_LIMIT:
+        warnings.simplefilter("ignore")  # pymatgen warns of every radius that it lacks
+        if not abs(allred()[first] - allred()[second]) <= ELECTRONEGATIVITY_LIMIT:
             return False
         non_metals = len({first, second} & NON_METALS)
         if non_metals == 1 and _group(first) != _group(second):
@@ -126,12 +114,6 @@ def _interchangeable(first: int, second: int, intermetallic: bool) -> bool:
             _close(r1, r2) and abs(q1 - q2) <= CHARGE_LIMIT
             for (q1, r1), (q2, r2) in product(_ions(first), _ions(second))
         )
-
-
-def _electronegativity(number: int) -> float:
-    from pymatgen.core import Element
-
-    return float(Element.from_Z(number).X)
 
 
 def _group(number: int) -> int:

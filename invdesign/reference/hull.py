@@ -57,6 +57,9 @@ class Hull:
         self._by_elements: dict[frozenset[int], list[int]] = {}
         for row, composition in enumerate(self._compositions):
             self._by_elements.setdefault(frozenset(composition), []).append(row)
+        for elements, rows in self._by_elements.items():
+            if len(elements) == 1:  # one corner of the hull each: the lowest of several phases of an element
+                rows[:] = [min(rows, key=lambda row: self._energies[row])]
         self.elements = frozenset(z for elements in self._by_elements if len(elements) == 1 for z in elements)
         self._systems: dict[tuple[int, ...], tuple[NDArray[np.int64], FloatArray]] = {}
         self._solved: dict[tuple[tuple[int, int], ...], float] = {}

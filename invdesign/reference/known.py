@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign import tables
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
@@ -47,6 +47,7 @@ class KnownCrystal:
         mp2024_energy_above_hull: the same on the 2024 mixed GGA/r2SCAN scheme, a filter and no label; NaN if
             unknown.
         experimental: known from experiment; None where that is not known.
+        held_out: for the reference alone: no model may be trained or calibrated on it.
     """
 
     id: str
@@ -55,6 +56,7 @@ class KnownCrystal:
     energy_above_hull: float
     mp2024_energy_above_hull: float
     experimental: bool | None
+    held_out: bool = False
 
     def within(self, limit: float) -> bool:
         """Whether it lies at most `limit` eV/atom above the hull, by the first scale that knows; true if none."""
@@ -84,11 +86,12 @@ class KnownCrystals(Sequence[KnownCrystal]):
         import pyarrow.parquet as pq
 
         try:
-            with as_file(files("invdesign.tables") / TABLE) as shipped:
-                table = pq.read_table(path or shipped).combine_chunks()
+            found = pq.read_table(path or tables.path_of(TABLE)).combine_chunks()
         except (OSError, ValueError) as error:
-            raise ReferenceMissingError(f"the table of known crystals cannot be read: {error}") from None
-        return cls(_columns(table))
+            if path is None:
+                raise tables.unreadable(TABLE, error) from None
+            raise ReferenceMissingError(f"the table of known crystals {path} cannot be read: {error}") from None
+        return cls(_columns(found))
 
     def __len__(self) -> int:
         """Number of known crystals."""
@@ -125,6 +128,7 @@ class KnownCrystals(Sequence[KnownCrystal]):
             energy_above_hull=float(column["energy_above_hull"][row]),
             mp2024_energy_above_hull=float(column["mp2024_energy_above_hull"][row]),
             experimental=None if experimental < 0 else bool(experimental),
+            held_out=bool(column["held_out"][row]),
         )
 
     @property
@@ -141,6 +145,33 @@ class KnownCrystals(Sequence[KnownCrystal]):
         position = table.group_start[self.space_groups - 1][owner] + values[offsets[0] : offsets[-1]]
         counts = table.primitive_multiplicity[position].astype(np.float64)
         return np.bincount(owner, weights=counts, minlength=len(self)).astype(np.int64)
+
+    @cached_property
+    def n_elements(self) -> NDArray[np.int64]:
+        """(n,) number of elements of each crystal."""
+        owner, _, _ = self._element_counts()
+        return np.bincount(owner, minlength=len(self)).astype(np.int64)
+
+    def of_stoichiometry(self, counts: tuple[int, ...]) -> NDArray[np.bool_]:
+        """(n,) whether a crystal has this stoichiometry: atoms of each element, reduced and ascending."""
+        owner, _, atoms = self._element_counts()
+        here = np.flatnonzero(self.n_elements == len(counts))
+        mine = np.sort(atoms[np.isin(owner, here)].reshape(-1, len(counts)), axis=1)
+        mine = mine // np.gcd.reduce(mine, axis=1, initial=0)[:, None]
+        out = np.zeros(len(self), dtype=bool)
+        out[here] = (mine == np.array(counts)).all(axis=1)
+        return out
+
+    def _element_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Crystal, element and number of atoms in the primitive cell, for every element of every crystal."""
+        positions, offsets = self._columns["wyckoffs"]
+        numbers = self._columns["numbers"][0][offsets[0] : offsets[-1]].astype(np.int64)
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        table = wyckoff_table()
+        position = table.group_start[self.space_groups - 1][owner] + positions[offsets[0] : offsets[-1]]
+        pairs, place = np.unique(owner * 256 + numbers, return_inverse=True)
+        atoms = np.bincount(place, weights=table.primitive_multiplicity[position].astype(np.float64))
+        return pairs // 256, pairs % 256, np.rint(atoms).astype(np.int64)
 
     def foreign_elements(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(n,) how many elements of each crystal are not allowed; `allowed` is indexed by atomic number."""
@@ -160,6 +191,11 @@ class KnownCrystals(Sequence[KnownCrystal]):
         """Whether any known crystal has this reduced formula and space group."""
         start, stop = self._rows.get(formula, (0, 0))
         return bool((self._columns["space_group"][start:stop] == space_group).any())
+
+    def made(self, formula: str) -> bool:
+        """Whether any known crystal of this reduced formula is known from experiment."""
+        start, stop = self._rows.get(formula, (0, 0))
+        return bool((self._columns["experimental"][start:stop] == 1).any())
 
     def rows_of_formula(self, formula: str) -> range:
         """Rows of the table that hold crystals of this reduced formula."""
@@ -232,6 +268,12 @@ def _columns(table: Any) -> dict[str, Any]:
         columns[name] = array.values.to_numpy(), array.offsets.to_numpy()
     for name in ("space_group", "energy_above_hull", "mp2024_energy_above_hull", "experimental"):
         columns[name] = table.column(name).to_numpy()
+    held_out = "held_out" in table.column_names  # tables made before there were such crystals lack it
+    columns["held_out"] = (
+        table.column("held_out").to_numpy(zero_copy_only=False)
+        if held_out
+        else np.zeros(len(table), dtype=np.bool_)
+    )
     columns["id"] = table.column("id").to_numpy(zero_copy_only=False)
     formulas = table.column("formula").combine_chunks().dictionary_encode()
     columns["formulas"] = formulas.dictionary.to_pylist()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from importlib.resources import as_file, files
 from typing import Any
 
-from invdesign.chemistry.composition import reduced_formula
+from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.errors import ReferenceMissingError
 from invdesign.records import Value
 from invdesign.reference.disorder import Ordering, possible_disorder
+from invdesign.reference.formulas import load_computed, load_synthesised
 from invdesign.reference.hull import Hull
 from invdesign.reference.known import KnownCrystal, KnownCrystals
+from invdesign.tables import path_of, unreadable
 
 HULL_TABLE = "hull.parquet"
 FORMULA_TABLE = "known_formulas.parquet"
@@ -25,7 +27,7 @@ class LocalReference:
     Tables are read when they are first needed, once per process.
     """
 
-    def energy_above_hull(self, crystal: Crystal, formation_energy: Value) -> Value | None:
+    def energy_above_hull(self, crystal: Crystal, formation_energy: Value | None) -> Value | None:
         """Formation energy minus the lowest mixture of known phases at the crystal's composition.
 
         Zero for a phase on the hull, negative for a crystal below it (a new phase that would be stable, or a lower
@@ -36,10 +38,11 @@ class LocalReference:
             formation_energy: on the scale of the hull (MP2020), eV/atom.
 
         Returns:
-            eV/atom, with the spread and the interval of the formation energy; None if an element has no reference.
+            eV/atom, with the spread and the interval of the formation energy; None if an element has no reference,
+            or without a formation energy.
         """
         mixture = load_hull().mixture(crystal.numbers)
-        if mixture is None:
+        if mixture is None or formation_energy is None:
             return None
         low, high = formation_energy.low, formation_energy.high
         return Value(
@@ -80,6 +83,24 @@ class LocalReference:
         """Whether any known phase has the reduced formula of these atoms, its crystal at hand or not."""
         formula = reduced_formula(numbers)
         return load_known().has_formula(formula) or formula in load_formulas()
+
+    def phases_of_system(self, numbers: Iterable[int]) -> int:
+        """Number of known formulas with exactly these elements, with a crystal at hand or without."""
+        system = chemical_system(list(numbers))
+        return len(load_known().formulas_of_system(system)) + load_formulas_by_system().get(system, 0)
+
+    def recipe_without_crystal(self, numbers: Iterable[int]) -> str | None:
+        """DOI of a published recipe with this target, if no known crystal of the formula is known from experiment.
+
+        Somebody has then made the composition, and which structure it took is not known here.
+        """
+        formula = reduced_formula(list(numbers))
+        found = None if load_known().made(formula) else load_synthesised().get(formula, "doi")
+        return None if found is None else str(found)
+
+    def computed_elsewhere(self, numbers: Iterable[int]) -> bool:
+        """Whether the OQMD has computed this formula, in whatever structure."""
+        return reduced_formula(list(numbers)) in load_computed()
 
     def known_genes(self) -> Iterator[KnownCrystal]:
         """Every known crystal with its gene, in order of formula."""
@@ -124,13 +145,19 @@ def load_formulas() -> frozenset[str]:
     return frozenset(_columns(FORMULA_TABLE)["formula"])
 
 
+@lru_cache(maxsize=1)
+def load_formulas_by_system() -> dict[str, int]:
+    """Number of formulas of `load_formulas` by chemical system, read once per process."""
+    elements = (re.findall("[A-Z][a-z]?", formula) for formula in load_formulas())
+    return Counter("-".join(sorted(set(found))) for found in elements)
+
+
 def _columns(name: str) -> dict[str, list[Any]]:
     """The columns of a shipped table."""
     import pyarrow.parquet as pq
 
     try:
-        with as_file(files("invdesign.tables") / name) as path:
-            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+        columns: dict[str, list[Any]] = pq.read_table(path_of(name)).to_pydict()
     except (OSError, ValueError) as error:
-        raise ReferenceMissingError(f"the shipped table {name} cannot be read: {error}") from None
+        raise unreadable(name, error) from None
     return columns

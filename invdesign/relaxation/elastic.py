@@ -22,7 +22,6 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
 from invdesign.mechanics.tensors import (
-    GPA,
     WEIGHT,
     from_mandel,
     point_group,
@@ -32,6 +31,7 @@ from invdesign.mechanics.tensors import (
 )
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure, Status, Verdict
+from invdesign.units import GPA
 from invdesign.workers import Lost, Workers, cpu_count
 
 if TYPE_CHECKING:

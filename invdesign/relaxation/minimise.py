@@ -18,8 +18,8 @@ import numpy as np
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.errors import InputError
-from invdesign.mechanics.tensors import GPA
 from invdesign.relaxation.symmetry_adapted import SymmetryAdapted
+from invdesign.units import GPA
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -40,9 +40,10 @@ class RelaxSettings:
 
     Attributes:
         max_force: converged when no symmetric force is larger, eV/Å.
-        max_stress: and no component of the symmetric stress, GPa.
+        max_stress: and no component of the symmetric stress differs by more from the pressure, GPa.
         max_steps: energy evaluations after which the best structure so far is returned, unconverged.
-        max_seconds: wall seconds after which the same happens; a process that hangs is stopped after three times.
+        max_seconds: CPU seconds after which the same happens. A process that has not answered after ten times as
+            many wall seconds is stopped.
         symprec: tolerance of the symmetry search on the starting crystal, Å.
         rise_symprec: a relaxed crystal this near to a higher symmetry (Å) is put there and relaxed again.
         min_distance: two atoms nearer than this end a relaxation as failed, Å.
@@ -51,6 +52,10 @@ class RelaxSettings:
         hopeless_after: energy evaluations before a crystal can be given up because of its energy.
         hopeless_margin: how far its energy must then lie above what makes it useful, eV/atom, after as large a
             gain as the last three evaluations brought.
+        pressure: hydrostatic pressure under which the enthalpy is minimised, GPa.
+        fixed_cell: move the atoms alone, the cell stays as it is.
+        free_symmetry: relax the cell as it is given, all atoms free; otherwise the primitive cell, within its
+            space group.
     """
 
     max_force: float = 0.05
@@ -64,16 +69,26 @@ class RelaxSettings:
     max_volume: float = 3.0
     hopeless_after: int = 4
     hopeless_margin: float = 0.05
+    pressure: float = 0.0
+    fixed_cell: bool = False
+    free_symmetry: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.
 
         Raises:
-            InputError: if a limit is not positive.
+            InputError: if a limit is not positive, or the pressure not a number from -100 to 1000 GPa.
         """
         for name, value in vars(self).items():
-            if not value > 0:
+            if name == "pressure":
+                if not -100.0 <= value <= 1000.0:
+                    raise InputError(name, value, "a pressure from -100 to 1000 GPa")
+            elif not isinstance(value, bool) and not value > 0:
                 raise InputError(name, value, "a positive number")
+        if self.fixed_cell and self.pressure:
+            raise InputError(
+                "pressure", self.pressure, "0 with a fixed cell: only a free cell yields to a pressure"
+            )
 
 
 class GiveUpError(Exception):
@@ -82,13 +97,25 @@ class GiveUpError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The energy surface at q: energy (eV), gradient (eV per unit of q), largest force (eV/Å) and stress (GPa)."""
+    """The energy surface at q.
+
+    Attributes:
+        q: (size,) where it is.
+        energy: of the potential, eV.
+        enthalpy: energy and pressure times volume, eV: what is minimised.
+        gradient: (size,) of the enthalpy, eV per unit of q.
+        max_force: largest force, eV/Å.
+        max_stress: largest component of the stress that the pressure does not balance, GPa; 0 in a fixed cell.
+        silent: whether forces and stress are exactly zero: the potential sees no two atoms together.
+    """
 
     q: FloatArray
     energy: float
+    enthalpy: float
     gradient: FloatArray
     max_force: float
     max_stress: float
+    silent: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,18 +151,22 @@ class Surface:
         """
         lattice, coords = self.space.at(q)
         self._guard(replace(self.space.crystal, lattice=lattice, frac_coords=coords))
-        energy, forces, stress = _evaluate(self._calculator, self.space.crystal.numbers, lattice, coords)
+        energy, forces, stress = evaluate(self._calculator, self.space.crystal.numbers, lattice, coords)
         self.calls += 1
         if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
             raise GiveUpError(f"the potential's answer is not finite at evaluation {self.calls}")
+        silent = not (forces.any() or stress.any())
+        pressure = self._settings.pressure / GPA
         forces = self.space.symmetric_forces(forces, lattice)
-        stress = self.space.symmetric_stress(stress, lattice)
+        stress = self.space.symmetric_stress(stress, lattice) + pressure * np.eye(3)
         return Point(
-            q,
-            energy,
-            self.space.gradient(q, forces, stress),
-            float(np.linalg.norm(forces, axis=1).max()),
-            float(np.abs(stress).max()) * GPA,
+            q=q,
+            energy=energy,
+            enthalpy=energy + pressure * abs(float(np.linalg.det(lattice))),
+            gradient=self.space.gradient(q, forces, stress),
+            max_force=float(np.linalg.norm(forces, axis=1).max()),
+            max_stress=float(np.abs(stress).max()) * GPA if self.space.n_strains else 0.0,
+            silent=silent,
         )
 
     def _guard(self, crystal: Crystal) -> None:
@@ -146,7 +177,7 @@ class Surface:
             raise OutOfBoundsError(f"two atoms came nearer than {self._settings.min_distance:g} Å")
 
 
-def _evaluate(
+def evaluate(
     calculator: Calculator, numbers: IntArray, lattice: FloatArray, coords: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Energy (eV), forces (n, 3) (eV/Å) and stress (3, 3) (eV/Å³, positive in tension)."""
@@ -172,9 +203,9 @@ def minimise(
     unit = _step_units(surface.space)
     here = surface(np.zeros(surface.space.size))
     radius, noise = 1.0, _NOISE * surface.space.crystal.n_sites
-    lowest = [here.energy / surface.space.crystal.n_sites]
+    lowest = [here.enthalpy / surface.space.crystal.n_sites]
     while not converged(here, settings) and surface.calls < settings.max_steps:
-        if time.monotonic() > deadline or radius < _MIN_RADIUS:
+        if time.process_time() > deadline or radius < _MIN_RADIUS:
             break
         if _hopeless(lowest, ceiling, settings):
             return Found(here, False, hessian, hopeless=True)
@@ -187,9 +218,9 @@ def minimise(
             radius *= 0.3
             continue
         expected = -float(here.gradient @ step + 0.5 * step @ hessian @ step)
-        gained = here.energy - there.energy
+        gained = here.enthalpy - there.enthalpy
         hessian = _bfgs(hessian, step, there.gradient - here.gradient)
-        lowest.append(min(lowest[-1], there.energy / surface.space.crystal.n_sites))
+        lowest.append(min(lowest[-1], there.enthalpy / surface.space.crystal.n_sites))
         if gained < -noise:
             radius *= 0.3
             continue
@@ -225,7 +256,7 @@ def first_hessian(space: SymmetryAdapted) -> FloatArray:
     """Diagonal guess: an isotropic solid of ordinary stiffness, and one spring per displacement."""
     volume = space.crystal.volume
     strains = np.full(space.n_strains, 2.0 * _SHEAR * volume)
-    strains[0] = 3.0 * _BULK * volume
+    strains[:1] = 3.0 * _BULK * volume
     return np.diag(np.concatenate([strains, np.full(len(space.displacements), _SPRING)]))
 
 

@@ -27,6 +27,7 @@ from invdesign.relaxation.minimise import (
     first_hessian,
     minimise,
 )
+from invdesign.relaxation.reach import reach_of, within_reach
 from invdesign.relaxation.symmetry_adapted import build
 from invdesign.tables import read_json
 
@@ -63,9 +64,11 @@ def look(crystal: Crystal, calculator: Calculator, settings: RelaxSettings, call
     try:
         if shortest_distance(crystal) < settings.min_distance:
             raise GiveUpError(f"two atoms are nearer than {settings.min_distance:g} Å")
-        space = build(primitive(crystal, settings.symprec), settings.symprec)
+        given = primitive(crystal, settings.symprec)
+        nearer = within_reach(given, reach_of(calculator))
+        space = build(given if nearer is given else primitive(nearer, settings.symprec), settings.symprec)
         surface = Surface(space, calculator, settings, space.crystal.volume)
-        deadline = time.monotonic() + settings.max_seconds
+        deadline = time.process_time() + settings.max_seconds
         found = minimise(surface, first_hessian(space), replace(settings, max_steps=calls), deadline)
         lattice, coords = space.at(found.point.q)
         n = space.crystal.n_sites

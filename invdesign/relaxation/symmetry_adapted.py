@@ -1,19 +1,19 @@
 """The changes of a crystal that its space group leaves free, as a few orthonormal coordinates.
 
-A step along these coordinates cannot break the symmetry, not by rounding either, and their number is that of the
-free lattice parameters and free Wyckoff coordinates: one for rock salt, four for rutile's two.
+A step along these coordinates cannot break the symmetry, and their number is that of the free lattice parameters
+and free Wyckoff coordinates: one for rock salt, three for rutile (its two lattice parameters and the oxygen's x).
 
 Conventions: fractional coordinates are columns for the operations, x' = R x + t; lattice vectors are rows.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray, IntArray
+from invdesign.crystallography.symmetry import operations
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class SymmetryAdapted:
 
     @property
     def n_strains(self) -> int:
-        """Number of free strains, 1 to 6."""
+        """Number of free strains, 1 to 6; 0 where the cell is fixed."""
         return len(self.strains)
 
     @property
@@ -109,31 +109,19 @@ def build(crystal: Crystal, symprec: float = 0.01) -> SymmetryAdapted:
     Raises:
         ValueError: if spglib finds no symmetry at all (overlapping atoms, a flat cell).
     """
-    rotations, translations = operations(crystal, symprec)
+    return _spanned(crystal, *operations(crystal, symprec))
+
+
+def unconstrained(crystal: Crystal) -> SymmetryAdapted:
+    """All six strains and all displacements but the translations of a cell as it is."""
+    return _spanned(crystal, np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)))
+
+
+def _spanned(crystal: Crystal, rotations: IntArray, translations: FloatArray) -> SymmetryAdapted:
     images, shifts = _images(crystal, rotations, translations)
     symmetrised = _symmetrise(crystal, rotations, translations, images, shifts)
     turns = cartesian(rotations, symmetrised.lattice)
     return SymmetryAdapted(symmetrised, rotations, images, _strains(turns), _displacements(turns, images))
-
-
-def operations(crystal: Crystal, symprec: float) -> tuple[IntArray, FloatArray]:
-    """Rotations (n, 3, 3) and translations (n, 3) of the space group in the crystal's own cell.
-
-    Raises:
-        ValueError: if spglib finds none.
-    """
-    import spglib
-
-    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except Exception as error:  # spglib's exception classes differ between releases
-            raise ValueError(f"spglib finds no symmetry: {error}") from error
-    if found is None:
-        raise ValueError("spglib finds no symmetry")
-    return np.asarray(found.rotations, dtype=np.int64), np.asarray(found.translations, dtype=np.float64)
 
 
 def cartesian(rotations: IntArray, lattice: FloatArray) -> FloatArray:

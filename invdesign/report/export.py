@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from invdesign.chemistry.composition import integer_composition, reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.cif import TOLERANCES, gene_of, gene_text, p1_text
+from invdesign.crystallography.genes import site_counts
 from invdesign.crystallography.symmetry import space_group
 from invdesign.elements import symbol
 from invdesign.errors import OutputError
-from invdesign.properties import PROPERTIES, QUANTITIES
+from invdesign.properties import PROPERTIES, SHIPPED
 from invdesign.records import Estimate, Evaluation, Failure, Relaxation, Value
+from invdesign.report.dictionary import INDEX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +82,53 @@ def writable_file(path: Path) -> Path:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
-    """Write a table as CSV, whole or not at all.
+    """Write a table as CSV, whole or not at all; no text in it is a formula for a spreadsheet.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    text = without_formulas(table).to_csv(index=False, float_format="%.6g")
+    return write_text(text, path)
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a text that begins like this for a formula."""
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before every text that a spreadsheet would run as a formula.
+
+    Numbers stay as they are, also where they stand as text.
+    """
+    texts = [name for name in table if table[name].dtype == object]
+    return table.assign(**{str(name): table[name].map(_neutral) for name in texts})
+
+
+def _neutral(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def original(cell: object) -> object:
+    """A cell as it was before `without_formulas`."""
+    marked = isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(FORMULA)
+    return cell[1:] if marked else cell  # type: ignore[index]
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write a text file, whole or not at all.
 
     Raises:
         OutputError: if it cannot be written.
     """
     draft = path.with_name(path.name + ".part")
     try:
-        table.to_csv(draft, index=False, float_format="%.6g")
+        draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
@@ -100,21 +141,20 @@ def write_json(data: Mapping[str, Any], path: Path) -> Path:
     Raises:
         OutputError: if it cannot be written.
     """
-    draft = path.with_name(path.name + ".part")
-    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        draft.write_text(text + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    return write_text(json_text(data) + "\n", path)
 
 
-def _finite(value: Any) -> Any:
+def json_text(data: Any, indent: int | None = 2) -> str:
+    """Data as JSON; NaN and infinities become null."""
+    return json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """The same plain types for JSON, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -204,11 +244,17 @@ def structures(crystals: Iterable[Crystal]) -> list[Structure]:
 
 
 def crystal_columns(crystal: Crystal) -> Row:
-    """What a table says of the crystal itself; the space group is spglib's at 0.1 Å."""
+    """What a table says of the crystal itself; the space group is spglib's at 0.1 Å.
+
+    `n_sites` counts the primitive cell, `n_sites_conventional` the cell that a CIF with symmetry has; without a
+    symmetry both count the cell as it is.
+    """
+    primitive, conventional = site_counts(crystal)
     return {
         "formula": reduced_formula(crystal.numbers),
         "space_group": space_group(crystal),
-        "n_sites": crystal.n_sites,
+        "n_sites": primitive,
+        "n_sites_conventional": conventional,
     }
 
 
@@ -224,11 +270,11 @@ def value_columns(name: str, value: Value) -> Row:
 
 
 def estimate_columns(estimate: Estimate | None) -> Row:
-    """Every property of an estimate in the order of `PROPERTIES`, and how far it lies from the training data."""
+    """Every property of an estimate, the shipped ones in their order, and how far it is from the training data."""
     if estimate is None or estimate.failure:
         return {}
     columns: Row = {}
-    for name in (*PROPERTIES, *QUANTITIES):
+    for name in dict.fromkeys([*SHIPPED, *estimate.values]):
         if name in estimate.values:
             columns |= value_columns(name, estimate.values[name])
     if math.isfinite(estimate.metal_probability):
@@ -302,6 +348,7 @@ def relaxation_columns(relaxation: Relaxation | None) -> Row:
         "rms_displacement": relaxation.rms_displacement,
         "volume_change": relaxation.volume_change,
         "potential": relaxation.potential,
+        "relaxation_note": relaxation.note,
     }
 
 
@@ -336,7 +383,9 @@ def ranked_columns(item: Ranked, on_target: bool) -> Row:
     }
     if item.families is not None:
         place |= {"anion_class": item.families.anion_class, "structure_type": item.families.structure_type}
-    indices = {f"index: {name}": value.mean for name, value in item.indices.items()}
+    indices: Row = {}
+    for name, value in item.indices.items():
+        indices |= {f"{INDEX}{name}": value.mean, f"{INDEX}{name}_std": value.std}
     return place | evaluation_columns(item.row) | indices | {"verdict": item.verdict, "reason": item.reason}
 
 
@@ -352,6 +401,7 @@ WHOLE_NUMBERS = (
     "space_group",
     "space_group_before",
     "n_sites",
+    "n_sites_conventional",
     "relaxation_steps",
 )
 FIRST = ("rank", "file", "source", "formula", "space_group", "n_sites", "score", "failure")

@@ -1,36 +1,39 @@
-"""`report.html` of a run folder: one file without network that a person and a screen reader can read.
+"""`report.html` of a run folder: one file without network, for a window of any width and for paper.
 
-It is made from `candidates.csv` and `run.json` alone, so that it can be made again at any time.
+It is made from the tables, `run.json` and the CIF files of the folder alone, so that it can be made again at any
+time. Scripts and libraries are in the file; a content security policy allows those and nothing from elsewhere.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign.errors import InputError, OutputError
-from invdesign.properties import PROPERTIES, Property, get_property, register
-from invdesign.query import Target
-from invdesign.report.charts import Chart, Guide, Point, draw
+from invdesign.crystal import Crystal
+from invdesign.errors import InputError
+from invdesign.report import assets, export, markup
+from invdesign.report.candidates import Run, read_run, run_of, true
+from invdesign.report.chart_data import chart_data
+from invdesign.report.finalist import page as finalist_page
+from invdesign.report.glossary import glossary
+from invdesign.report.listing import key_of, listing, verdicts
+from invdesign.report.materials_map import map_data
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, Any]
-
-FIRST_COLUMNS = ("bulk_modulus", "shear_modulus", "youngs_modulus", "vickers_hardness", "density")
 STAGES = {
     "propose": "generated",
     "screen": "screened",
     "predict": "predicted from the gene",
     "rank": "most promising",
     "inspect": "new and sound on inspection",
+    "probe": "looked at with the potential",
     "gate": "chosen for relaxation",
     "relax": "relaxed",
     "place": "placed above the hull",
@@ -41,369 +44,255 @@ STAGES = {
     "select": "selected",
 }
 """Stages of the funnel in words."""
+LINKS = (
+    ("candidates-section", "Candidates"),
+    ("charts", "Charts"),
+    ("map", "Map"),
+    ("funnel", "Funnel"),
+    ("glossary", "Glossary"),
+    ("provenance", "Provenance"),
+)
+FILES = (
+    ("candidates.csv", "the table for people"),
+    ("candidates.parquet", "every column"),
+    ("data_dictionary.csv", "what each column means"),
+    ("datapackage.json", "the same for programs"),
+    ("references.bib", "what the run relied on"),
+    ("run.json", "query, seed, versions, counts"),
+)
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html` of a run folder.
 
     Raises:
-        InputError: if the folder holds no `candidates.csv` or no `run.json`.
+        InputError: if the folder holds no table of candidates or no `run.json`, or they are damaged.
         OutputError: if the report cannot be written.
     """
-    import pandas as pd
-
+    run = read_run(folder)
     try:
-        table = pd.read_csv(folder / "candidates.csv", keep_default_na=False, na_values=[""])
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        page = render(table, run)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        page = render_run(run)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         allowed = f"a folder with the candidates.csv and run.json of a run ({error})"
         raise InputError("run folder", str(folder), allowed) from None
-    path = folder / "report.html"
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    return export.write_text(page, folder / "report.html")
 
 
-def render(table: pd.DataFrame, run: Mapping[str, Any]) -> str:
-    """The whole page.
+def render(table: pd.DataFrame, record: Mapping[str, Any], crystals: Mapping[str, Crystal] | None = None) -> str:
+    """The whole page from a table.
 
     Args:
-        table: `candidates.csv`, best first.
-        run: `run.json`.
+        table: `candidates.parquet` or `candidates.csv`, best first.
+        record: `run.json`.
+        crystals: by `file`; None: without structures.
     """
-    for prop in run.get("custom_properties") or ():
-        register(Property(**prop))
-    rows = [row for row in _rows(table) if not row.get("failure")]
-    words = str(run.get("query_in_words") or "Crystals, ranked.")
-    parts = [
-        f'<header><h1>{escape(_title(run))}</h1><p class="query">{escape(words)}</p>',
-        f"{_headline(rows, run)}</header>",
-        "<main>",
-        _warnings(rows, run),
-        _section("Candidates", _table(rows, run)),
-        _section("Charts", _charts(rows, run)),
-        _section("From proposals to candidates", _funnel(_stages(run))),
-        _section("How this was made", _provenance(run)),
-        "</main>",
+    return render_run(run_of(table, record, crystals))
+
+
+def render_run(run: Run) -> str:
+    """The whole page."""
+    pages = {key_of(k): finalist_page(k, row, run) for k, row in enumerate(run.rows, start=1)}
+    sections = [
+        _section("candidates-section", "Candidates", _notes(run) + _toolbar(run) + listing(run, pages)),
+        _section("charts", "Charts", _charts(run)),
+        _section("map", "Where they lie among known crystals", _map(run)),
+        _section("funnel", "From proposals to candidates", _funnel(_stages(run.record))),
+        _section("glossary", "Glossary", glossary(run)),
+        _section("provenance", "How this was made", _provenance(run)),
     ]
-    style, script = _shipped("report.css"), _shipped("report.js")
+    data = markup.data("data", chart_data(run) | {"map": map_data(run)})
+    body = "\n".join([_header(run), _navigation(sections), f"<main>{''.join(sections)}</main>", data])
+    return _document(_title(run), body)
+
+
+def _document(title: str, body: str) -> str:
+    """The file: policy, style, content, the libraries as text until they are needed, the page's own script."""
+    libraries = {name: assets.text(name) for name in assets.LIBRARIES}
+    script = assets.script()
+    allowed = " ".join(f"'sha256-{_digest(text)}'" for text in (*libraries.values(), script))
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    waiting = "\n".join(
+        f'<script type="text/plain" id="{name.split(".")[0]}">{text}</script>' for name, text in libraries.items()
+    )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(_title(run))}</title>\n<style>\n{style}\n</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + f"\n<script>\n{script}\n</script>\n</body></html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{assets.text('report.css')}\n</style></head>\n<body>\n{body}\n"
+        f"{waiting}\n<script>{script}</script>\n</body></html>\n"
     )
 
 
-def formula_html(formula: str) -> str:
-    """A formula with its numbers as subscripts."""
-    return re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula))
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _rows(table: pd.DataFrame) -> list[Row]:
-    """The table's rows; an empty cell is missing."""
-    records = table.to_dict("records")
-    return [{str(k): v for k, v in row.items() if v == v and v is not None} for row in records]
+def _title(run: Run) -> str:
+    component = run.query.get("component")
+    return f"Candidates for a {Path(str(component)).stem.replace('_', ' ')}" if component else "Candidate crystals"
 
 
-def _shipped(name: str) -> str:
-    return resources.files("invdesign.tables").joinpath(name).read_text(encoding="utf-8")
+def _section(name: str, title: str, body: str) -> str:
+    if not body:
+        return ""
+    head = f'<h2 id="{name}-title">{escape(title)}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">{head}\n{body}\n</section>'
 
 
-def _title(run: Mapping[str, Any]) -> str:
-    component = (run.get("query") or {}).get("component")
-    return f"Candidates for a {component.replace('_', ' ')}" if component else "Candidate crystals"
+def _navigation(sections: Sequence[str]) -> str:
+    there = [(name, text) for name, text in LINKS if any(f'<section id="{name}"' in part for part in sections)]
+    items = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in there)
+    return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>\n{body}\n</section>" if body else ""
+def _header(run: Run) -> str:
+    words = str(run.record.get("query_in_words") or "Crystals, ranked.")
+    return (
+        f'<a class="skip" href="#candidates-section">Skip to the candidates</a><header class="top">'
+        f'<h1>{escape(_title(run))}</h1><p class="query">{escape(words)}</p>{_facts(run)}{_warnings(run)}</header>'
+    )
 
 
-def _headline(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
+def _facts(run: Run) -> str:
     """The few numbers that say how the run went."""
-    asked = (run.get("query") or {}).get("n")
-    funnel = run.get("funnel") or {}
-    proposed = (funnel.get("propose") or {}).get("entered")
-    relaxed = (funnel.get("relax") or {}).get("entered")
+    rows, record = run.rows, run.record
+    asked, funnel = run.query.get("n"), record.get("funnel") or {}
     facts = [(f"{len(rows)}" + (f" of {asked}" if asked else ""), "candidates found")]
-    facts += [(f"{proposed:,}", "crystals generated")] if proposed else []
-    facts += [(f"{relaxed:,}", "relaxed")] if relaxed else []
-    on_target = sum(_true(row.get("meets_targets")) for row in rows)
-    facts += [(str(on_target), "with every mean on target")] if any("meets_targets" in row for row in rows) else []
-    facts += [(_duration(float(run["seconds"])), "of computing")] if run.get("seconds") else []
+    if any("meets_targets" in row for row in rows):
+        facts.append((str(sum(true(row.get("meets_targets")) for row in rows)), "with every mean on target"))
+    for stage, words in (("propose", "crystals generated"), ("relax", "relaxed")):
+        entered = (funnel.get(stage) or {}).get("entered")
+        facts += [(f"{entered:,}", words)] if entered else []
+    facts += [(_duration(float(record["seconds"])), "of computing")] if record.get("seconds") else []
     items = "".join(f"<li><b>{escape(value)}</b> {escape(label)}</li>" for value, label in facts)
     return f'<ul class="facts">{items}</ul>'
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _warnings(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
+def _warnings(run: Run) -> str:
     """What a reader must know before using a number."""
-    lines = [_reason(str(w)) for w in run.get("warnings") or []]
-    far = sum(_true(row.get("out_of_distribution")) for row in rows)
+    rows = run.rows
+    lines = [_words(str(w)) for w in run.record.get("warnings") or []]
+    far = sum(true(row.get("out_of_distribution")) for row in rows)
     if far:
         lie = "lies" if far == 1 else "lie"
         lines.append(
             f"{far} of {len(rows)} candidates {lie} outside what the property models have seen, by element, "
             "structure type or distance: intervals are wider there, and still less sure. Marked ◌."
         )
-    for name in _verdict_names(rows):
-        unknown = sum(row.get(f"verdict_{name}") == "unknown" for row in rows)
-        if unknown:
-            noun = "candidate" if unknown == 1 else "candidates"
-            lines.append(f"{_reason(name).capitalize()} could not be decided for {unknown} {noun} (?).")
+    undecided: dict[str, int] = {}
+    for row in rows:
+        for name, status, _ in verdicts(row):
+            undecided[name] = undecided.get(name, 0) + (status.value == "unknown")
+    for name, count in undecided.items():
+        if count:
+            noun = "candidate" if count == 1 else "candidates"
+            lines.append(f"{_words(name).capitalize()} could not be decided for {count} {noun} (?).")
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    head = "<h2>Before you use these numbers</h2>"
-    return f'<aside class="warnings" aria-label="Limits">{head}<ul>{items}</ul></aside>'
+    head = '<h2 id="limits">Before you use these numbers</h2>'
+    return f'<aside class="warnings" aria-labelledby="limits">{head}<ul>{items}</ul></aside>'
 
 
-def _true(value: object) -> bool:
-    return value is True or str(value).lower() == "true"
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
-def _verdict_names(rows: Sequence[Row]) -> list[str]:
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [k.removeprefix("verdict_") for k in keys if k.startswith("verdict_") and not k.endswith("_reason")]
+def _notes(run: Run) -> str:
+    """How varied the list is, and whether other methods of decision agree on its order."""
+    lines = [str(run.record.get(key) or "") for key in ("summary", "variety", "agreement")]
+    sentences = [line if line.endswith(".") else f"{line}." for line in lines if line]
+    return "".join(f'<p class="note">{escape(line)}</p>' for line in sentences)
 
 
-def _number(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _shown_properties(rows: Sequence[Row], run: Mapping[str, Any]) -> list[str]:
-    """Targets first, then the distance to the hull, then the usual few; only what the table holds."""
-    targets = [Target.parse(t).name for t in (run.get("query") or {}).get("targets") or []]
-    wanted = dict.fromkeys([*targets, "energy_above_hull", *FIRST_COLUMNS])
-    return [name for name in wanted if any(_number(row.get(name)) is not None for row in rows)]
-
-
-def _table(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
+def _toolbar(run: Run) -> str:
+    """Search, filters and buttons; the scripts of the page give them life."""
+    rows = run.rows
     if not rows:
-        return '<p class="quiet">No candidate was found. The funnel below shows where they were lost.</p>'
-    shown = _shown_properties(rows, run)
-    heads = [("", "rank"), ("crystal", ""), ("space group", ""), ("score", "")]
-    heads += [(_symbol_with_unit(name), get_property(name).label) for name in shown]
-    heads += [("checks", ""), ("why it stands here", "")]
-    cells = "".join(_head(text, hint) for text, hint in heads)
-    body = "\n".join(_table_row(k, row, shown) for k, row in enumerate(rows, start=1))
-    note = (
-        '<p class="quiet">Means with their 90 % intervals. Select a heading to sort. '
-        "★ marks the Pareto front. Every number is in <a href='candidates.csv'>candidates.csv</a>.</p>"
+        return ""
+    boxes = [
+        ("target", "on target", any("meets_targets" in row for row in rows)),
+        ("front", "Pareto front", any("pareto" in row for row in rows)),
+        ("near", "within the training data", any(true(row.get("out_of_distribution")) for row in rows)),
+    ]
+    checks = "".join(
+        f'<label><input type="checkbox" data-filter="{name}"> {text}</label>'
+        for name, text, there in boxes
+        if there
+    )
+    families = sorted({str(row["anion_class"]) for row in rows if row.get("anion_class")})
+    options = "".join(f'<option value="{escape(f, quote=True)}">{escape(f)}</option>' for f in families)
+    choice = (
+        f'<label>family <select id="family"><option value="">all</option>{options}</select></label>'
+        if len(families) > 1
+        else ""
+    )
+    known = (
+        '<label><input type="checkbox" id="known" checked> known materials</label>'
+        if run.record.get("known_materials")
+        else ""
     )
     return (
-        f'{note}<div class="scroll" tabindex="0" role="region" aria-label="Ranked candidates">'
-        f"<table id='candidates'><thead><tr>{cells}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        '<div class="toolbar" role="search" aria-label="Filter the candidates">'
+        '<label class="find"><span class="hidden">Find a formula, an element or a family</span>'
+        '<input type="search" id="find" placeholder="Formula, element or family" autocomplete="off"></label>'
+        f'{checks}{choice}{known}<details class="bounds"><summary>Bounds</summary><div id="bounds"></div>'
+        "</details>"
+        '<span class="grow"></span><span id="count" role="status"></span>'
+        '<button type="button" id="open-all">Open all</button>'
+        '<button type="button" id="close-all">Close all</button>'
+        '<button type="button" id="clear" hidden>Clear filters</button></div>'
     )
 
 
-def _head(text: str, hint: str) -> str:
-    title = f' title="{escape(hint)}"' if hint else ""
-    return f'<th scope="col" aria-sort="none"><button type="button"{title}>{text or "#"}</button></th>'
-
-
-def _symbol_with_unit(name: str) -> str:
-    prop = get_property(name)
-    symbol = re.sub(r"^(\w)_(\w+)$", r"\1<sub>\2</sub>", escape(prop.symbol))
-    return f"{symbol} <small>{escape(prop.unit)}</small>" if prop.unit else symbol
-
-
-def _table_row(place: int, row: Row, shown: Sequence[str]) -> str:
-    score = _number(row.get("score"))
-    star = ' <span class="star" title="on the Pareto front">★</span>' if _true(row.get("pareto")) else ""
-    why = escape(str(row.get("ood_reason") or "out of distribution"), quote=True)
-    out = f' <span class="out" title="{why}">◌</span>' if _true(row.get("out_of_distribution")) else ""
-    name = formula_html(str(row.get("formula", "")))
-    file = row.get("file")
-    link = f'<a href="{escape(str(file))}">{name}</a>' if isinstance(file, str) and file else name
-    group = _number(row.get("space_group"))
-    cells = [
-        f'<td data-value="{place}">{place}</td>',
-        f'<th scope="row" data-value="{escape(str(row.get("formula", "")))}">{link}{star}{out}</th>',
-        f'<td data-value="{group or 0:g}">{_group(group)}</td>',
-        f'<td data-value="{score if score is not None else -1:g}">{"–" if score is None else f"{score:.2f}"}</td>',
-        *(_value_cell(row, name) for name in shown),
-        f'<td class="checks" data-value="{_passes(row)}">{_checks(row)}</td>',
-        f'<td class="why">{_why(row, shown)}</td>',
-    ]
-    return f'<tr data-key="{escape(_key(place))}">{"".join(cells)}</tr>'
-
-
-def _key(place: int) -> str:
-    return f"c{place}"
-
-
-def _group(number: float | None) -> str:
-    if number is None:
-        return "–"
-    from invdesign.crystallography.cif import hermann_mauguin
-
-    symbol = hermann_mauguin(int(number)).split(":")[0]
-    words = [w for w in symbol.split() if w != "1"] if 3 <= number <= 15 else symbol.split()
-    pretty = "".join(re.sub(r"^-(\d)", "\\1\u0305", re.sub(r"^(\d)(\d)", r"\1<sub>\2</sub>", w)) for w in words)
-    return f"<i>{pretty}</i> <small>{int(number)}</small>"
-
-
-def _value_cell(row: Row, name: str) -> str:
-    mean = _number(row.get(name))
-    if mean is None:
-        return '<td class="number" data-value="">–</td>'
-    low, high = _interval(row, name)
-    digits = _digits(name, mean)
-    interval = (
-        f"<small>{low:.{digits}f} – {high:.{digits}f}</small>" if low is not None and high is not None else ""
+def _charts(run: Run) -> str:
+    if len(run.rows) < 1 or not chart_data(run)["pairs"]:
+        return (
+            '<p class="quiet">No candidate has two properties to draw against each other.</p>' if run.rows else ""
+        )
+    figures = "".join(
+        f'<figure class="ashby"><div class="axes"><label>Up <select id="y-{k}" data-axis="y"></select></label>'
+        f'<label>Across <select id="x-{k}" data-axis="x"></select></label></div>'
+        f'<div class="plot" id="ashby-{k}" role="img" aria-label="Ashby chart"></div></figure>'
+        for k in range(len(chart_data(run)["pairs"]))
     )
-    return f'<td class="number" data-value="{mean:g}">{mean:.{digits}f}{interval}</td>'
-
-
-def _digits(name: str, mean: float) -> int:
-    if get_property(name).unit == "eV/atom":
-        return 3
-    if abs(mean) >= 20:
-        return 0
-    return 1 if abs(mean) >= 3 and get_property(name).unit == "GPa" else 2
-
-
-def _interval(row: Row, name: str) -> tuple[float | None, float | None]:
-    """The 90 % interval: as given, or from the standard deviation of a normal distribution."""
-    low, high = _number(row.get(f"{name}_low")), _number(row.get(f"{name}_high"))
-    mean, std = _number(row.get(name)), _number(row.get(f"{name}_std"))
-    if (low is None or high is None) and mean is not None and std is not None:
-        low, high = mean - 1.645 * std, mean + 1.645 * std
-    return low, high
-
-
-def _passes(row: Row) -> int:
-    return sum(row.get(f"verdict_{name}") == "pass" for name in _verdict_names([row]))
-
-
-def _checks(row: Row) -> str:
-    marks = {"pass": ("✓", "passed"), "fail": ("✗", "failed"), "unknown": ("?", "could not be decided")}
-    parts = []
-    for name in _verdict_names([row]):
-        status = row.get(f"verdict_{name}")
-        if status not in marks:
-            continue
-        mark, words = marks[str(status)]
-        reason = row.get(f"verdict_{name}_reason")
-        more = f": {reason}" if isinstance(reason, str) and reason else ""
-        title = escape(f"{name.replace('_', ' ')} {words}{more}")
-        parts.append(f'<span class="{status}" title="{title}" role="img" aria-label="{title}">{mark}</span>')
-    return "".join(parts)
-
-
-def _why(row: Row, shown: Sequence[str]) -> str:
-    """The reason, then what elements add to the properties that the table shows, and where the crystal is from."""
-    reason = row.get("reason")
-    text = escape(reason) if isinstance(reason, str) else ""
-    details = [
-        f"{_symbol_with_unit(name).split(' <small>')[0]} against usual substitutes: {escape(why)}"
-        for name in shown
-        if isinstance(why := row.get(f"{name}_by_element"), str)
-    ]
-    for key, words in (("nearest", "nearest known crystals:"), ("generator", "made by"), ("id", "id")):
-        value = row.get(key)
-        if isinstance(value, str) and value:
-            details.append(f"{words} {escape(value)}")
-    return text + (f"<small>{'; '.join(details)}</small>" if details else "")
-
-
-def _charts(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
-    cloud = _known()
-    targets = [Target.parse(t) for t in (run.get("query") or {}).get("targets") or []]
-    plans = (
-        ("Stiffness and weight", "density", "youngs_modulus", _mass_guides(rows)),
-        ("Resistance to shear and to compression", "bulk_modulus", "shear_modulus", _hardness_guides()),
-    )
-    charts = [_chart(title, x, y, rows, targets, cloud, guides) for title, x, y, guides in plans]
     legend = (
-        '<p class="legend"><span class="dot front"></span> Pareto front <span class="dot other"></span> other '
-        'candidates <span class="dot doubtful"></span> out of distribution '
-        '<span class="dot cloud"></span> known crystals (DFT, Materials Project). '
-        "Bars are 90 % intervals; numbers are ranks.</p>"
+        '<p class="legend"><span><i class="dot front"></i>Pareto front</span><span><i class="dot other"></i>other '
+        'candidates</span><span><i class="dot doubtful"></i>out of distribution</span><span><i class="dot bubble">'
+        '</i>known materials</span><span><i class="dot cloud"></i>known crystals (DFT, Materials Project)</span>'
+        '</p><p class="quiet">Bars are 90 % intervals, numbers are ranks. Point at anything to read it; select a '
+        "candidate to open its page.</p>"
     )
-    figures = "".join(f"<figure><figcaption>{escape(c.title)}</figcaption>{draw(c)}</figure>" for c in charts)
-    return f'{legend}<div class="charts">{figures}</div>'
-
-
-def _chart(
-    title: str,
-    x: str,
-    y: str,
-    rows: Sequence[Row],
-    targets: Iterable[Target],
-    cloud: Mapping[str, Sequence[float]],
-    guides: Sequence[Guide],
-) -> Chart:
-    points = [p for place, row in enumerate(rows, start=1) if (p := _point(place, row, x, y))]
-    bounds = {t.name: (t.low, t.high) for t in targets}
-    known = list(zip(cloud.get(x, ()), cloud.get(y, ()), strict=True))
-    wanted = (*bounds.get(x, (None, None)), *bounds.get(y, (None, None)))
-    return Chart(title, _axis_label(x), _axis_label(y), points, known, guides, wanted)
-
-
-def _axis_label(name: str) -> str:
-    prop = PROPERTIES[name]
-    return f"{prop.label} ({prop.unit})" if prop.unit else prop.label
-
-
-def _point(place: int, row: Row, x: str, y: str) -> Point | None:
-    ranges = []
-    for name in (x, y):
-        mean = _number(row.get(name))
-        if mean is None:
-            return None
-        low, high = _interval(row, name)
-        ranges.append((low if low is not None else mean, mean, high if high is not None else mean))
-    label = f"{place}"
-    title = f"{place}. {row.get('formula', '')}: " + ", ".join(
-        f"{get_property(n).label} {r[1]:.3g} {get_property(n).unit}" for n, r in zip((x, y), ranges, strict=True)
+    return (
+        f'{legend}<div class="charts">{figures}<figure class="parallel"><figcaption>All properties side by side: '
+        'one line for each candidate</figcaption><div class="plot" id="parallel" role="img" '
+        'aria-label="Parallel coordinates of all candidates"></div></figure></div>'
     )
-    front, doubtful = _true(row.get("pareto")), _true(row.get("out_of_distribution"))
-    return Point(_key(place), label, title, ranges[0], ranges[1], front, doubtful)
 
 
-def _mass_guides(rows: Sequence[Row]) -> list[Guide]:
-    """Lines of equal stiffness per mass through the best candidate: a tie (E/ρ), a beam (√E/ρ)."""
-    pairs = [(_number(r.get("density")), _number(r.get("youngs_modulus"))) for r in rows]
-    known = [(d, e) for d, e in pairs if d and e and d > 0 and e > 0]
-    if not known:
-        return []
-    tie = max(e / d for d, e in known)
-    beam = max(math.sqrt(e) / d for d, e in known)
-    return [Guide("equal E/ρ", lambda d: tie * d), Guide("equal √E/ρ", lambda d: (beam * d) ** 2)]
+def _map(run: Run) -> str:
+    if map_data(run) is None:
+        return ""
+    return (
+        '<p class="quiet">Each grey dot is a known crystal, placed by what the property model makes of it: near '
+        "means alike to the model. Candidates stand among the known crystals that are nearest to them. The axes "
+        'have no unit.</p><figure class="map"><div class="plot" id="materials-map" role="img" '
+        'aria-label="Map of materials space"></div></figure>'
+    )
 
 
-def _hardness_guides() -> list[Guide]:
-    """Lines of equal hardness by Chen's formula H = 2 (G³/K²)^0.585 - 3 (Intermetallics 19, 1275, 2011)."""
-
-    def line(hardness: float) -> Guide:
-        factor = ((hardness + 3.0) / 2.0) ** (1.0 / (3.0 * 0.585))
-        return Guide(f"Hᵥ {hardness:g} GPa (Chen)", lambda k: factor * k ** (2.0 / 3.0))
-
-    return [line(10.0), line(20.0), line(40.0)]
-
-
-def _known() -> Mapping[str, Sequence[float]]:
-    """Density (g/cm³) and moduli (GPa) of a sample of known crystals, by property name."""
-    table: dict[str, list[float]] = json.loads(_shipped("ashby_cloud.json"))["values"]
-    return table
-
-
-def _stages(run: Mapping[str, Any]) -> dict[str, Any]:
-    last = run.get("selection")
-    return dict(run.get("funnel") or {}) | ({"select": last} if last else {})
+def _stages(record: Mapping[str, Any]) -> dict[str, Any]:
+    last = record.get("selection")
+    return dict(record.get("funnel") or {}) | ({"select": last} if last else {})
 
 
 def _funnel(funnel: Mapping[str, Any]) -> str:
@@ -413,24 +302,32 @@ def _funnel(funnel: Mapping[str, Any]) -> str:
     items = []
     for name, stage in funnel.items():
         passed, entered = int(stage["passed"]), int(stage["entered"])
-        rejected = ", ".join(f"{escape(_reason(k))} {v:,}" for k, v in (stage.get("rejected") or {}).items())
+        rejected = ", ".join(f"{escape(_words(k))} {v:,}" for k, v in (stage.get("rejected") or {}).items())
         width = 100.0 * passed / largest
         lost = f'<small class="lost">out: {rejected}</small>' if rejected else ""
         items.append(
-            f'<li><span class="stage">{escape(STAGES.get(name, name))}</span>'
+            f'<li><span class="step">{escape(STAGES.get(name, _words(name)))}</span>'
             f'<span class="track"><span class="fill" style="width:{width:.2f}%"></span></span>'
             f'<span class="count">{passed:,} <small>of {entered:,}</small></span>{lost}</li>'
         )
-    return f'<ol class="funnel">{"".join(items)}</ol>'
+    return f'<ol class="steps">{"".join(items)}</ol>'
 
 
-def _reason(key: str) -> str:
-    return key.replace("_", " ")
+def _provenance(run: Run) -> str:
+    record = run.record
+    pairs = [("seed", str(record.get("seed", "")))]
+    pairs += [(str(k), str(v)) for k, v in (record.get("versions") or {}).items()]
+    pairs += [(str(k), str(v)) for k, v in (record.get("parts") or {}).items()]
+    items = "".join(f"<div><dt>{escape(_words(k))}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs if v)
+    query = escape(json.dumps(record.get("query") or {}, indent=1, ensure_ascii=False))
+    files = "".join(f'<li><a href="{name}">{name}</a>: {words}</li>' for name, words in _files(run))
+    return (
+        f'<dl class="versions">{items}</dl><details><summary>The query as recorded</summary>'
+        f'<pre tabindex="0">{query}</pre>'
+        f"</details><p>Beside this page, in the run's folder:</p><ul>{files}</ul>"
+    )
 
 
-def _provenance(run: Mapping[str, Any]) -> str:
-    pairs = [("query", json.dumps(run.get("query"), ensure_ascii=False)), ("seed", str(run.get("seed", "")))]
-    pairs += [(str(k), str(v)) for k, v in (run.get("versions") or {}).items()]
-    pairs += [(str(k), str(v)) for k, v in (run.get("parts") or {}).items()]
-    items = "".join(f"<dt>{escape(k.replace('_', ' '))}</dt><dd>{escape(v)}</dd>" for k, v in pairs if v)
-    return f"<dl>{items}</dl>"
+def _files(run: Run) -> list[tuple[str, str]]:
+    """Files that lie beside the report; those of every run where the folder is not known."""
+    return [(name, words) for name, words in FILES if run.folder is None or (run.folder / name).is_file()]

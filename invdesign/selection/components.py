@@ -36,6 +36,7 @@ from invdesign.errors import InputError
 from invdesign.properties import PROPERTIES
 from invdesign.properties import QUANTITIES as ON_DEMAND
 from invdesign.query import Target
+from invdesign.settings import parse_yaml, read_yaml
 
 T = TypeVar("T")
 
@@ -166,25 +167,14 @@ def load_component(name_or_path: str | Path | Component) -> Component:
         path = Path(text)
         if not path.is_file():
             raise InputError("component", text, "an existing file, or one of " + ", ".join(component_names()))
-        try:
-            return _parse(path.read_text("utf-8"), text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("component file", text, f"a readable text file ({error})") from None
+        return _component(read_yaml(path, "component file"), text)
     if text not in component_names():
         raise InputError("component", text, [*component_names(), "or the path of a .yaml file"])
     file = resources.files("invdesign.configs.components").joinpath(f"{text}.yaml")
-    return _parse(file.read_text("utf-8"), text)
+    return _component(parse_yaml(file.read_text("utf-8"), "component file", text), text)
 
 
-def _parse(text: str, source: str) -> Component:
-    import yaml
-
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError("component file", source, f"valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError("component file", source, "a YAML mapping with the keys of a component")
+def _component(data: Mapping[str, Any], source: str) -> Component:
     return _build(Component, {"name": Path(source).stem, **data, "source": source}, f"component {source}")
 
 

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import Crystal
-from invdesign.mechanics.derive import draw, has_moduli, log_spread
+from invdesign.mechanics.derive import draw, has_moduli
 from invdesign.mechanics.quantities import OF_ELEMENTS, quantities
-from invdesign.properties import QUANTITIES, get_property
+from invdesign.properties import QUANTITIES, Property, get_property
 from invdesign.query import Query, Target
 from invdesign.records import MEASURED, Estimate, Evaluation, Value
 from invdesign.selection.components import Component, Index
 from invdesign.selection.targets import target_probability
+from invdesign.uncertainty import log10_std
 
 Array = NDArray[np.float64]
 
@@ -134,10 +135,10 @@ def _margin(target: Target, x: Array) -> Array:
     """From 1/2 at a bound to 1 where the best known crystals are; 1 within a range with two bounds."""
     if target.low is not None and target.high is not None:
         return np.ones_like(x)
-    lowest, highest = _reach(target.name)
+    lowest, highest = _reach(target)
     bound, best = (target.low, highest) if target.low is not None else (target.high, lowest)
     start = float(bound or 0.0)
-    if get_property(target.name).log and min(start, best) > 0:
+    if target.prop.log and min(start, best) > 0:
         x, start, best = np.log(np.maximum(x, 1e-12)), math.log(start), math.log(best)
     return 0.5 + 0.5 * _ramp(x, start, best) if best != start else np.ones_like(x)
 
@@ -170,15 +171,16 @@ class Samples:
             for name, values in self._drawn.items():
                 self._known[name] = self._spread(name, values)
 
-    def quantity(self, name: str) -> Array:
-        """Samples of a property or quantity."""
+    def quantity(self, name: str, custom: Property | None = None) -> Array:
+        """Samples of a property or quantity; `custom` is the property itself where it is no shipped one."""
         if name not in self._known:
             if name in QUANTITIES and self._whole:
                 found = quantities([name], self._drawn, self._estimates, self._cells, self._drawn_seeds)
                 blank = np.full((len(self._whole), self._n + 1), np.nan)
                 self._known[name] = self._spread(name, found.get(name, blank))
             else:
-                self._known[name] = np.stack([self._one(i, name) for i in range(len(self._subjects))])
+                log = (custom or get_property(name)).log
+                self._known[name] = np.stack([self._one(i, name, log) for i in range(len(self._subjects))])
         return self._known[name]
 
     def _spread(self, name: str, drawn: Array) -> Array:
@@ -189,10 +191,10 @@ class Samples:
         for i, subject in enumerate(self._subjects):
             value = subject.estimate.values.get(name)
             if i not in whole or (value is not None and _stands_alone(name, value)):
-                out[i] = self._one(i, name)
+                out[i] = self._one(i, name, get_property(name).log)
         return out
 
-    def _one(self, i: int, name: str) -> Array:
+    def _one(self, i: int, name: str, log: bool) -> Array:
         subject = self._subjects[i]
         value = subject.estimate.values.get(name)
         if value is None:
@@ -200,8 +202,8 @@ class Samples:
             known = OF_ELEMENTS[name](numbers) if numbers is not None and name in OF_ELEMENTS else np.nan
             return np.full(self._n, known)
         normal = _normal(self._seeds[i], name, self._n)
-        if get_property(name).log and value.mean > 0:
-            return np.asarray(value.mean * np.exp(log_spread(value) * normal))
+        if log and value.mean > 0:
+            return np.asarray(value.mean * 10.0 ** (log10_std(value) * normal))
         return np.asarray(value.mean + value.std * normal)
 
     def desirability(self, wish: Target | Index | float) -> Array:
@@ -211,7 +213,7 @@ class Samples:
                 ramp = _ramp(np.log(self.index(wish)), math.log(wish.worst), math.log(wish.best))
                 return np.nan_to_num(ramp, nan=UNKNOWN)
             if isinstance(wish, Target):
-                ramp = _extreme(wish, self.quantity(wish.name)) if wish.goal else self._soft_bound(wish)
+                ramp = _extreme(wish, self.quantity(wish.name, wish.prop)) if wish.goal else self._soft_bound(wish)
             else:
                 ramp = self._stability(wish)
         return np.nan_to_num(ramp, nan=0.0)
@@ -223,9 +225,9 @@ class Samples:
             return np.asarray(np.exp(exponent))
 
     def _soft_bound(self, target: Target) -> Array:
-        x = self.quantity(target.name)
+        x = self.quantity(target.name, target.prop)
         shortfall = np.zeros_like(x)
-        log = get_property(target.name).log
+        log = target.prop.log
         for bound, sign in ((target.low, 1.0), (target.high, -1.0)):
             if bound is not None:
                 gap = np.log(bound / x) if log else (bound - x) / max(abs(bound), 0.1)
@@ -256,15 +258,14 @@ def _ramp(x: Array, worst: float, best: float) -> Array:
 
 
 def _extreme(target: Target, x: Array) -> Array:
-    low, high = _reach(target.name)
-    if get_property(target.name).log:
+    low, high = _reach(target)
+    if target.prop.log:
         x, low, high = np.log(x), math.log(low), math.log(high)
     return _ramp(x, low, high) if target.goal == "max" else _ramp(x, high, low)
 
 
-def _reach(name: str) -> tuple[float, float]:
-    prop = get_property(name)
-    return EXTREMES.get(name, (prop.low, prop.high))
+def _reach(target: Target) -> tuple[float, float]:
+    return EXTREMES.get(target.name, (target.prop.low, target.prop.high))
 
 
 def geometric_mean(table: Array, weights: Array) -> Array:

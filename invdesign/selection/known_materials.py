@@ -16,10 +16,10 @@ from invdesign.mechanics.isotropic import completed
 from invdesign.properties import PROPERTIES, QUANTITIES
 from invdesign.records import Value
 from invdesign.tables import read_json
+from invdesign.uncertainty import LN10, Z90, log_normal, normal
 
 SINGLE = 0.05
 """Relative standard deviation of a value of which one source gives one number."""
-_Z90 = 1.6448536269514722
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,5 @@ def ranged(name: str, low: float, high: float, source: str) -> Value:
     prop = PROPERTIES.get(name) or QUANTITIES[name]
     if not prop.log or low <= 0.0:
         middle = 0.5 * (low + high)
-        std = 0.5 * (high - low) / _Z90 or SINGLE * abs(middle)
-        return Value(middle, std, middle - _Z90 * std, middle + _Z90 * std, source)
-    middle = math.sqrt(low * high)
-    spread = 0.5 * math.log(high / low) / _Z90 or SINGLE
-    reach = math.exp(_Z90 * spread)
-    return Value(middle, middle * math.sinh(spread), middle / reach, middle * reach, source)
+        return normal(middle, 0.5 * (high - low) / Z90 or SINGLE * abs(middle), source)
+    return log_normal(math.sqrt(low * high), 0.5 * math.log10(high / low) / Z90 or SINGLE / LN10, source)

@@ -48,6 +48,8 @@ Array = NDArray[np.float64]
 
 ANYTHING = Component("any", radioactive=True, restricted=True)
 """The component of a query that names none."""
+NOT_RELAXED = "not relaxed"
+"""Objection to what was never chosen for a relaxation, and so was not judged to the end."""
 UNSTABLE = ("stability failed", "too far above the hull")
 """Objections to what lies too far above the hull."""
 
@@ -300,7 +302,7 @@ def rank_known(
     """
     rows = [
         Evaluation(
-            candidate=Candidate(f"{i:07d}", crystal, "", crystal.source or "given"),
+            candidate=Candidate(f"{i:07d}", crystal, "", "given"),
             estimate=estimate,
             energy_above_hull=estimate.values.get("energy_above_hull"),
         )
@@ -386,13 +388,15 @@ class _Judge:
         self._query, self._component = query, component
         self._require_relaxation, self._unknown_allowed = require_relaxation, unknown_allowed
         self._elements = frozenset(query.allowed_elements) - set(component.forbid)
-        self._required = frozenset(query.required)
+        self._required = frozenset(query.required_elements)
 
     def objection(self, row: Evaluation) -> str:
         """The first reason against a row, or nothing."""
         return self._of_stages(row) or self._of_elements(row) or self._of_values(row)
 
     def _of_stages(self, row: Evaluation) -> str:
+        if self._require_relaxation and row.relaxation is None and not row.selected:
+            return NOT_RELAXED
         if row.failure is not None:
             return f"{row.failure.stage} failed"
         for verdict in row.verdicts.values():
@@ -401,7 +405,7 @@ class _Judge:
             if verdict.status is Status.UNKNOWN and not self._tolerates(verdict.name):
                 return f"{verdict.name} unknown"
         if self._require_relaxation and row.relaxation is None:
-            return "not relaxed"
+            return NOT_RELAXED
         return "no estimate" if row.estimate is None or row.estimate.failure else ""
 
     def _tolerates(self, validator: str) -> bool:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from invdesign.chemistry import element_data
 from invdesign.mechanics.quantities import unknown
 from invdesign.numbers import percent, with_error
-from invdesign.properties import get_property
 from invdesign.query import Query, Target
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.components import Component, Index
@@ -37,6 +36,8 @@ def reason_for(
         if verdict.status is Status.UNKNOWN:
             why = f" ({verdict.reason})" if verdict.reason else ""
             parts.append(f"{verdict.name.replace('_', ' ')} not decidable{why}")
+        elif verdict.status is Status.PASS and verdict.reason:
+            parts.append(f"warning: {verdict.reason}")
     if row.estimate is not None and row.estimate.out_of_distribution:
         why = row.estimate.ood_reason or "unlike its training crystals"
         parts.append(f"out of distribution for the property model ({why})")
@@ -60,7 +61,7 @@ def _unknown(row: Evaluation, component: Component) -> list[str]:
 
 
 def _of_target(row: Evaluation, target: Target) -> str:
-    prop = get_property(target.name)
+    prop = target.prop
     estimate = with_hull(row)
     value = None if estimate is None else estimate.values.get(target.name)
     unit = f" {prop.unit}" if prop.unit else ""

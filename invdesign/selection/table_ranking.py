@@ -28,6 +28,7 @@ from invdesign.selection.desirability import Subject, objectives_of, sampled_des
 from invdesign.selection.known_materials import SINGLE, Material, known_materials
 from invdesign.selection.landmarks import judged
 from invdesign.selection.verdicts import Landmark, best_landmark, verdict
+from invdesign.uncertainty import Z90
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,6 @@ STRENGTHS = ("strength", "yield_strength", "flexural_strength", "tensile_strengt
 """Columns that are read as the strength, the first that has a number."""
 _SUFFIX = re.compile(r"_(std|low|high)$")
 _UNIT = re.compile(r"\s*[\[(].*[\])]\s*$")
-_Z90 = 1.6448536269514722
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def _value(name: str, cells: Mapping[str, float]) -> Value | None:
     if not prop.low <= mean <= prop.high or (prop.log and mean <= 0):
         raise InputError(name, mean, f"{prop.low:g} to {prop.high:g} {prop.unit}".strip())
     if low < high:
-        return Value(mean, (high - low) / (2.0 * _Z90), low, high, "given")
+        return Value(mean, (high - low) / (2.0 * Z90), low, high, "given")
     return Value(mean, std if std >= 0 else SINGLE * abs(mean), None, None, "given")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from invdesign.tables import path_of
 
 if TYPE_CHECKING:
     from invdesign.surrogates.gate import GateSurrogate
@@ -43,7 +44,7 @@ def load_proposal_gate(correction: Path | str | None = None) -> CorrectedGate:
     """
     from invdesign.surrogates.proposal_correction import CorrectedGate, ProposalCorrection
 
-    path = Path(correction) if correction else Path(str(files("invdesign.tables").joinpath(PROPOSAL_CORRECTION)))
+    path = Path(correction) if correction else path_of(PROPOSAL_CORRECTION)
     return CorrectedGate(_shipped("gate"), ProposalCorrection.load(path))
 
 
@@ -64,7 +65,7 @@ def load_relaxed(path: Path | str | None = None, gate: Path | str | None = None)
     from invdesign.surrogates.model import load_model
 
     base = load_gate(gate).model
-    return RelaxedSurrogate(load_model(Path(path) if path else _table("relaxed"), base))
+    return RelaxedSurrogate(load_model(Path(path) if path else path_of(weights_of("relaxed")), base))
 
 
 def _model(stage: str, path: Path | str | None) -> Model:
@@ -77,8 +78,9 @@ def _model(stage: str, path: Path | str | None) -> Model:
 def _shipped(stage: str) -> Model:
     from invdesign.surrogates.model import load_model
 
-    return load_model(_table(stage), _shipped("gate") if stage == "relaxed" else None)
+    return load_model(path_of(weights_of(stage)), _shipped("gate") if stage == "relaxed" else None)
 
 
-def _table(stage: str) -> Path:
-    return Path(str(files("invdesign.tables").joinpath(f"surrogate_{stage}.safetensors")))
+def weights_of(stage: str) -> str:
+    """File name of the weights of a stage, `gate` or `relaxed`."""
+    return f"surrogate_{stage}.safetensors"

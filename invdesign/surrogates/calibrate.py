@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import FloatArray
+from invdesign.uncertainty import central_level
 
 LEVEL = 0.90
 LEAST_IN_BIN = 60
@@ -255,10 +256,8 @@ def coverage(low: FloatArray, high: FloatArray, truth: FloatArray, rows: NDArray
 
 def miscalibration_area(mean: FloatArray, std: FloatArray, truth: FloatArray) -> float:
     """Area between observed and expected coverage of central normal intervals (Kuleshov et al., ICML 2018)."""
-    from scipy.special import erf
-
     known = np.isfinite(truth)
-    inside = erf(np.abs(truth[known] - mean[known]) / (std[known] * np.sqrt(2.0)))
+    inside = central_level(truth[known] - mean[known], std[known])
     levels = np.linspace(0.01, 0.99, 99)
     observed = np.array([np.mean(inside <= level) for level in levels])
     return float(np.mean(np.abs(observed - levels)))

@@ -3,7 +3,7 @@
 Mazhnik and Oganov's formula with the factor of the bonding class (`invdesign.mechanics.bonding`) is the mean of
 a Gaussian
 process over composition, moduli and load, which was taught by a thousand measured hardnesses; far from all of them
-the formula stands. `benchmarks/hardness_load.py` trains and judges it.
+the formula stands. `scripts/train_hardness.py` trains it, `benchmarks/hardness.py` measures it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration
 from invdesign.surrogates.custom.process import Process, named, process_of
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
+from invdesign.tables import path_of
+from invdesign.uncertainty import std_from_log10
 
 NAME = "vickers_hardness"
 TABLE = "hardness.safetensors"
@@ -55,7 +56,8 @@ def columns(shares: FloatArray, K: FloatArray, G: FloatArray, start: FloatArray,
 
     Args:
         shares: (n, 103) atomic fractions.
-        K, G: (n,) moduli, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         start: (n,) of `formula`.
         load: (n,) N.
     """
@@ -99,14 +101,15 @@ class Hardness:
 
         Args:
             shares: (n, 103) atomic fractions.
-            K, G: (n,) bulk and shear modulus, GPa, with the usual errors of a surrogate.
+            K: (n,) bulk moduli, GPa, with the usual errors of a surrogate.
+            G: (n,) shear moduli, GPa, likewise.
             kinds: (n,) bonding classes.
             load: N.
         """
         mean, std = self.logs(shares, K, G, kinds, load)
         zeros = np.zeros(len(mean))
         low, high = self.calibration.interval(mean, std, zeros)
-        spread = self.calibration.std(mean, std, zeros) * np.log(10.0) * 10.0**mean
+        spread = std_from_log10(10.0**mean, self.calibration.std(mean, std, zeros))
         source = f"surrogate:hardness ({load:g} N)"
         return [
             Value(float(10.0**m), float(s), float(10.0**a), float(10.0**b), source)
@@ -141,7 +144,7 @@ def load_hardness(path: Path | None = None) -> Hardness:
     """
     from safetensors import SafetensorError, safe_open
 
-    where = path or Path(str(files("invdesign.tables").joinpath(TABLE)))
+    where = path or path_of(TABLE)
     try:
         with safe_open(str(where), framework="np") as file:
             notes = json.loads(file.metadata()["notes"])
@@ -158,7 +161,8 @@ def log_hardness(
 
     Args:
         numbers: (n,) atomic numbers of the atoms of each crystal.
-        K, G: (n,) bulk and shear modulus, GPa.
+        K: (n,) bulk moduli, GPa.
+        G: (n,) shear moduli, GPa.
         gap: (n,) band gap, eV; NaN where it is not known.
         load: N.
     """

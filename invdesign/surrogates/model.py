@@ -26,7 +26,7 @@ from invdesign.surrogates.inputs.features import FloatTable, feature_names
 from invdesign.surrogates.inputs.potential_features import ANCHOR
 from invdesign.surrogates.network import Inputs, Network, Shape, edge_features, node_scalars
 from invdesign.surrogates.response_model import SHARE, ResponseModel
-from invdesign.surrogates.scales import from_scale, slope
+from invdesign.surrogates.scales import from_scale, std_from_scale
 
 CLIP = 6.0
 """Standardised features are cut at this many standard deviations."""
@@ -253,7 +253,7 @@ class Model:
         ends = self.masses.get(name, calibration).interval(mean, spread, distance)
         low, high = (from_scale(name, end) for end in ends)
         centre = np.clip(from_scale(name, mean), low, high)
-        std = calibration.std(mean, spread, distance) * slope(name, mean)
+        std = std_from_scale(name, mean, calibration.std(mean, spread, distance))
         source = f"surrogate:{self.stage}"
         return [
             Value(float(c), float(s), float(a), float(b), source)

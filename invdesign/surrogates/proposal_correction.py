@@ -26,15 +26,16 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.properties import get_property
 from invdesign.records import Estimate, Value
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.model import Memory, Model, Raw
+from invdesign.uncertainty import modelled_value
 
 ENERGY = "formation_energy"
 CUTS = {ENERGY: (-0.3, 1.0), "bulk_modulus": (-0.5, 0.5), "shear_modulus": (-0.7, 0.7)}
 """What is corrected, and where residuals are cut: eV/atom, and log10 of moduli. Beyond, a crystal is hopeless."""
 OPINION_WEIGHT = 2.0
 """How much more the gate's answers count than a direction of its feature space in the distance of crystals."""
-Z90 = 1.6449
 """Half width of a 90 % interval of a normal distribution, in standard deviations."""
 LEAST = 100
 """Relaxed proposals below which nothing can be learned."""
@@ -69,10 +70,14 @@ class Correction:
 
     def residual(self, views: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation, (n,) each, of what is found after relaxation less what the gate says."""
-        features = _kernel((views - self.centre) / self.scale, self.points, self.length) @ self.whiten
+        features, beyond = self.features(views)
         known = np.einsum("ni,ij,nj->n", features, self.covariance, features, optimize=True)
-        beyond = np.maximum(self.amplitude**2 - (features**2).sum(axis=1), 0.0)
         return self.offset + features @ self.weights, np.sqrt(known + beyond + self.noise**2)
+
+    def features(self, views: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(n, m) independent unit features, and (n,) the variance of the process that they do not span."""
+        found = kernel((views - self.centre) / self.scale, self.points, self.length) @ self.whiten
+        return found, np.maximum(self.amplitude**2 - (found**2).sum(axis=1), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,7 @@ def learned(
     basis: int = 400,
     seed: int = 0,
     notes: Mapping[str, Any] = {},
+    least: int = LEAST,
 ) -> ProposalCorrection:
     """Learn from relaxed proposals.
 
@@ -144,25 +150,28 @@ def learned(
         basis: largest number of basis points.
         seed: of the choice of basis points.
         notes: goes into the file.
+        least: proposals of a property below which nothing is learned.
 
     Raises:
-        TrainingError: if a property has fewer than `LEAST` proposals.
+        TrainingError: if a property has fewer.
     """
     corrections = {}
     for name, residual in residuals.items():
         known = np.isfinite(residual)
-        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed)
+        corrections[name] = fit(seen[known], np.clip(residual[known], *CUTS[name]), gate, basis, seed, least)
     return ProposalCorrection(gate.checksum, corrections, dict(notes))
 
 
-def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0) -> Correction:
+def fit(
+    seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, seed: int = 0, least: int = LEAST
+) -> Correction:
     """Learn the correction of one property; see `learned`.
 
     Raises:
-        TrainingError: if there are fewer than `LEAST` proposals.
+        TrainingError: if there are fewer than `least` proposals.
     """
-    if len(seen) < LEAST:
-        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {LEAST}")
+    if len(seen) < least:
+        raise TrainingError(f"{len(seen)} relaxed proposals are too few to learn from; at least {least}")
     centre, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scale[-2 * len(gate.properties) :] /= OPINION_WEIGHT
     x, offset = (seen - centre) / scale, float(residual.mean())
@@ -170,10 +179,10 @@ def fit(seen: FloatArray, residual: FloatArray, gate: Model, basis: int = 400, s
     rng = np.random.default_rng(seed)
     amplitude, length, noise = _hyperparameters(x, y, rng)
     points = x[np.sort(rng.permutation(len(x))[:basis])]
-    values, vectors = np.linalg.eigh(_kernel(points, points, length))
+    values, vectors = np.linalg.eigh(kernel(points, points, length))
     kept = values > 1e-6 * values[-1]
     whiten = amplitude * vectors[:, kept] / np.sqrt(values[kept])
-    features = _kernel(x, points, length) @ whiten
+    features = kernel(x, points, length) @ whiten
     covariance = np.linalg.inv(features.T @ features / noise**2 + np.eye(features.shape[1]))
     weights = covariance @ (features.T @ y) / noise**2
     return Correction(
@@ -201,7 +210,7 @@ def _hyperparameters(x: FloatArray, y: FloatArray, rng: np.random.Generator) -> 
     return math.sqrt(found.k1.k1.constant_value), float(found.k1.k2.length_scale), math.sqrt(found.k2.noise_level)
 
 
-def _kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
+def kernel(a: FloatArray, b: FloatArray, length: float) -> FloatArray:
     """(n, m) squared exponentials of the distances."""
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T
     return np.asarray(np.exp(-0.5 * np.maximum(squared, 0.0) / length**2))
@@ -303,7 +312,5 @@ def _corrected(estimate: Estimate, by: Mapping[str, tuple[float, float]]) -> Est
 def _moved(name: str, value: Value, by: float, std: float) -> Value:
     """A value after a correction, which brings its own spread: eV/atom, or log10 of a positive property."""
     source = f"{value.source} and correction"
-    if not get_property(name).log:
-        return Value(value.mean + by, std, source=source)
-    mean, arm = value.mean * 10.0**by, 10.0 ** (Z90 * std)
-    return Value(mean, mean * math.sinh(std * math.log(10.0)), mean / arm, mean * arm, source)
+    log = get_property(name).log
+    return modelled_value(value.mean * 10.0**by if log else value.mean + by, std, source, log=log)

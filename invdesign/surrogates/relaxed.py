@@ -11,7 +11,7 @@ import numpy as np
 from invdesign.crystal import Crystal
 from invdesign.records import Estimate
 from invdesign.reference.local import known_phase
-from invdesign.surrogates.gate import failed, read_graphs
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.inputs.potential_inputs import PotentialInputs
 from invdesign.surrogates.model import Model
 

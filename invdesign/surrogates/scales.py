@@ -8,6 +8,7 @@ import numpy as np
 
 from invdesign.crystal import FloatArray
 from invdesign.properties import get_property
+from invdesign.uncertainty import std_from_log10
 
 HULL_SCALE = 0.1
 """Energy above hull (eV/atom) up to which its modelled scale is linear, beyond which it is logarithmic."""
@@ -33,13 +34,16 @@ def from_scale(name: str, values: FloatArray) -> FloatArray:
     return np.asarray(values, dtype=np.float64)
 
 
-def slope(name: str, values: FloatArray) -> FloatArray:
-    """Change of the property per change of its modelled scale, at modelled `values`."""
+def std_from_scale(name: str, values: FloatArray, std: FloatArray) -> FloatArray:
+    """Standard deviations in the property's unit, at modelled `values`, from those in the modelled scale.
+
+    That of a log-normal quantity for positive properties, the scale's slope for the energy above hull.
+    """
     if get_property(name).log:
-        return np.log(10.0) * from_scale(name, values)
+        return std_from_log10(from_scale(name, values), std)
     if name == "energy_above_hull":
-        return from_scale(name, values) + HULL_SCALE
-    return np.ones_like(values)
+        return (from_scale(name, values) + HULL_SCALE) * std
+    return np.asarray(std, dtype=np.float64)
 
 
 def shown(names: Sequence[str], values: FloatArray) -> FloatArray:

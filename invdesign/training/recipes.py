@@ -80,17 +80,17 @@ def design_reward(limit: float = 0.1) -> Reward:
     import numpy as np
 
     from invdesign import build
-    from invdesign.benchmarking.metrics import smact_valid
+    from invdesign.chemistry.oxidation import smact_valid
     from invdesign.engine.pipeline import predict
     from invdesign.records import Candidate, Evaluation
-    from invdesign.selection.targets import below
+    from invdesign.uncertainty import probability_below
 
     gate, reference = build.surrogate("proposals"), build.reference()
 
     def reward(crystals: Sequence[Crystal], asked: FloatArray) -> FloatArray:
         rows = predict([Evaluation(Candidate("", c, "", "")) for c in crystals], gate, reference)
         values = [row.gate.values if row.gate else {} for row in rows]
-        chance = np.log([max(1e-9, below(limit, found.get("energy_above_hull"))) for found in values])
+        chance = np.log([max(1e-9, probability_below(limit, found.get("energy_above_hull"))) for found in values])
         unbalanced = np.array([not smact_valid(c.numbers) for c in crystals])
         return np.asarray(chance - UNBALANCED * unbalanced - misfit(values, asked))
 
@@ -125,7 +125,8 @@ def train_surrogate(data: Path, settings: Mapping[str, Any], out: Path, progress
     Args:
         data: parquet with `lattice_parameters`, `atomic_numbers`, `frac_coords` and columns of labels.
         settings: fields of `invdesign.surrogates.fitting.train.Settings`, and `copies`, the number of perturbed
-        copies. out: file of the weights.
+            copies.
+        out: file of the weights.
         progress: is told how far it has come.
 
     Raises:

@@ -16,10 +16,10 @@ from invdesign.crystallography.genes import protostructure
 from invdesign.data.read import read_columns
 from invdesign.errors import InputError, TrainingError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import Property, own
+from invdesign.properties import Property, check_custom_name, custom_property
 from invdesign.records import Failure
 from invdesign.surrogates.custom.transfer import FEW, Labels, Transfer, blocks_of, to_scale, train, view
-from invdesign.surrogates.gate import read_cells, read_graphs
+from invdesign.surrogates.inputs.cells import read_cells, read_graphs
 from invdesign.surrogates.model import Model
 
 SCALES = ("auto", "log", "linear")
@@ -53,7 +53,7 @@ class CustomSettings:
         Raises:
             InputError: naming the field, its value and what is allowed.
         """
-        own(self.property, self.unit, 0.0, 1.0, False)
+        check_custom_name(self.property)
         if self.scale not in SCALES:
             raise InputError("scale", self.scale, SCALES)
         for name in ("unit", "low_fidelity"):
@@ -181,7 +181,7 @@ def train_custom(gate: Model, path: Path, settings: CustomSettings, progress: Pr
     low_fidelity = None if table.low_fidelity is None else table.low_fidelity[readable]
     every = known if low_fidelity is None else np.concatenate([known, low_fidelity[np.isfinite(low_fidelity)]])
     log = _is_log(every, settings)
-    prop = own(settings.property, settings.unit, float(known.min()), float(known.max()), log)
+    prop = custom_property(settings.property, settings.unit, float(known.min()), float(known.max()), log)
     systems = np.array([chemical_system(c.numbers) for c, r in zip(table.crystals, readable, strict=True) if r])
     labels = Labels(
         columns,

@@ -23,18 +23,21 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from invdesign.answers import Answers, answers_of
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.errors import ReferenceMissingError, TrainingError
 from invdesign.progress import Progress, quiet
-from invdesign.properties import Property
+from invdesign.properties import Property, known_properties
 from invdesign.records import Estimate, Value
 from invdesign.surrogates.calibrate import Calibration, coverage, fit_calibration
 from invdesign.surrogates.custom.process import Process, fit_process, named, process_of
-from invdesign.surrogates.gate import CHUNK, failed, read_graphs
+from invdesign.surrogates.gate import CHUNK
+from invdesign.surrogates.inputs.cells import failed, read_graphs
 from invdesign.surrogates.inputs.dataset import Graphs
 from invdesign.surrogates.inputs.features import LAST_ELEMENT, VOLUME_NAMES, feature_names
 from invdesign.surrogates.model import Model, mini_batches, standardise
 from invdesign.surrogates.network import edge_features
+from invdesign.uncertainty import std_from_log10
 
 FOLDS = 5
 LEAST = 15
@@ -247,7 +250,7 @@ class Transfer:
             spread = np.where(chosen, calibration.std(mean, std, zeros), spread)
         low, high = from_scale(self.prop, ends)
         centre = from_scale(self.prop, mean)
-        spread = spread * (np.log(10.0) * centre if self.prop.log else 1.0)
+        spread = std_from_log10(centre, spread) if self.prop.log else spread
         return [
             Value(float(c), float(s), float(a), float(b), f"surrogate:{self.prop.name}")
             for c, s, a, b in zip(centre, spread, low, high, strict=True)
@@ -374,6 +377,22 @@ class WithCustom:
     base: Any
     own: Sequence[TransferSurrogate]
 
+    def answers(self, crystals: Sequence[Crystal], rough: bool = False) -> Answers:
+        """The same as arrays; see `invdesign.surrogates.proposal_correction`."""
+        known = known_properties(surrogate.transfer.prop for surrogate in self.own)
+        ask = getattr(self.base, "answers", None)
+        found = answers_of(self.base.predict(crystals)) if ask is None else ask(crystals, rough)
+        for surrogate in self.own:
+            more = answers_of(surrogate.predict(crystals), known)
+            found = replace(
+                found,
+                names=(*found.names, surrogate.transfer.prop.name),
+                mean=np.concatenate([found.mean, _column(more.mean, len(crystals))], axis=1),
+                std=np.concatenate([found.std, _column(more.std, len(crystals))], axis=1),
+                custom_logs=found.custom_logs | more.custom_logs,
+            )
+        return found
+
     def predict(self, crystals: Sequence[Crystal]) -> list[Estimate]:
         """One estimate per crystal, in the same order."""
         found: list[Estimate] = self.base.predict(crystals)
@@ -384,6 +403,11 @@ class WithCustom:
                 for e, m in zip(found, more, strict=True)
             ]
         return found
+
+
+def _column(values: FloatArray, n: int) -> FloatArray:
+    """(n, 1) the one column there is; NaN if nothing was predicted."""
+    return values if values.shape[1] else np.full((n, 1), np.nan)
 
 
 def train(

@@ -22,7 +22,7 @@ from invdesign.records import Estimate
 from invdesign.surrogates.explain.gradients import ByFeature, by_feature
 from invdesign.surrogates.explain.nearest import Neighbour, labelled_for, positions, usual_distance
 from invdesign.surrogates.explain.substitutes import DRAWS, Chains, Contribution, by_orbit
-from invdesign.surrogates.gate import read_cells
+from invdesign.surrogates.inputs.cells import read_cells
 from invdesign.surrogates.inputs.dataset import graphs_of_genes
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import shown

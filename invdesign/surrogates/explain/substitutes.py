@@ -21,12 +21,10 @@ from invdesign.surrogates.inputs.dataset import graphs_of_genes
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import shown
 from invdesign.tables import read_arrays
+from invdesign.units import ANGSTROM3_PER_CM3_PER_MOL
 
 DRAWS = 32
 """Chains from substitutes to the crystal; every second one runs through the sites in the reverse order."""
-
-CM3_PER_MOL = 1.66054
-"""A molar volume of 1 cm³ in Å³ per atom."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def exchange_odds() -> FloatArray:
 def element_volumes() -> FloatArray:
     """(104,) volume that an atom of each element suggests, Å³; the molar volume for those of no known crystal."""
     mined = _exchanges()["element_volume"].astype(np.float64)
-    molar = element_features().column("molar_volume") * CM3_PER_MOL
+    molar = element_features().column("molar_volume") * ANGSTROM3_PER_CM3_PER_MOL
     return np.where(mined > 0, mined, molar)
 
 

@@ -14,6 +14,7 @@ from invdesign.surrogates.inputs.dataset import Graphs, select
 from invdesign.surrogates.inputs.features import FloatTable
 from invdesign.surrogates.model import Model
 from invdesign.surrogates.scales import to_scale
+from invdesign.uncertainty import std_to_log10
 
 STIFF = {"bulk_modulus": 250.0, "shear_modulus": 150.0}
 """GPa from which a crystal belongs to the stiff tail."""
@@ -141,7 +142,7 @@ def figures(name: str, estimates: Sequence[Estimate], truth: FloatArray) -> Figu
         if is_log
         else float((high - low).mean()),
         "miscalibration_area": miscalibration_area(
-            _scaled(name, mean), std / (np.log(10.0) * mean) if is_log else std, _scaled(name, truth)
+            _scaled(name, mean), std_to_log10(mean, std) if is_log else std, _scaled(name, truth)
         ),
     }
     if is_log:

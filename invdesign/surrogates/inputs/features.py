@@ -11,11 +11,10 @@ from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import FloatArray
 from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.surrogates.inputs.graphs import Batch, Neighbours
+from invdesign.units import GRAM_PER_CM3
 
 LAST_ELEMENT = 103
 SYSTEM_LIMITS = (3, 16, 75, 143, 168, 195)
-GRAM_PER_CM3 = 1.66053907
-"""Atomic mass units per Å³ in g/cm³."""
 
 FloatTable = NDArray[np.float32]
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.mechanics.tensors import (
-    GPA,
     WEIGHT,
     from_mandel,
     mandel,
@@ -32,6 +31,7 @@ from invdesign.mechanics.tensors import (
 )
 from invdesign.surrogates.inputs.features import FloatTable
 from invdesign.surrogates.inputs.sevennet import Cell, SevenNet, portions
+from invdesign.units import GPA
 
 POTENTIAL = "sevennet-0"
 STRAIN, MOVE = 0.004, 0.01

@@ -1,0 +1,93 @@
+"""Checks of single arguments, each with one clear line: which one, its value, what is allowed."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from invdesign.errors import InputError
+
+
+def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        InputError: if it is none.
+    """
+    allowed = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputError(name, value, allowed)
+    number = int(value.__index__())
+    if number < least or (most is not None and number > most):
+        raise InputError(name, value, allowed)
+    return number
+
+
+def number(name: str, value: object, low: float, high: float, unit: str = "") -> float:
+    """A finite number within bounds.
+
+    Raises:
+        InputError: if it is none.
+    """
+    plain = hasattr(value, "__float__") and not isinstance(value, (bool, str))
+    found = float(value) if plain else math.nan  # type: ignore[arg-type]
+    if not low <= found <= high:
+        raise InputError(name, value, f"{low:g} to {high:g} {unit}".rstrip())
+    return found
+
+
+def whole_range(name: str, value: object, least: int, most: int) -> tuple[int, int]:
+    """Two whole numbers, from `3`, `"3"`, `"2..4"` or `(2, 4)`.
+
+    Raises:
+        InputError: if they are none, out of bounds or in the wrong order.
+    """
+    allowed = f"a whole number such as {least + 1} or a range such as {least}..{least + 2}, from {least} to {most}"
+    parts = re.split(r"\.\.", value.strip()) if isinstance(value, str) else value
+    ends: list[Any] = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+    if len(ends) not in (1, 2):
+        raise InputError(name, value, allowed)
+    try:
+        low, high = (whole(name, int(e) if isinstance(e, str) else e, least, most) for e in (ends[0], ends[-1]))
+    except (ValueError, InputError):
+        raise InputError(name, value, allowed) from None
+    if low > high:
+        raise InputError(name, value, "the lower number first")
+    return low, high
+
+
+def text(name: str, value: object, allowed: str = "a name, as text") -> str:
+    """A text that is not empty.
+
+    Raises:
+        InputError: if it is none.
+    """
+    if not isinstance(value, (str, Path)) or not str(value).strip():
+        raise InputError(name, value, allowed)
+    return str(value)
+
+
+def items(name: str, value: object, example: str) -> tuple[Any, ...]:
+    """The items of a list; nothing is an empty one.
+
+    Raises:
+        InputError: if it is no list.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return tuple(value)
+    raise InputError(name, value, f'a list such as ["{example}"]')
+
+
+def yes_or_no(name: str, value: object) -> bool:
+    """True or false.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if not isinstance(value, bool):
+        raise InputError(name, value, "true or false")
+    return value

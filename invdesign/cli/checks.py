@@ -1,0 +1,98 @@
+"""Commands that check and measure parts: check, benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invdesign.cli.options import SEED, WORKERS, progress, talk
+
+RECORD = click.option(
+    "--out", required=True, metavar="FILE.json", help="Record; FILE.md, .html and .jsonl stand beside it."
+)
+
+
+@click.command(short_help="Run the contract tests on a part.")
+@click.argument("name")
+@click.option("--family", type=click.Choice(["generator", "validator", "surrogate"]), help="Found by itself.")
+def check(name: str, family: str | None) -> int:
+    """Run the contract tests on a generator, validator or surrogate: a name, or module:Class."""
+    from invdesign.app import models
+
+    outcomes = models.check(name, family)
+    for outcome in outcomes:
+        click.echo(str(outcome))
+    broken = sum(bool(outcome.problem) for outcome in outcomes)
+    click.echo(f"{name}: {len(outcomes) - broken} of {len(outcomes)} promises kept")
+    return 1 if broken else 0
+
+
+@click.group(short_help="Measure generators, targets and surrogates.")
+def benchmark() -> None:
+    """Measure the parts: every generator by the same code and seed."""
+
+
+@benchmark.command("generation")
+@click.option("--generators", metavar="A,B", help="Names, separated by commas [all]; known: real crystals.")
+@click.option("-n", "n", type=click.IntRange(1), help="Samples of each [100].")
+@click.option("--relax", type=click.IntRange(0), metavar="N", help="Relax the first N of each [all].")
+@click.option("--quick", is_flag=True, help="Relax a dozen of each: minutes.")
+@RECORD
+@SEED
+@WORKERS
+@talk
+def benchmark_generation(out: str, **flags: Any) -> None:
+    """Validity, symmetry, novelty, distributions, stability and speed of generators; goes on where it stopped."""
+    from invdesign.app import models
+
+    with progress() as reporter:
+        table = models.benchmark_generation(Path(out), progress=reporter, **flags)
+    click.echo(table, nl=False)
+
+
+@benchmark.command("targets")
+@click.option("--generators", metavar="A,B", help="Names, separated by commas [all].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="One target, or several joined by commas; may be repeated [a set from easy to extreme].",
+)
+@click.option("-n", "n", type=click.IntRange(1), help="Samples for each target and generator [600].")
+@click.option("--relax", type=click.IntRange(0), metavar="N", help="Relaxations that the screen may spend [n/30].")
+@click.option("--quick", is_flag=True, help="Six targets, 240 samples each: about ten minutes on two cores.")
+@RECORD
+@SEED
+@WORKERS
+@talk
+def benchmark_targets(out: str, **flags: Any) -> None:
+    """How many crystals meet a target, raw and per relaxation after the screen; goes on where it stopped."""
+    from invdesign.app import models
+
+    with progress() as reporter:
+        table = models.benchmark_targets(Path(out), progress=reporter, **flags)
+    click.echo(table, nl=False)
+
+
+@benchmark.command("surrogates")
+@click.option("--protocols", metavar="A,B", help="Of systems, matbench, prototypes, elements, time [all].")
+@click.option("--relaxed", type=click.IntRange(1), metavar="N", help="Crystals for the second stage [all].")
+@click.option("--quick", is_flag=True, help="A quarter of the crystals, smaller networks: some minutes.")
+@click.option("--data", metavar="FILE", help="Your own table of crystals and labels [the package's].")
+@RECORD
+@WORKERS
+@talk
+def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
+    """Errors, calibration and speed of the surrogates, and what a split does; goes on where it stopped."""
+    from invdesign.app import models
+
+    with progress() as reporter:
+        path = Path(data) if data else None
+        table = models.benchmark_surrogates(Path(out), data=path, progress=reporter, **flags)
+    click.echo(table, nl=False)
+
+
+COMMANDS = (check, benchmark)

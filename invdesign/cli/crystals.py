@@ -1,0 +1,141 @@
+"""Commands on crystals: predict, validate, relax, elastic, rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from invdesign.cli.options import (
+    DIRECTORY,
+    FORCE,
+    JSON,
+    LOAD,
+    PATHS,
+    POTENTIAL,
+    QUERY_LOAD,
+    SURROGATE,
+    TABLE,
+    VALIDATOR,
+    WORKERS,
+    given,
+    note,
+    output,
+    progress,
+    talk,
+    tell,
+)
+from invdesign.query import Query
+
+
+@click.command()
+@PATHS
+@TABLE
+@click.option("--explain", is_flag=True, help="Add what elements, sites and features contribute (30 a second).")
+@SURROGATE
+@LOAD
+@click.option("--drift", is_flag=True, help="Say how the crystals differ from the training data.")
+@FORCE
+@JSON
+@talk
+def predict(paths: Sequence[str], out: str, drift: bool, force: bool, as_json: bool, **settings: Any) -> None:
+    """Predict the properties of crystals, with uncertainty."""
+    from invdesign.app import crystals
+
+    with progress() as reporter:
+        table = crystals.predict(
+            list(paths), output(out), drift=drift, overwrite=force, progress=reporter, **settings
+        )
+    tell(table, output(out), as_json, "crystals")
+    if drift:
+        lines = "\n".join(table.attrs["drift"].lines())
+        note(lines) if as_json or output(out) is None else click.echo(lines)
+
+
+@click.command()
+@PATHS
+@TABLE
+@VALIDATOR
+@FORCE
+@JSON
+@talk
+def validate(paths: Sequence[str], out: str, validators: Sequence[str], force: bool, as_json: bool) -> None:
+    """Judge distances, charge balance, symmetry and novelty."""
+    from invdesign.app import crystals
+
+    with progress() as reporter:
+        table = crystals.validate(
+            list(paths), output(out), validators=validators, overwrite=force, progress=reporter
+        )
+    tell(table, output(out), as_json, "crystals")
+
+
+@click.command(short_help="Relax crystals and place them above the hull.")
+@PATHS
+@DIRECTORY
+@WORKERS
+@POTENTIAL
+@click.option("--scale", metavar="NAME|FILE.json", help="Energy scale of the potential, e.g. mp2020 [its own].")
+@click.option("--pressure", type=float, metavar="GPA", help="Hydrostatic pressure, GPa [0].")
+@click.option("--fixed-cell", is_flag=True, default=None, help="Move the atoms alone.")
+@click.option("--free-symmetry", is_flag=True, default=None, help="Relax the cell as given, without symmetry.")
+@click.option("--max-force", type=float, metavar="EV/A", help="Converged below this force, eV/Å [0.05].")
+@click.option("--max-stress", type=float, metavar="GPA", help="And below this stress, GPa [0.2].")
+@click.option("--max-steps", type=int, help="Energy evaluations for each crystal [80].")
+@JSON
+@talk
+def relax(
+    paths: Sequence[str], out: str, workers: int | None, potential: str | None, as_json: bool, **settings: Any
+) -> None:
+    """Relax crystals with the universal potential and place them above the hull."""
+    from invdesign.app import relax as app
+
+    folder = output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.relax(list(paths), folder, workers=workers, potential=potential, progress=reporter, **chosen)
+    tell(table, None if folder is None else folder / "relaxed.csv", as_json, "relaxed")
+
+
+@click.command(short_help="Elastic tensors and Born stability.")
+@PATHS
+@TABLE
+@WORKERS
+@POTENTIAL
+@FORCE
+@JSON
+@talk
+def elastic(paths: Sequence[str], out: str, force: bool, as_json: bool, **settings: Any) -> None:
+    """Elastic tensor and Born stability with the universal potential."""
+    from invdesign.app import relax as app
+
+    with progress() as reporter:
+        table = app.elastic(list(paths), output(out), overwrite=force, progress=reporter, **settings)
+    tell(table, output(out), as_json, "crystals")
+
+
+@click.command()
+@PATHS
+@click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
+@click.option("--target", "targets", multiple=True, metavar="TARGET", help="A wish; may be repeated.")
+@click.option("--exclude", metavar="A,B", help="Elements or classes that must not occur.")
+@click.option("-n", "n", type=click.IntRange(1), help="Length of the list [all].")
+@QUERY_LOAD
+@SURROGATE
+@DIRECTORY
+@JSON
+@talk
+def rank(paths: Sequence[str], out: str, n: int | None, as_json: bool, **flags: Any) -> None:
+    """Rank crystals, or a table of properties, for a component."""
+    query = Query.from_dict(given(flags))
+    from invdesign.app import crystals
+
+    folder = output(out)
+    with progress() as reporter:
+        table = crystals.rank(list(paths), query, folder, n, progress=reporter)
+    where = None if folder is None else folder / "candidates.csv"
+    tell(table, where, as_json, "ranked", "not listed (see the column failure)")
+
+
+COMMANDS = (predict, validate, relax, elastic, rank)

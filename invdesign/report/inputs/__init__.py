@@ -1,0 +1,1 @@
+"""Inputs of electronic structure programs for the open questions of a run."""
