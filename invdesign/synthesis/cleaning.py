@@ -1,8 +1,8 @@
 """Text-mined recipes into records: what is kept, what is left out, and why.
 
-The published set (O. Kononova et al., Sci. Data 6, 203 (2019)) is mined by machine: formulas hold variables, dopants
-stand beside the formula, fluxes and solvents stand among the precursors. Every entry either becomes one recipe or is
-counted under one reason of `REASONS`.
+The published set (O. Kononova et al., Sci. Data 6, 203 (2019)) is mined by machine: formulas hold variables,
+dopants stand beside the formula, fluxes and solvents stand among the precursors. Every entry either becomes one
+recipe or is counted under one reason of `REASONS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from typing import Any
 
 from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError
-from invdesign.synthesis.formulas import Amounts, Key, key_of, parse_formula, precursor_key, sources, without_water, written
+from invdesign.synthesis.formulas import (
+    VOLATILE,
+    Amounts,
+    Key,
+    key_of,
+    parse_formula,
+    precursor_key,
+    sources,
+    without_water,
+    written,
+)
 from invdesign.synthesis.recipe import LEAST_FIRING, MOST_FIRING, Operation, Recipe, firing
 
 REASONS = {
@@ -30,9 +40,6 @@ REASONS = {
     "foreign": "a precursor brings an element that is neither in the target nor volatile",
     "duplicate": "the same paper gives the same target by the same precursors again",
 }
-VOLATILE = frozenset({"H", "C", "N", "O", "F", "Cl", "Br", "I", "S"})
-"""Elements that may leave with the gas when a precursor decomposes (carbonates, nitrates, chlorides, sulfates)."""
-
 _GASES = {
     "air": "air", "ambient": "air", "oxygen": "oxygen", "o2": "oxygen", "nitrogen": "nitrogen", "n2": "nitrogen",
     "argon": "argon", "ar": "argon", "inert": "argon", "hydrogen": "hydrogen", "h2": "hydrogen",
@@ -232,7 +239,9 @@ def operations_of(steps: Iterable[Mapping[str, Any]]) -> Iterable[Operation]:
         if kind is None:
             continue
         conditions = step["conditions"] or {}
-        celsius = _middle(conditions.get("heating_temperature") or [], {"C": 1.0, "°C": 1.0, "K": 1.0}, kelvin=True)
+        celsius = _middle(
+            conditions.get("heating_temperature") or [], {"C": 1.0, "°C": 1.0, "K": 1.0}, kelvin=True
+        )
         if celsius is not None and not (kind != "heating" or LEAST_FIRING <= celsius <= MOST_FIRING):
             celsius = None
         yield Operation(
@@ -240,7 +249,9 @@ def operations_of(steps: Iterable[Mapping[str, Any]]) -> Iterable[Operation]:
             word=step["token"].lower(),
             temperature=celsius,
             hours=_middle(conditions.get("heating_time") or [], _HOURS),
-            atmosphere=next((gas for text in conditions.get("heating_atmosphere") or [] if (gas := _gas(text))), ""),
+            atmosphere=next(
+                (gas for text in conditions.get("heating_atmosphere") or [] if (gas := _gas(text))), ""
+            ),
         )
 
 
@@ -250,7 +261,9 @@ def _gas(text: str) -> str:
 
 def _atmosphere(operations: tuple[Operation, ...]) -> str:
     """Gas of the last heating step that states one."""
-    return next((step.atmosphere for step in reversed(operations) if step.kind == "heating" and step.atmosphere), "")
+    return next(
+        (step.atmosphere for step in reversed(operations) if step.kind == "heating" and step.atmosphere), ""
+    )
 
 
 def _middle(ranges: list[Mapping[str, Any]], units: Mapping[str, float], kelvin: bool = False) -> float | None:

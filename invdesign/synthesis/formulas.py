@@ -1,8 +1,8 @@
 """Formulas of targets and precursors as amounts of elements: read, brought to one form, written.
 
-Recipes hold solid solutions (`La0.8Sr0.2MnO3`), hydrates (`Fe(NO3)3·9H2O`) and typography (`₂`, `⋅`), so amounts are
-real numbers, and two formulas are the same substance if their atomic fractions agree to three decimals after the
-water of hydration is left out.
+Recipes hold solid solutions (`La0.8Sr0.2MnO3`), hydrates (`Fe(NO3)3·9H2O`) and typography (`₂`, `⋅`), so
+amounts are real numbers, and two formulas are the same substance if their atomic fractions agree to three
+decimals after the water of hydration is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ Key = tuple[tuple[str, float], ...]
 
 GASEOUS = frozenset({"H", "O", "N"})
 """Elements that an atmosphere can bring or take, so that no precursor need hold them."""
+VOLATILE = frozenset({"H", "C", "N", "O", "F", "Cl", "Br", "I", "S"})
+"""Elements that may leave with the gas when a precursor decomposes (carbonates, nitrates, chlorides, sulfates)."""
 DIGITS = 3
 _LARGEST_FACTOR = 4
 _TYPOGRAPHY = str.maketrans(

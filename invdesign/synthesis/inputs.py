@@ -1,4 +1,4 @@
-"""What the models of recipes and of the score read of a composition."""
+"""What the estimates of recipes read of a composition."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import FloatArray
 from invdesign.elements import SYMBOLS
 from invdesign.synthesis.formulas import GASEOUS, Amounts
-
-_STATISTICS = 4
 
 
 @cache
@@ -40,31 +38,18 @@ def shares(compositions: Sequence[Amounts]) -> FloatArray:
 
 
 def composition_inputs(compositions: Sequence[Amounts]) -> FloatArray:
-    """(n, d) square roots of the atomic fractions, and statistics of the elements that precursors must bring.
+    """(n, d) square roots of the atomic fractions, then mean and deviation of the elements' tabulated numbers.
 
-    The root keeps a dopant of one per cent visible beside the host. The statistics (mean, deviation, least and most
-    of every tabulated column) leave out H, N and O, which a gas can bring.
+    The root keeps a dopant of one per cent visible beside the host. Mean and deviation leave out H, N and O, which a
+    gas can bring, unless there is nothing else.
     """
     fractions = shares(compositions)
     solid = fractions.copy()
     solid[:, [symbols().index(name) for name in sorted(GASEOUS)]] = 0.0
     empty = solid.sum(axis=1) == 0.0
     solid[empty] = fractions[empty]
-    return np.concatenate([np.sqrt(fractions), statistics(solid)], axis=1)
-
-
-def statistics(fractions: FloatArray) -> FloatArray:
-    """(n, 4 × columns) weighted mean and deviation, least and most of the standardised columns.
-
-    Args:
-        fractions: (n, n_elements), not negative; rows of zeros give zeros.
-    """
+    weights = solid / np.maximum(solid.sum(axis=1, keepdims=True), 1e-12)
     table = _elements()
-    weights = fractions / np.maximum(fractions.sum(axis=1, keepdims=True), 1e-12)
     mean = weights @ table
     spread = np.sqrt(np.maximum(weights @ table**2 - mean**2, 0.0))
-    found = np.zeros((len(fractions), _STATISTICS * table.shape[1]))
-    for row, here in enumerate(weights > 0.0):
-        if here.any():
-            found[row] = np.concatenate([mean[row], spread[row], table[here].min(axis=0), table[here].max(axis=0)])
-    return found
+    return np.concatenate([np.sqrt(fractions), mean, spread], axis=1)

@@ -1,178 +1,227 @@
-"""Which precursors bring the elements of a target: a mixture of independent choices, learnt from published recipes.
+"""Which precursors bring the elements of a target: counts in published recipes, those near the target above all.
 
-A network reads composition and method. It gives the shares of a few *styles* z (all oxides and carbonates, all
-nitrates, all elements, …) and, in each style, a probability of every precursor p of every element e that must be brought:
+Every element e of the target that a precursor must bring has a probability of each precursor p that brings it,
 
-    P(S | target) = Σ_z P(z | target) Π_e P(p_e | e, z, target),   P(p | e, z, target) ∝ exp(q·v_p + b_p + c_zp)
+    P(p | e) = (Σ_r w_r n_r(p, e) + A·F(p | e)) / (Σ_r w_r + A),   w_r = m_r exp(-(d_r / d_K)²)
 
-with the network's vector q, a vector v_p per precursor, and the softmax over the precursors that hold e. A precursor that
-holds several elements is chosen once for all of them. Styles keep the choices consistent: nitrates go with nitrates.
+with the distance d_r of the target to the recipe r (of the recipes whose target holds e), the distance d_K of
+the K-th nearest, a factor m_r of 1 for recipes of the method and `OTHER` for the rest, the share n_r(p, e) of p
+among what brings e in r, and the frequency F over all recipes that hold e. Sets are put together by a beam
+search for the largest
+
+    Σ_e log P(p_e | e) + B Σ_{e<f} log (C(p_e, p_f) + 1) / (E(p_e, p_f) + 1)
+
+where C counts recipes of both precursors and E is the count expected if they were chosen independently, in
+recipes whose targets hold both e and f: nitrates go with nitrates, elements with elements. A precursor that
+brings several elements is chosen once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import FloatArray
-from invdesign.synthesis.formulas import Amounts, parse_formula, precursor_key, sources
+from invdesign.synthesis.formulas import VOLATILE, Amounts, sources
 from invdesign.synthesis.inputs import composition_inputs
-from invdesign.synthesis.recipe import METHODS
+from invdesign.synthesis.published import Recipes
 
-OPTIONS, BEAM, STYLES = 6, 24, 6
-"""Precursors per element, partial sets, and styles that the search for the likeliest sets goes through."""
-CLIP = 6.0
-"""Standardised inputs are cut here."""
+NEAREST = 20
+"""K: the distance of so many recipes sets the width of the weights."""
+PRIOR = 1.0
+"""A: how many recipes the frequency over all recipes counts for."""
+COUPLING = 0.6
+"""B: weight of what goes together."""
+OTHER = 0.1
+"""Factor of a recipe of another method, and of one whose target has oxygen where this one has none, or none where it
+has."""
+FRACTIONS, MEANS = 3.0, 0.35
+"""Weights of the roots of the fractions, and of the elements' numbers, in the distance."""
+OPTIONS, BEAM = 8, 40
+"""Precursors per element and partial sets that the search goes through."""
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Suggestion:
     """A set of precursors.
 
     Attributes:
         precursors: formulas, sorted.
-        probability: of exactly this set among all sets that the model knows.
+        share: its probability among the sets that were put together.
     """
 
     precursors: tuple[str, ...]
-    probability: float
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """What recipes near a target add to the network: counts of precursors by element, and of whole sets.
+class _Uses:
+    """What brings one element in the recipes whose target holds it.
 
     Attributes:
-        elements: element to precursor to weight.
-        sets: keys of the precursors of recipes of the same target, to weight.
+        recipes: (n,) the recipes.
+        row: (u,) place in `recipes` of each use.
+        precursor: (u,) place in the vocabulary.
+        share: (u,) one over the precursors that bring the element in the recipe.
     """
 
-    elements: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    sets: Mapping[frozenset[str], float] = field(default_factory=dict)
+    recipes: NDArray[np.int64]
+    row: NDArray[np.int64]
+    precursor: NDArray[np.int64]
+    share: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class PrecursorModel:
-    """The trained networks.
+    """Suggestions from some recipes.
 
     Attributes:
-        vocabulary: formulas of the precursors.
-        weights: arrays of the networks, those of `m` members stacked along the first axis: `w1` (m, d, h), `b1`,
-            `w2` (m, h, h), `b2`, `wq` (m, h, q), `bq`, `wz` (m, h, z), `bz`, `vectors` (m, p, q), `bias` (m, p),
-            `styles` (m, z, p); `mean` and `scale` (d,) of the inputs.
+        recipes: what they are learnt from.
     """
 
-    vocabulary: tuple[str, ...]
-    weights: Mapping[str, FloatArray]
+    recipes: Recipes
 
     @cached_property
-    def holders(self) -> dict[str, NDArray[np.int64]]:
-        """Element to the precursors that hold it."""
-        found: dict[str, list[int]] = {}
-        for index, amounts in enumerate(self.amounts):
-            for name in sources(amounts) | ({"N"} & set(amounts)):
-                found.setdefault(name, []).append(index)
-        return {name: np.array(rows) for name, rows in found.items()}
+    def _index(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.recipes.vocabulary)}
 
     @cached_property
-    def amounts(self) -> tuple[Amounts, ...]:
-        """Amounts of the elements in each precursor."""
-        return tuple(parse_formula(name) for name in self.vocabulary)
+    def _scale(self) -> FloatArray:
+        return scale_of(self.recipes.inputs.shape[1])
 
     @cached_property
-    def index(self) -> dict[Any, int]:
-        """Key of a precursor to its place in the vocabulary."""
-        return {precursor_key(amounts): i for i, amounts in enumerate(self.amounts)}
+    def _points(self) -> FloatArray:
+        return self.recipes.inputs * self._scale
 
-    def outputs(self, target: Amounts, method: str) -> tuple[FloatArray, FloatArray]:
-        """(z,) log shares of the styles of all members, and (z, p) scores of the precursors in each."""
-        hidden = hidden_of(self.weights, inputs([target], [method]))[:, 0]
-        w = self.weights
-        shares = np.einsum("mh,mhz->mz", hidden, w["wz"]) + w["bz"]
-        shares -= np.logaddexp.reduce(shares, axis=1, keepdims=True) + np.log(len(shares))
-        query = np.einsum("mh,mhq->mq", hidden, w["wq"]) + w["bq"]
-        scores = np.einsum("mq,mpq->mp", query, w["vectors"]) + w["bias"]
-        return shares.ravel(), (scores[:, None] + w["styles"]).reshape(shares.size, -1)
+    @cached_property
+    def uses(self) -> Mapping[str, _Uses]:
+        """Element to its uses."""
+        found: dict[str, tuple[list[int], list[int], list[int], list[float]]] = {}
+        for number, row in enumerate(self.recipes.rows):
+            for name, chosen in self._by_element(row.precursors, self.recipes.amounts[number]).items():
+                recipes, rows, precursors, share = found.setdefault(name, ([], [], [], []))
+                rows += [len(recipes)] * len(chosen)
+                recipes.append(number)
+                precursors += [self._index[p] for p in chosen]
+                share += [1.0 / len(chosen)] * len(chosen)
+        return {
+            name: _Uses(np.array(a), np.array(b), np.array(c), np.array(d)) for name, (a, b, c, d) in found.items()
+        }
 
-    def suggest(self, target: Amounts, method: str, k: int = 5, evidence: Evidence | None = None) -> list[Chosen]:
+    def _by_element(self, precursors: tuple[str, ...], target: Amounts) -> dict[str, list[str]]:
+        """Element of a target to what brings it in a recipe."""
+        brings = self.recipes.brings
+        found = {name: [p for p in precursors if name in brings[p]] for name in sources(target)}
+        return {name: chosen for name, chosen in found.items() if chosen}
+
+    @cached_property
+    def _pairs(
+        self,
+    ) -> tuple[Counter[tuple[str, str, int, int]], Counter[tuple[str, str, int]], Counter[tuple[str, str]]]:
+        """Counts of two precursors of two elements, of one of them beside the other element, and of both elements."""
+        joint: Counter[tuple[str, str, int, int]] = Counter()
+        single: Counter[tuple[str, str, int]] = Counter()
+        both: Counter[tuple[str, str]] = Counter()
+        for number, row in enumerate(self.recipes.rows):
+            held = self._by_element(row.precursors, self.recipes.amounts[number])
+            first = {name: self._index[chosen[0]] for name, chosen in held.items()}
+            names = sorted(first)
+            for e in names:
+                for f in names:
+                    if e != f:
+                        single[e, f, first[e]] += 1
+                        if e < f:
+                            both[e, f] += 1
+                            joint[e, f, first[e], first[f]] += 1
+        return joint, single, both
+
+    def affinity(self, e: str, p: int, f: str, q: int) -> float:
+        """Logarithm of how much more often than by chance two precursors of two elements are used together."""
+        if e > f:
+            e, p, f, q = f, q, e, p
+        joint, single, both = self._pairs
+        total = both[e, f]
+        if not total or p == q:
+            return 0.0
+        expected = single[e, f, p] * single[f, e, q] / total
+        return float(np.log((joint[e, f, p, q] + 1.0) / (expected + 1.0)))
+
+    def distances(self, target: Amounts) -> FloatArray:
+        """(n,) distance of a target to that of every recipe."""
+        point = composition_inputs([target])[0] * self._scale
+        return np.asarray(np.sqrt(((self._points - point) ** 2).sum(axis=1)))
+
+    def chances(self, target: Amounts, method: str, distances: FloatArray) -> dict[str, FloatArray]:
+        """Element to the (p,) probabilities of the precursors of the vocabulary; elements in no recipe are missing."""
+        found = {}
+        size = len(self.recipes.vocabulary)
+        for name in sorted(sources(target) & set(self.uses)):
+            use = self.uses[name]
+            near = distances[use.recipes]
+            width = np.partition(near, min(NEAREST, len(near)) - 1)[min(NEAREST, len(near)) - 1]
+            kind = np.where(self.recipes.methods[use.recipes] == method, 1.0, OTHER)
+            kind = kind * np.where(self.recipes.oxides[use.recipes] == ("O" in target), 1.0, OTHER)
+            weight = kind * np.exp(-((near / max(width, 1e-6)) ** 2))
+            local = np.bincount(use.precursor, weight[use.row] * use.share, size)
+            overall = np.bincount(use.precursor, kind[use.row] * use.share, size)
+            chance = (local + PRIOR * overall / overall.sum()) / (weight.sum() + PRIOR)
+            found[name] = np.where(self._usable(target), chance, 0.0)
+        return found
+
+    def _usable(self, target: Amounts) -> NDArray[np.bool_]:
+        """(p,) which precursors of the vocabulary bring nothing that can neither stay nor leave with the gas."""
+        allowed = set(target) | VOLATILE
+        return np.array([self.recipes.brings[name] <= allowed for name in self.recipes.vocabulary])
+
+    def suggest(self, target: Amounts, method: str, k: int = 5) -> list[Suggestion]:
         """The `k` likeliest sets of precursors; none if an element of the target is in no known precursor.
 
         Args:
             target: amounts of its elements.
             method: `solid-state` or `sol-gel`.
             k: how many.
-            evidence: of recipes near the target.
         """
-        wanted = sorted(sources(target))
-        if not wanted or not set(wanted) <= set(self.holders):
+        chances = self.chances(target, method, self.distances(target))
+        if not chances or set(chances) != sources(target):
             return []
-        shares, scores = self.outputs(target, method)
-        logs = {name: self._choices(name, scores, evidence) for name in wanted}
-        wanted.sort(key=lambda name: len(self.holders[name]))
-        found: set[frozenset[int]] = set()
-        for style in np.argsort(-shares)[: STYLES * len(self.weights["bz"])]:
-            found |= self._beam({name: logs[name][style] for name in wanted})
-        return self._ranked(found, shares, logs, evidence or Evidence())[:k]
+        return self.ranked(chances)[:k]
 
-    def _choices(self, name: str, scores: FloatArray, evidence: Evidence | None) -> FloatArray:
-        """(z, p) log probabilities of the precursors of an element in each style; minus infinity for others."""
-        rows = self.holders[name]
-        log = scores[:, rows] - np.logaddexp.reduce(scores[:, rows], axis=1, keepdims=True)
-        counts = (evidence.elements if evidence else {}).get(name, {})
-        if counts:
-            extra = np.array([counts.get(self.vocabulary[i], 0.0) for i in rows])
-            log = np.log((np.exp(log) + extra) / (1.0 + extra.sum()))
-        found = np.full(scores.shape, -np.inf)
-        found[:, rows] = log
-        return found
+    def ranked(self, chances: Mapping[str, FloatArray], coupling: float = COUPLING) -> list[Suggestion]:
+        """Sets of the precursors with some probabilities by element, likeliest first.
 
-    def _beam(self, logs: Mapping[str, FloatArray]) -> set[frozenset[int]]:
-        """The likeliest sets in one style."""
-        beam: dict[frozenset[int], float] = {frozenset(): 0.0}
-        for log in logs.values():
-            best = [int(i) for i in np.argsort(-log)[:OPTIONS] if np.isfinite(log[i])]
-            longer: dict[frozenset[int], float] = {}
+        Args:
+            chances: as of `chances`.
+            coupling: weight of what goes together.
+        """
+        beam: dict[tuple[tuple[str, int], ...], float] = {(): 0.0}
+        for name in sorted(chances, key=lambda name: -float(chances[name].max())):
+            log = np.log(np.maximum(chances[name], 1e-12))
+            best = [int(i) for i in np.argsort(-log)[:OPTIONS] if chances[name][i] > 0.0]
+            longer: dict[tuple[tuple[str, int], ...], float] = {}
             for chosen, score in beam.items():
-                held = [i for i in chosen if np.isfinite(log[i])]
-                for step in [chosen] if held else [chosen | {i} for i in best]:
-                    value = score + float(np.mean([log[i] for i in step if np.isfinite(log[i])]))
-                    longer[step] = max(value, longer.get(step, -np.inf))
+                held = [i for _, i in chosen if name in self.recipes.brings[self.recipes.vocabulary[i]]]
+                for i in held[:1] or best:
+                    extra = sum(self.affinity(e, j, name, i) for e, j in chosen)
+                    longer[(*chosen, (name, i))] = score + float(log[i]) + coupling * extra
             beam = dict(sorted(longer.items(), key=lambda item: -item[1])[:BEAM])
-        return set(beam)
-
-    def _ranked(
-        self, sets: set[frozenset[int]], shares: FloatArray, logs: Mapping[str, FloatArray], evidence: Evidence
-    ) -> list[Chosen]:
-        """Sets with their probability over all styles, likeliest first."""
-        observed = {frozenset(self.index.get(key, -1) for key in names): n for names, n in evidence.sets.items()}
-        sets = sets | {chosen for chosen in observed if -1 not in chosen}
-        total = sum(observed.values())
-        ranked = []
-        for chosen in sets:
-            value = shares.copy()
-            for log in logs.values():
-                held = [i for i in chosen if np.isfinite(log[0, i])]
-                value = value + (log[:, held].mean(axis=1) if held else -np.inf)
-            likely = float(np.exp(np.logaddexp.reduce(value)))
-            ranked.append(((likely + observed.get(chosen, 0.0)) / (1.0 + total), sorted(chosen)))
-        ranked.sort(key=lambda item: (-item[0], item[1]))
-        return [Chosen(tuple(sorted(self.vocabulary[i] for i in rows)), p) for p, rows in ranked]
+        sets: dict[frozenset[int], float] = {}
+        for chosen, score in beam.items():
+            key = frozenset(i for _, i in chosen)
+            sets[key] = max(score, sets.get(key, -np.inf))
+        total = np.logaddexp.reduce(list(sets.values()))
+        ordered = sorted(sets.items(), key=lambda item: -item[1])
+        names = self.recipes.vocabulary
+        return [Suggestion(tuple(sorted(names[i] for i in rows)), float(np.exp(s - total))) for rows, s in ordered]
 
 
-def inputs(targets: Sequence[Amounts], methods: Sequence[str]) -> FloatArray:
-    """(n, d) what the networks read: the composition and the method."""
-    kinds = np.array([[float(method == name) for name in METHODS] for method in methods])
-    return np.concatenate([composition_inputs(targets), kinds.reshape(len(targets), len(METHODS))], axis=1)
+def scale_of(width: int) -> FloatArray:
+    """(d,) weights of the columns of `composition_inputs` in the distance."""
+    from invdesign.synthesis.inputs import symbols
 
-
-def hidden_of(weights: Mapping[str, FloatArray], rows: FloatArray) -> FloatArray:
-    """(m, n, h) last hidden layer of every member for (n, d) inputs."""
-    x = np.clip((rows - weights["mean"]) / weights["scale"], -CLIP, CLIP)
-    first = np.maximum(np.einsum("nd,mdh->mnh", x, weights["w1"]) + weights["b1"][:, None], 0.0)
-    second = np.einsum("mnh,mhk->mnk", first, weights["w2"]) + weights["b2"][:, None]
-    return np.asarray(np.maximum(second, 0.0))
+    n = len(symbols())
+    return np.concatenate([np.full(n, FRACTIONS), np.full(width - n, MEANS)])
