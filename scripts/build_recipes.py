@@ -2,8 +2,8 @@
 
     python scripts/build_recipes.py --data DIR [--out FOLDER]
 
-DIR holds `synthesis_solid_state.json.xz` and `synthesis_sol_gel.json.xz` (text-mined recipes). Writes `recipes.parquet`
-and a data sheet beside it. Deterministic; about a minute on one core.
+DIR holds `synthesis_solid_state.json.xz` and `synthesis_sol_gel.json.xz` (text-mined recipes). Writes
+`recipes.parquet` and a data sheet beside it. Deterministic; about a minute on one core.
 """
 
 from __future__ import annotations
@@ -78,22 +78,25 @@ def write(recipes: Sequence[Recipe], path: Path) -> None:
 
 def figures(recipes: Sequence[Recipe]) -> str:
     """How many recipes state what."""
+    compounds = len({r.key for r in recipes})
     systems = len({r.system for r in recipes})
     fired = np.array([r.temperature for r in recipes if r.temperature is not None])
     stated = sum(1 for r in recipes if r.atmosphere)
     return (
-        f"{len(recipes):,} recipes of {len({r.key for r in recipes}):,} compounds in {systems:,} chemical systems; "
+        f"{len(recipes):,} recipes of {compounds:,} compounds in {systems:,} chemical systems; "
         f"{len(fired):,} state a firing temperature (median {np.median(fired):.0f} °C), {stated:,} a gas"
     )
 
 
 ABOUT = """\
-Published recipes, one a row: `target` (formula of what was made), `precursors` (formulas, joined by spaces, without water
-of hydration), `method` (`solid-state` or `sol-gel`), `temperature` (firing, °C: the highest of any heating step), `hours`
-(of that step), `atmosphere` (its gas), `source` (DOI). Numbers that are not stated are empty. The source names no year.
+Published recipes, one a row: `target` (formula of what was made), `precursors` (formulas, joined by spaces,
+without water of hydration), `method` (`solid-state` or `sol-gel`), `temperature` (firing, °C: the highest of any heating
+step), `hours` (of that step), `atmosphere` (its gas), `source` (DOI). Numbers that are not stated are empty. The
+source names no year.
 
-Text-mined by O. Kononova et al. from articles; `invdesign.synthesis.cleaning` says what is left out and why. Of a series
-with a variable amount, the middle member is taken. Nitrates and acetates of a metal count as one precursor each."""
+Text-mined by O. Kononova et al. from articles; `invdesign.synthesis.cleaning` says what is left out and why. Of a
+series with a variable amount, the middle member is taken. Nitrates and acetates of a metal count as one precursor
+each."""
 
 if __name__ == "__main__":
     run(main)

@@ -41,11 +41,14 @@ from invdesign.crystallography.genes import decode, primitive_sites
 from invdesign.elements import symbol
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.properties import PREDICTED
-from invdesign.reference.formulas import load_computed, load_synthesised
+from invdesign.reference.formulas import load_computed
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.local import FORMULA_TABLE, HULL_TABLE, load_hull
 from invdesign.surrogates.explain.nearest import load_labelled
 from invdesign.surrogates.hardness import load_hardness
+from invdesign.synthesis.formulas import parse_formula
+from invdesign.synthesis.published import load_recipes
+from invdesign.synthesis.recipe import Recipe
 from invdesign.training.rebuild import SOURCES, digest, run
 
 SITES, NEAR_HULL = 20, 0.3
@@ -146,13 +149,32 @@ def write_formulas(folder: Path) -> None:
     """Formulas computed elsewhere, and recipes for formulas that have been made."""
     computed = pd.DataFrame({"reduced_formula": load_computed()[:FORMULAS]})
     computed.to_parquet(folder / "oqmd_formulas.parquet", index=False)
-    made = load_synthesised()
-    reactions = [
-        {"targets_string": [formula], "doi": made.get(formula, "doi")} for formula in made[: 2 * FORMULAS]
-    ]
-    for name, part in (("solid_state", reactions[::2]), ("sol_gel", reactions[1::2])):
-        text = json.dumps({"reactions": part}).encode()
+    for name, method in (("solid_state", "solid-state"), ("sol_gel", "sol-gel")):
+        rows = [recipe for recipe in load_recipes().rows if recipe.method == method][:FORMULAS]
+        text = json.dumps({"reactions": [entry_of(recipe) for recipe in rows]}).encode()
         (folder / f"synthesis_{name}.json.xz").write_bytes(lzma.compress(text))
+
+
+def entry_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the published files hold one, as far as it is read."""
+    heating = (
+        {"heating_temperature": [{"units": "C", "values": [recipe.temperature]}]} if recipe.temperature else None
+    )
+    return {
+        "targets_string": [recipe.target],
+        "doi": recipe.source,
+        "target": {"composition": [], "additives": []},
+        "precursors": [
+            {
+                "material_formula": name,
+                "composition": [{"formula": name, "amount": "1", "elements": parse_formula(name)}],
+            }
+            for name in recipe.precursors
+        ],
+        "operations": [
+            {"type": "HeatingOperation", "token": "fired", "conditions": {"heating_temperature": stated}}
+        ],
+    }
 
 
 def cell(crystal: Crystal) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def shares(
 
 
 def nearest(among: NDArray[np.int64], distances: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
-    """The nearest of some recipes, and their weights."""
-    order = among[np.argsort(distances[among], kind="stable")[:READ]]
-    width = max(float(distances[order[min(NEAREST, len(order)) - 1]]), 1e-6)
+    """The nearest of some recipes, all of those at the same distance, and their weights."""
+    near = np.sort(distances[among])
+    order = among[distances[among] <= near[min(READ, len(near)) - 1]]
+    width = max(float(near[min(NEAREST, len(near)) - 1]), 1e-6)
     return order, np.exp(-((distances[order] / width) ** 2))

@@ -40,8 +40,8 @@ def shares(compositions: Sequence[Amounts]) -> FloatArray:
 def composition_inputs(compositions: Sequence[Amounts]) -> FloatArray:
     """(n, d) square roots of the atomic fractions, then mean and deviation of the elements' tabulated numbers.
 
-    The root keeps a dopant of one per cent visible beside the host. Mean and deviation leave out H, N and O, which a
-    gas can bring, unless there is nothing else.
+    The root keeps a dopant of one per cent visible beside the host. Mean and deviation leave out H, N and O, which
+    a gas can bring, unless there is nothing else.
     """
     fractions = shares(compositions)
     solid = fractions.copy()

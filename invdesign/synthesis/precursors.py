@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign.crystal import FloatArray
-from invdesign.synthesis.formulas import VOLATILE, Amounts, sources
+from invdesign.synthesis.formulas import VOLATILE, Amounts, parse_formula, sources
 from invdesign.synthesis.inputs import composition_inputs
 from invdesign.synthesis.published import Recipes
+from invdesign.synthesis.reaction import balance
 
 NEAREST = 20
 """K: the distance of so many recipes sets the width of the weights."""
@@ -38,10 +39,13 @@ PRIOR = 1.0
 COUPLING = 0.6
 """B: weight of what goes together."""
 OTHER = 0.1
-"""Factor of a recipe of another method, and of one whose target has oxygen where this one has none, or none where it
-has."""
+"""Factor of a recipe of another method, and of one whose target differs in whether it holds oxygen."""
 FRACTIONS, MEANS = 3.0, 0.35
 """Weights of the roots of the fractions, and of the elements' numbers, in the distance."""
+_Joint = tuple[str, str, int, int]
+_Single = tuple[str, str, int]
+_Both = tuple[str, str]
+DEPTH = 3
 OPTIONS, BEAM = 8, 40
 """Precursors per element and partial sets that the search goes through."""
 
@@ -120,13 +124,11 @@ class PrecursorModel:
         return {name: chosen for name, chosen in found.items() if chosen}
 
     @cached_property
-    def _pairs(
-        self,
-    ) -> tuple[Counter[tuple[str, str, int, int]], Counter[tuple[str, str, int]], Counter[tuple[str, str]]]:
-        """Counts of two precursors of two elements, of one of them beside the other element, and of both elements."""
-        joint: Counter[tuple[str, str, int, int]] = Counter()
-        single: Counter[tuple[str, str, int]] = Counter()
-        both: Counter[tuple[str, str]] = Counter()
+    def _pairs(self) -> tuple[Counter[_Joint], Counter[_Single], Counter[_Both]]:
+        """Counts of two precursors of two elements, of one beside the other element, and of both elements."""
+        joint: Counter[_Joint] = Counter()
+        single: Counter[_Single] = Counter()
+        both: Counter[_Both] = Counter()
         for number, row in enumerate(self.recipes.rows):
             held = self._by_element(row.precursors, self.recipes.amounts[number])
             first = {name: self._index[chosen[0]] for name, chosen in held.items()}
@@ -157,7 +159,7 @@ class PrecursorModel:
         return np.asarray(np.sqrt(((self._points - point) ** 2).sum(axis=1)))
 
     def chances(self, target: Amounts, method: str, distances: FloatArray) -> dict[str, FloatArray]:
-        """Element to the (p,) probabilities of the precursors of the vocabulary; elements in no recipe are missing."""
+        """Element to the (p,) probabilities of the precursors; elements in no recipe are missing."""
         found = {}
         size = len(self.recipes.vocabulary)
         for name in sorted(sources(target) & set(self.uses)):
@@ -181,6 +183,8 @@ class PrecursorModel:
     def suggest(self, target: Amounts, method: str, k: int = 5) -> list[Suggestion]:
         """The `k` likeliest sets of precursors; none if an element of the target is in no known precursor.
 
+        Among the first `DEPTH` times `k` those that give the target in some amounts stand before the others.
+
         Args:
             target: amounts of its elements.
             method: `solid-state` or `sol-gel`.
@@ -189,7 +193,10 @@ class PrecursorModel:
         chances = self.chances(target, method, self.distances(target))
         if not chances or set(chances) != sources(target):
             return []
-        return self.ranked(chances)[:k]
+        found = self.ranked(chances)[: DEPTH * k]
+        parts = [[parse_formula(name) for name in each.precursors] for each in found]
+        whole = [balance(each, target) is not None for each in parts]
+        return [each for _, each in sorted(zip(whole, found, strict=True), key=lambda pair: not pair[0])][:k]
 
     def ranked(self, chances: Mapping[str, FloatArray], coupling: float = COUPLING) -> list[Suggestion]:
         """Sets of the precursors with some probabilities by element, likeliest first.

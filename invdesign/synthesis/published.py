@@ -22,7 +22,7 @@ _PART = re.compile(r"([A-Z][a-z]?)([0-9.]*)")
 
 
 def amounts_of_written(text: str) -> dict[str, float]:
-    """Amounts of a formula without brackets, as `invdesign.synthesis.formulas.written` writes it; a quick reader."""
+    """Amounts of a formula as `written` of `invdesign.synthesis.formulas` writes it: without brackets."""
     return {name: float(amount or 1.0) for name, amount in _PART.findall(text)}
 
 
@@ -92,7 +92,7 @@ class Recipes:
 
 
 def brought(amounts: Amounts) -> frozenset[str]:
-    """Elements that a precursor is chosen for; a nitride brings its nitrogen, a nitrate or an ammonium salt does not."""
+    """Elements that a precursor is chosen for: a nitride brings nitrogen, nitrates and ammonium salts do not."""
     found = sources(amounts)
     return found | ({"N"} if "N" in amounts and not {"O", "H"} & set(amounts) else frozenset())
 

@@ -81,7 +81,7 @@ class Recipe:
 
 
 def firing(operations: tuple[Operation, ...]) -> Operation | None:
-    """The hottest heating step, with the atmosphere of another heating step if it states none; None without one."""
+    """The hottest heating step, with the atmosphere of another if it states none; None without one."""
     hot = [step for step in operations if step.kind == "heating" and step.temperature is not None]
     if not hot:
         return None

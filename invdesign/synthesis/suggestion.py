@@ -1,9 +1,8 @@
-"""How a compound might be made: sets of precursors with balanced reactions, conditions, and the recipes nearest to it."""
+"""How a compound might be made: sets of precursors with reactions, conditions, and the nearest known recipes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -13,16 +12,17 @@ import numpy as np
 from invdesign.crystal import FloatArray
 from invdesign.errors import InputError
 from invdesign.synthesis.conditions import Conditions, conditions, shares
-from invdesign.synthesis.formulas import Amounts, key_of, parse_formula, sources, written
+from invdesign.synthesis.formulas import Amounts, Key, key_of, parse_formula, sources, written
 from invdesign.synthesis.precursors import PrecursorModel
 from invdesign.synthesis.published import Recipes, load_recipes
 from invdesign.synthesis.reaction import equation
 from invdesign.synthesis.recipe import METHODS, Recipe
 
+REDUCING = "oxygen has to leave: needs a reducing agent"
 CITED = 3
 """Nearest recipes that are named."""
 FAR = 3.0
-"""Distance to the nearest recipe beyond which there is no evidence (docs/methods/recipes.md says what was measured)."""
+"""Distance to the nearest recipe beyond which there is no evidence: see docs/methods/recipes.md."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Route:
         precursors: formulas.
         share: probability among the sets that were put together.
         reaction: balanced, with the gases taken up and released; empty if the set cannot be balanced.
+        note: what the reaction needs beyond heat; empty if nothing.
     """
 
     precursors: tuple[str, ...]
     share: float
     reaction: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,7 @@ def suggest(
     if reason:
         return Synthesis(formula, known, chosen, methods, (), None, near, reason)
     routes = tuple(
-        Route(found.precursors, round(found.share, 4), _reaction(found.precursors, formula, amounts))
-        for found in model.suggest(amounts, chosen, k)
+        _route(found.precursors, found.share, formula, amounts) for found in model.suggest(amounts, chosen, k)
     )
     return Synthesis(
         formula, known, chosen, methods, routes, conditions(model.recipes, amounts, chosen, distances), near
@@ -150,16 +151,21 @@ def _no_evidence(model: PrecursorModel, amounts: Amounts, distances: FloatArray)
     return ""
 
 
-def _reaction(precursors: tuple[str, ...], formula: str, amounts: Amounts) -> str:
-    parts: Mapping[str, Amounts] = {name: parse_formula(name) for name in precursors}
-    return equation(parts, formula, amounts)
+def _route(precursors: tuple[str, ...], share: float, formula: str, amounts: Amounts) -> Route:
+    reaction = equation({name: parse_formula(name) for name in precursors}, formula, amounts)
+    released = reaction.partition("→")[2].split()
+    note = REDUCING if "O2" in released and "O" not in amounts else ""
+    return Route(precursors, round(share, 4), reaction, note)
 
 
 def _neighbours(recipes: Recipes, distances: FloatArray) -> tuple[Neighbour, ...]:
-    """The nearest recipes, one of each compound."""
-    found: dict[str, Neighbour] = {}
-    for row in np.argsort(distances, kind="stable")[: 40 * CITED]:
-        recipe = recipes.rows[int(row)]
-        if recipe.target not in found and len(found) < CITED:
-            found[recipe.target] = Neighbour(recipe, float(distances[row]))
+    """The nearest recipes, one of each compound, those that state a temperature first."""
+    found: dict[Key, Neighbour] = {}
+    unstated = np.isnan(recipes.temperatures)
+    for row in np.lexsort((unstated, np.round(distances, 6))):
+        key = key_of(recipes.amounts[row])
+        if key not in found:
+            found[key] = Neighbour(recipes.rows[int(row)], float(distances[row]))
+        if len(found) == CITED:
+            break
     return tuple(found.values())
