@@ -1,10 +1,10 @@
 """Recipes of compounds whose chemical system was left out: precursors, firing temperature, gas.
 
-All chemical systems of the published recipes are put in a random order. The first 400 served to choose the constants
-of the estimates. Of each of `-n` others one recipe is drawn, and everything is learnt from the recipes of no such
-system. The method of the recipe is given. A set of precursors counts if it is exactly that of the recipe. A second
-round also leaves out every paper that a drawn recipe comes from. Baselines: the most frequent precursors of each
-element, of the same method; the mean temperature of the method; air.
+All chemical systems of the published recipes are put in a random order. The first 400 served to choose the
+constants of the estimates. Of each of `-n` others one recipe is drawn, and everything is learnt from the
+recipes of no such system. The method of the recipe is given. A set of precursors counts if it is exactly that
+of the recipe. A second round also leaves out every paper that a drawn recipe comes from. Baselines: the most
+frequent precursors of each element, of the same method; the mean temperature of the method; air.
 
     python benchmarks/synthesis.py [-n 500] [--seed 0] [--out FILE.json]
 """

@@ -14,8 +14,8 @@ the public files. What is written has their names and columns, with checksums in
 - `mp2020_elemental_references.json.gz`: the reference energies, to 0.1 meV.
 - `alexandria_eos.parquet`: a stand-in. Known crystals of up to six sites whose formulas are in none of the tables
   above play the part of new ones; there are no equations of state, so bulk moduli are missing.
-- `oqmd_formulas.parquet`, `synthesis_solid_state.json.xz`, `synthesis_sol_gel.json.xz`: some formulas of the
-  tables of formulas, as rows and as recipes.
+- `oqmd_formulas.parquet`: some formulas of the table of computed ones.
+- `synthesis_solid_state.json.xz`, `synthesis_sol_gel.json.xz`: some recipes of the table, without times and gases.
 - `vickers_hardness.csv`: the measurements that can be read back from the trained hardness (two in three).
 
 The sample depends on the package's tables and the seed alone.
@@ -157,9 +157,8 @@ def write_formulas(folder: Path) -> None:
 
 def entry_of(recipe: Recipe) -> dict[str, Any]:
     """A recipe as the published files hold one, as far as it is read."""
-    heating = (
-        {"heating_temperature": [{"units": "C", "values": [recipe.temperature]}]} if recipe.temperature else None
-    )
+    stated = [] if recipe.temperature is None else [{"units": "C", "values": [recipe.temperature]}]
+    fired = {"type": "HeatingOperation", "token": "fired", "conditions": {"heating_temperature": stated}}
     return {
         "targets_string": [recipe.target],
         "doi": recipe.source,
@@ -171,7 +170,7 @@ def entry_of(recipe: Recipe) -> dict[str, Any]:
             }
             for name in recipe.precursors
         ],
-        "operations": [
+        "operations": [fired],
             {"type": "HeatingOperation", "token": "fired", "conditions": {"heating_temperature": stated}}
         ],
     }

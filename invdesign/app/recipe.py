@@ -49,7 +49,7 @@ def recipe(given: Any, method: str | None = None, n: int = 5) -> list[Synthesis 
 
 
 def _first(compounds: Sequence[Any]) -> str:
-    return f"{compounds[0].item} ({compounds[0].reason})" if compounds else "nothing"
+    return str(compounds[0].item) if compounds else "nothing"
 
 
 def _compounds(item: Any) -> Iterator[str | Mapping[str, float] | Failure]:
@@ -61,12 +61,12 @@ def _compounds(item: Any) -> Iterator[str | Mapping[str, float] | Failure]:
             parse_formula(item)
             yield item
         except InputError as error:
-            yield Failure(item, "recipe", str(error))
+            yield Failure("recipe", str(error), item)
         return
     try:
         found = read(item, quiet)
     except InvdesignError as error:
-        yield Failure(str(item), "recipe", str(error))
+        yield Failure("recipe", str(error), str(item))
         return
     for crystal in found:
         yield crystal if isinstance(crystal, Failure) else amounts_of(crystal.numbers)
@@ -86,7 +86,7 @@ def run_recipes(formulas: Iterable[str]) -> dict[str, Any]:
 def lines(found: Synthesis | Failure) -> list[str]:
     """What `invdesign recipe` prints of one compound."""
     if isinstance(found, Failure):
-        return [f"{found.item}: {found.reason}"]
+        return [found.reason if found.item in found.reason else f"{found.item}: {found.reason}"]
     known = f"{found.known} published recipes" if found.known else "no published recipe of this compound"
     text = [f"{found.formula}: {known}"]
     if found.no_evidence:
