@@ -89,10 +89,10 @@ def figures(recipes: Sequence[Recipe]) -> str:
 
 
 ABOUT = """\
-Published recipes, one a row: `target` (formula of what was made), `precursors` (formulas, joined by spaces, without
-water), `method` (`solid-state` or `sol-gel`), `temperature` (firing, °C: the highest of any heating step), `hours`
-(of that step), `atmosphere` (its gas), `source` (DOI). Numbers that are not stated are empty. The source names no
-year.
+Published recipes, one a row: `target` (formula of what was made), `precursors` (formulas, joined by spaces,
+without water), `method` (`solid-state` or `sol-gel`), `temperature` (firing, °C: the highest of any heating
+step), `hours` (of that step), `atmosphere` (its gas), `source` (DOI). Numbers that are not stated are
+empty. The source names no year.
 
 Text-mined by O. Kononova et al. from articles; `invdesign.synthesis.cleaning` says what is left out and why. Of a
 series with a variable amount, the middle member is taken. Nitrates and acetates of a metal count as one precursor

@@ -171,8 +171,6 @@ def entry_of(recipe: Recipe) -> dict[str, Any]:
             for name in recipe.precursors
         ],
         "operations": [fired],
-            {"type": "HeatingOperation", "token": "fired", "conditions": {"heating_temperature": stated}}
-        ],
     }
 
 
