@@ -93,8 +93,10 @@ class GeneSampler(Generic[Model]):
 
     @property
     def elements(self) -> frozenset[int]:
-        """Atomic numbers that it was trained on: those whose volume is not the one that stands for all others."""
-        return frozenset(np.flatnonzero(self.element_volume != self.element_volume[0]).tolist())
+        """Atomic numbers that it was trained on: those whose volume is not the one that stands for all others. All
+        that it can write where it does not say."""
+        trained = np.flatnonzero(self.element_volume != self.element_volume[0])
+        return frozenset(trained.tolist() or range(1, MAX_Z))
 
     def propose(self, n: int, rng: np.random.Generator, conditions: Conditions) -> Iterator[Crystal | Failure]:
         """Yield exactly `n` items, deterministic in `rng`; failures only when the attempts are used up.

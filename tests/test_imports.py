@@ -81,8 +81,9 @@ EXAMPLES = {
     "invdesign.validators.lightness:Lightness",
     "invdesign.generators.rock_salt:RockSalt",
     "invdesign.__file__",
+    "invdesign.json",
 }
-"""Names of modules that a reader of the docs writes, and what every module has."""
+"""Names of modules that a reader of the docs writes, what every module has, and a file that exports write."""
 
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 

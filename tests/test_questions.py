@@ -135,7 +135,7 @@ def test_inputs_are_written_with_the_reason(program: str, file: str, folder: Pat
     crystals = sorted(p for p in target.iterdir() if p.is_dir())
     for place, question in zip(crystals, found, strict=True):
         assert f"| `{place.name}` | {question.row.candidate.id} |" in text and question.why in text
-        mark = json.loads((place / "elastic" / "1_plus" / "invdesign.json").read_text())
+        mark = json.loads((place / "elastic" / "1_plus" / "question.json").read_text())
         assert mark["candidate"] == question.row.candidate.id and mark["kind"] == "strained"
         assert {p.name for p in place.iterdir()} == {"relax", "static", "elastic"}
         assert all((job / file).is_file() for job in (place / "relax", place / "static", place / "elastic/1_plus"))
@@ -198,6 +198,7 @@ def test_a_formation_energy_is_on_the_scale_of_the_materials_project(tmp_path: P
     ("change", "words"),
     [
         ({"encut": 400.0}, "ENCUT is below"),
+        ({"exchange": 1.0}, "not with GGA"),
         ({"labels": {**TITLES, "Ti": "PAW_PBE Ti_sv 26Sep2005"}}, "differ from MPRelaxSet"),
     ],
 )

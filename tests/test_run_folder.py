@@ -19,7 +19,8 @@ from invdesign.properties import SHIPPED
 from invdesign.report.bibliography import bibliography, entries, keys
 from invdesign.report.cif_tags import annotate, tags
 from invdesign.report.dictionary import INDEX, MEANINGS, described
-from invdesign.report.folder import DICTIONARY, FULL, LEAN, PACKAGE, REFERENCES, lean_table, write_parquet
+from invdesign.report.export import FULL, LEAN
+from invdesign.report.folder import DICTIONARY, PACKAGE, REFERENCES, lean_table, write_parquet
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ def vasprun(
     stress: np.ndarray | None = None,
     encut: float = 520.0,
     converged: bool = True,
+    exchange: float = 0.0,
 ) -> str:
     """The text of a vasprun.xml.
 
@@ -27,6 +28,7 @@ def vasprun(
         stress: (3, 3) kbar, in VASP's sign.
         encut: eV.
         converged: whether the electrons have converged.
+        exchange: share of exact exchange.
     """
     names = [symbol(z) for z in crystal.numbers.tolist()]
     kinds = list(dict.fromkeys(names))
@@ -52,7 +54,8 @@ def vasprun(
   <varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1.0</v></varray></kpoints>
  <parameters><separator name="general"><i name="ENMAX">{encut}</i><i type="int" name="NELM">60</i>
   <i type="int" name="NSW">0</i><i type="int" name="IBRION">-1</i><i type="string" name="GGA">PE</i>
-  <i type="int" name="ISPIN">1</i><i type="logical" name="LHFCALC">F</i><i type="logical" name="LDAU">F</i>
+  <i type="int" name="ISPIN">1</i><i type="logical" name="LHFCALC">F</i>
+  <i name="AEXX">{exchange}</i><i name="HFSCREEN">0.0</i><i type="logical" name="LDAU">F</i>
   </separator></parameters>
  <atominfo><atoms>{len(names)}</atoms><types>{len(kinds)}</types>
   <array name="atoms"><field type="string">element</field><field type="int">atomtype</field>

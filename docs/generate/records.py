@@ -97,6 +97,6 @@ def mean_error(curve: Sequence[Mapping[str, Any]], method: str, labels: int) -> 
 
 def cell(value: Any) -> str:
     """A figure of a benchmark record as the benchmark's own tables print it."""
-    from invdesign.benchmarking.generation import cell
+    from invdesign.benchmarking.figures.numbers import cell
 
     return cell(value)

@@ -103,7 +103,7 @@ def _owner(item: Calculation, rows: Mapping[str, Evaluation]) -> str | Failure:
     if len(same) == 1:
         return same[0]
     found = "several candidates match it" if same else "no relaxed candidate of this run matches it"
-    return Failure(STAGE, f"there is no invdesign.json beside it, and {found}", item.source)
+    return Failure(STAGE, f"there is no question.json beside it, and {found}", item.source)
 
 
 def _values(crystal: Crystal, mine: Sequence[Calculation], notes: list[str]) -> dict[str, Value]:

@@ -202,6 +202,45 @@ def benchmark_targets(
     return bench.markdown(bench.targets(plan, Path(out), workers, progress))
 
 
+def benchmark_search(
+    out: Path,
+    queries: str | None = None,
+    arms: str | None = None,
+    seeds: int | None = None,
+    relaxations: int | None = None,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> str:
+    """Measure the search and write the record; see `invdesign.benchmarking.search`.
+
+    Args:
+        out: `FILE.json`; a table, a page, the journal and a folder of ledgers stand beside it.
+        queries: names of shipped ones or paths of files, separated by commas (None: all shipped ones).
+        arms: names separated by commas (None: `evolution` and `plain`).
+        seeds: number of seeds (None: 5, or one if `quick`).
+        relaxations: of each run (None: 60, or 12 if `quick`).
+        quick: three queries, one seed, 12 relaxations.
+        workers: processes for relaxations (None: one per core).
+        progress: is told how far it has come.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        InputError: if there is no such query or arm.
+        OutputError: if a file cannot be written, or belongs to another benchmark.
+    """
+    from invdesign.benchmarking import search as bench
+
+    names = bench.QUICK_QUERIES if quick else tuple(bench.query_names())
+    names = names if queries is None else _parts(queries)
+    spend = relaxations or (bench.QUICK_RELAXATIONS if quick else bench.RELAXATIONS)
+    chosen = bench.SearchPlan.arms if arms is None else _parts(arms)
+    plan = bench.SearchPlan(bench.queries(names, spend), chosen, seeds or (1 if quick else bench.SEEDS), spend)
+    return bench.markdown(bench.search(plan, Path(out), workers, progress))
+
+
 def benchmark_surrogates(
     out: Path,
     protocols: str | None = None,
@@ -243,4 +282,8 @@ def _names(generators: str | None) -> tuple[str, ...]:
     """Generators by their names, separated by commas; all of them if none are named."""
     if generators is None:
         return build.generator_names()
-    return tuple(name.strip() for name in generators.split(","))
+    return _parts(generators)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))

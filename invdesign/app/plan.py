@@ -92,7 +92,7 @@ def counted(query: Query) -> dict[str, int]:
         "proposals": relaxations * sizes.proposals,
         "evaluations": evaluations,
         "inspections": relaxations * sizes.inspections,
-        "probes": math.ceil(relaxations * sizes.probes),
+        "probes": rounds * math.ceil(math.ceil(relaxations / rounds) * sizes.probes),
         "relaxations": relaxations,
     }
 

@@ -138,7 +138,7 @@ follow; a constant stress that is left in the cell cancels.
 
 {note}
 
-Bring back what is finished: `invdesign import RUN FOLDER`. The `invdesign.json` beside each input says which
+Bring back what is finished: `invdesign import RUN FOLDER`. The `question.json` beside each input says which
 candidate it belongs to; keep it with the output.
 """
 

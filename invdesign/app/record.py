@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign import build
 from invdesign.app.outcome import selection_counts
 from invdesign.app.recipe import run_recipes
+from invdesign.app.solid_solutions import lines_of, solid_solutions
 from invdesign.properties import SHIPPED, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from invdesign.selection.ranking import Selection
 
 Properties = Mapping[str, Property]
+MOST_APART = 20
+"""Solid solutions in a record, at most."""
 
 
 def drift_of_rows(rows: Sequence[Evaluation], told: Told, properties: Properties = SHIPPED) -> Drift | None:
@@ -39,7 +42,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
     from invdesign.engine.wishes import LEFT_OUT
 
     selection = result.selection
-    funnel = result.funnel.to_dict()
+    funnel, apart = result.funnel.to_dict(), solid_solutions(revised.rows, result.targets)
     return {
         "query": result.query.to_dict(),
         "query_in_words": f"{result.query.in_words()} {LEFT_OUT}",
@@ -52,6 +55,8 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "summary": result.outcome.summary(),
         "shortfall": result.outcome.shortfall,
         "nearest": result.outcome.nearest,
+        "solid_solutions": [each.to_dict() for each in apart[:MOST_APART]],
+        "set_apart": lines_of(apart),
         "component": selection.component,
         "weights": dict(selection.weights),
         **decision_record(selection),
@@ -62,7 +67,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
         "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
-        "warnings": [*_limits(result), *_told(revised, result)],
+        "warnings": [*_limits(result), *lines_of(apart), *_told(revised, result)],
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": selection_counts(selection, campaign.rows, revised.rows),

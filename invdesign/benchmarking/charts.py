@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from typing import Any
 
 from invdesign.benchmarking.metrics import KNOWN
+from invdesign.report import assets
 
 WIDTH, LEFT, RIGHT = 620.0, 210.0, 20.0
 STEP, GAP, TOP, BOTTOM = 13.0, 9.0, 8.0, 34.0
@@ -143,7 +143,7 @@ def _figure(title: str, height: float, parts: Sequence[str]) -> str:
 
 def page(title: str, text: str, names: Sequence[str], figures: Sequence[str]) -> str:
     """One page of figures with the legend of their series."""
-    style = resources.files("invdesign.report").joinpath("report.css").read_text(encoding="utf-8")
+    style = assets.text("report.css")
     colours = "".join(f".s{i} {{ --series: {colour}; }} " for i, colour in enumerate(COLOURS))
     legend = " ".join(
         f'<span class="{_kind(name, place)}"><span class="dot"></span> {escape(name)}</span>'

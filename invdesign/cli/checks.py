@@ -29,7 +29,7 @@ def check(name: str, family: str | None) -> int:
     return 1 if broken else 0
 
 
-@click.group(short_help="Measure generators, targets and surrogates.")
+@click.group(short_help="Measure generators, search and surrogates.")
 def benchmark() -> None:
     """Measure the parts: every generator by the same code and seed."""
 
@@ -74,6 +74,24 @@ def benchmark_targets(out: str, **flags: Any) -> None:
 
     with progress() as reporter:
         table = models.benchmark_targets(Path(out), progress=reporter, **flags)
+    click.echo(table, nl=False)
+
+
+@benchmark.command("search")
+@click.option("--queries", metavar="A,B", help="Names of shipped queries, or files [all shipped ones].")
+@click.option("--arms", metavar="A,B", help="Of evolution, plain, no-learning, optuna-tpe, … [evolution,plain].")
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Number of seeds [5].")
+@click.option("--relaxations", type=click.IntRange(1), metavar="N", help="Of each run [60].")
+@click.option("--quick", is_flag=True, help="Three queries, one seed, 12 relaxations: ten minutes on two cores.")
+@RECORD
+@WORKERS
+@talk
+def benchmark_search(out: str, **flags: Any) -> None:
+    """What a relaxation brings, with and without each part of the search; goes on where it stopped."""
+    from invdesign.app import models
+
+    with progress() as reporter:
+        table = models.benchmark_search(Path(out), progress=reporter, **flags)
     click.echo(table, nl=False)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
 
 STAGE = "import"
-MARK = "invdesign.json"
+MARK = "question.json"
 """The file beside an input that says which candidate it belongs to."""
 VASP, OUTCAR = ("vasprun.xml", "vasprun.xml.gz"), ("OUTCAR", "OUTCAR.gz")
 QE = ("espresso.out", "espresso.pwo", "pw.out")
@@ -101,7 +101,7 @@ def _read(file: Path) -> Calculation | Failure:
 
 
 def _mark(file: Path) -> dict[str, Any]:
-    """What `invdesign.json` beside the file says."""
+    """What `question.json` beside the file says."""
     path = file.parent / MARK
     if not path.exists():
         return {}
@@ -138,7 +138,11 @@ def _corrected(run: Vasprun) -> tuple[float | None, str]:
     """Energy per atom with the MP2020 corrections; None with the reason if its settings are others."""
     from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
 
+    functional = run.run_type.replace("PBE", "GGA")  # PBE by its tag, or by the potentials
+    if functional not in ("GGA", "GGA+U"):
+        return None, f"{NOT_ON_SCALE}: computed with {run.run_type}, not with GGA or GGA+U"
     entry = run.get_computed_entry(inc_structure=True)
+    entry.parameters["run_type"] = functional
     fixed = MaterialsProject2020Compatibility(check_potcar_hash=False).process_entry(entry)
     if fixed is None:
         return None, f"{NOT_ON_SCALE}: potentials or Hubbard U differ from MPRelaxSet"

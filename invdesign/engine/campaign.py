@@ -67,8 +67,8 @@ class Sizes:
     proposals: int = 10
     evolved: int = 12
     inspections: int = 6
-    probes: float = 3.0
-    probe_calls: int = 2
+    probes: float = 2.5
+    probe_calls: int = 3
     requests: int = 8
     margin: float = 1.5
 
@@ -191,11 +191,8 @@ class Campaign:
         )
         self.constraints = tuple(constraints)
         self.screens = (MatchesQuery(wanted), *self.parts.screens, *self.constraints)
-        self.search = (
-            None
-            if query.search == "none"
-            else CandidateSearch(wanted, self.targets, self.parts, self.screens, evolution)
-        )
+        given = (wanted, self.targets, self.parts, self.screens, evolution)
+        self.search = None if query.search == "none" else CandidateSearch(*given)
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
         self._work: tuple[Round, list[Evaluation]] | None = None

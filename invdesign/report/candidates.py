@@ -15,8 +15,7 @@ from invdesign.crystal import Crystal
 from invdesign.errors import InputError
 from invdesign.properties import Property, known_properties
 from invdesign.records import Value
-from invdesign.report.export import original
-from invdesign.report.folder import FULL, LEAN
+from invdesign.report.export import FULL, LEAN, original
 from invdesign.target import Target
 from invdesign.uncertainty import with_interval
 
@@ -116,7 +115,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from None
-    if not isinstance(record, dict):
+    query = record.get("query", {}) if isinstance(record, dict) else None
+    if not isinstance(query, dict) or not isinstance(query.get("component") or "", str):
         raise _unreadable(folder, "run.json holds no record")
     return record
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 LEDGER = "ledger.sqlite"
+FULL, LEAN = "candidates.parquet", "candidates.csv"
 
 
 def new_folder(folder: Path) -> Path:

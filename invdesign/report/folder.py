@@ -23,7 +23,6 @@ from invdesign.report.dictionary import INDEX, Column, described
 if TYPE_CHECKING:
     import pandas as pd
 
-FULL, LEAN = "candidates.parquet", "candidates.csv"
 DICTIONARY, PACKAGE, REFERENCES = "data_dictionary.csv", "datapackage.json", "references.bib"
 
 BEFORE = (
@@ -60,9 +59,9 @@ def write_folder(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -
     """
     from invdesign.report.page import write_report
 
-    write_parquet(table, folder / FULL)
+    write_parquet(table, folder / export.FULL)
     lean = lean_table(table)
-    export.write_table(lean, folder / LEAN)
+    export.write_table(lean, folder / export.LEAN)
     export.write_table(dictionary(table, lean), folder / DICTIONARY)
     export.write_json(data_package(table, lean, record), folder / PACKAGE)
     export.write_text(bibliography(record), folder / REFERENCES)
@@ -149,8 +148,8 @@ def data_package(table: pd.DataFrame, lean: pd.DataFrame, record: Mapping[str, A
         "description": str(record.get("query_in_words") or ""),
         "sources": [{"title": "invdesign", "version": str(versions.get("invdesign", ""))}],
         "resources": [
-            _resource("candidates", LEAN, "csv", lean, "Ranked candidates: what a person reads."),
-            _resource("candidates-full", FULL, "parquet", table, "Ranked candidates: every column."),
+            _resource("candidates", export.LEAN, "csv", lean, "Ranked candidates: what a person reads."),
+            _resource("candidates-full", export.FULL, "parquet", table, "Ranked candidates: every column."),
         ],
     }
 

@@ -15,7 +15,8 @@ from invdesign.elements import symbol
 from invdesign.errors import InputError, OutputError
 from invdesign.report import export
 from invdesign.report.candidates import Row, Run, number, read_run, read_table
-from invdesign.report.folder import DICTIONARY, FULL, LEAN, PACKAGE, REFERENCES, write_parquet
+from invdesign.report.export import FULL, LEAN
+from invdesign.report.folder import DICTIONARY, PACKAGE, REFERENCES, write_parquet
 
 if TYPE_CHECKING:
     from ase import Atoms

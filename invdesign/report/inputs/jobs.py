@@ -35,7 +35,7 @@ class Job:
     strain: tuple[float, ...] = ()
 
     def mark(self, folder: Path, candidate: str) -> None:
-        """Write `invdesign.json`, by which `invdesign import` finds the candidate."""
+        """Write `question.json`, by which `invdesign import` finds the candidate."""
         write_json({"candidate": candidate, "kind": self.kind, "strain": list(self.strain)}, folder / MARK)
 
 

@@ -1,0 +1,1 @@
+"""Queries of the benchmark of searches, each a YAML file."""
