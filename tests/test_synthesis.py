@@ -66,6 +66,7 @@ def test_salts_named_without_charge_are_one_precursor() -> None:
          "0.5 Li2CO3 + 0.5 Fe2O3 + NH4H2PO4 → LiFePO4 + NH3 + 0.5 CO2 + 1.5 H2O + 0.25 O2"),
         (("Ti", "B"), "TiB2", "Ti + 2 B → TiB2"),
         (("Al",), "AlN", "Al + 0.5 N2 → AlN"),
+        (("Cr",), "CrH", "Cr + 0.5 H2 → CrH"),
         (("MgO", "MnO"), "Mg2MnO4", "2 MgO + MnO + 0.5 O2 → Mg2MnO4"),
         (("BaCO3",), "BaTiO3", ""),
         (("LiCl", "Y2O3"), "Li3YCl6", ""),

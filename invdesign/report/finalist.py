@@ -232,11 +232,7 @@ def _synthesis(row: Row, run: Run) -> str:
         parts.append(f"<ol>{''.join(map(_route, found['routes']))}</ol>")
     if found["conditions"]:
         parts.append(_pairs([("method", found["method"]), *_firing(found["conditions"])]))
-    near = "".join(
-        f"<li>{markup.formula(each['formula'])} <small>from {markup_of(each['precursors'])}, "
-        f'<a href="https://doi.org/{escape(each["doi"], quote=True)}">{escape(each["doi"])}</a></small></li>'
-        for each in found["nearest"]
-    )
+    near = "".join(map(_published, found["nearest"]))
     parts.append(f"<p>Nearest published recipes</p><ul>{near}</ul>" if near else "")
     return _block("How it might be made", "".join(parts))
 
@@ -244,19 +240,24 @@ def _synthesis(row: Row, run: Run) -> str:
 def _route(route: Mapping[str, Any]) -> str:
     text = "; ".join(part for part in (route["reaction"], route["note"]) if part)
     reaction = f"<br><small>{_nice(escape(text))}</small>" if text else ""
-    return f"<li>{markup_of(route['precursors'])} <small>{percent(route['share'])}</small>{reaction}</li>"
+    return f"<li>{_plus(route['precursors'])} <small>{percent(route['share'])}</small>{reaction}</li>"
 
 
-def markup_of(formulas: Sequence[str]) -> str:
-    """Formulas joined by plus signs."""
+def _plus(formulas: Sequence[str]) -> str:
     return " + ".join(map(markup.formula, formulas))
+
+
+def _published(each: Mapping[str, Any]) -> str:
+    doi = escape(each["doi"], quote=True)
+    link = f'<a href="https://doi.org/{doi}" rel="noreferrer">{doi}</a>'
+    return f"<li>{markup.formula(each['formula'])} <small>from {_plus(each['precursors'])}, {link}</small></li>"
 
 
 def _firing(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if stated["temperature"] is not None:
         yield (
             "firing",
-            f"{stated['temperature']:.0f} °C, {stated['low']:.0f} to {stated['high']:.0f} nearby",
+            f"{stated['temperature']:.0f} °C, {stated['low']:.0f} to {stated['high']:.0f} in recipes near it",
         )
     if stated["hours"] is not None:
         yield "for", f"{stated['hours']:.3g} h"

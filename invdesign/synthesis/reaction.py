@@ -90,7 +90,8 @@ def _gases(amounts: Sequence[float], precursors: Sequence[Amounts], target: Amou
     for name in _HALOGENS:
         gas.release(f"H{name}", max(min(gas.of(name), gas.of("H")), 0.0))
         gas.release(f"{name}2", gas.of(name) / 2.0)
-    gas.release("H2O" if "O" in left else "H2", gas.of("H") / 2.0)
+    water = "O" in (left if gas.of("H") > 0.0 else target)
+    gas.release("H2O" if water else "H2", gas.of("H") / 2.0)
     gas.release("O2", gas.of("O") / 2.0)
     return {name: molecules for name, molecules in gas.released.items() if abs(molecules) > _TOLERANCE}
 

@@ -87,13 +87,20 @@ class Synthesis:
              "temperature": n.recipe.temperature, "doi": n.recipe.source, "distance": round(n.distance, 3)}
             for n in self.nearest
         ]  # fmt: skip
-        found["methods"] = dict(self.methods)
+        found["methods"] = _rounded(self.methods)
         if self.conditions is not None:
-            values = found["conditions"] | {"atmospheres": dict(self.conditions.atmospheres)}
-            found["conditions"] = {
-                k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()
-            }
+            values = found["conditions"] | {"atmospheres": _rounded(self.conditions.atmospheres)}
+            found["conditions"] = {k: _number(v) if isinstance(v, float) else v for k, v in values.items()}
         return found
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)
+
+
+def _rounded(shares: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """Shares of more than half a per cent, to three decimals."""
+    return {name: round(share, 3) for name, share in shares if share > 0.005}
 
 
 @cache
