@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invdesign.app.crystals import explain, predict, rank, validate
     from invdesign.app.design import design, feedback, resume
     from invdesign.app.generate import generate
+    from invdesign.app.recipe import recipe
     from invdesign.app.relax import elastic, relax
     from invdesign.app.result import Found, Result
     from invdesign.crystal import Crystal, Gene
@@ -43,6 +44,7 @@ __all__ = [
     "generate",
     "predict",
     "rank",
+    "recipe",
     "relax",
     "resume",
     "validate",
@@ -66,6 +68,7 @@ _HOMES = {
     "generate": "invdesign.app.generate",
     "predict": "invdesign.app.crystals",
     "rank": "invdesign.app.crystals",
+    "recipe": "invdesign.app.recipe",
     "relax": "invdesign.app.relax",
     "resume": "invdesign.app.design",
     "validate": "invdesign.app.crystals",

@@ -14,8 +14,8 @@ the public files. What is written has their names and columns, with checksums in
 - `mp2020_elemental_references.json.gz`: the reference energies, to 0.1 meV.
 - `alexandria_eos.parquet`: a stand-in. Known crystals of up to six sites whose formulas are in none of the tables
   above play the part of new ones; there are no equations of state, so bulk moduli are missing.
-- `oqmd_formulas.parquet`, `synthesis_solid_state.json.xz`, `synthesis_sol_gel.json.xz`: some formulas of the
-  tables of formulas, as rows and as recipes.
+- `oqmd_formulas.parquet`: some formulas of the table of computed ones.
+- `synthesis_solid_state.json.xz`, `synthesis_sol_gel.json.xz`: some recipes of the table, without times and gases.
 - `vickers_hardness.csv`: the measurements that can be read back from the trained hardness (two in three).
 
 The sample depends on the package's tables and the seed alone.
@@ -41,11 +41,14 @@ from invdesign.crystallography.genes import decode, primitive_sites
 from invdesign.elements import symbol
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.properties import PREDICTED
-from invdesign.reference.formulas import load_computed, load_synthesised
+from invdesign.reference.formulas import load_computed
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.local import FORMULA_TABLE, HULL_TABLE, load_hull
 from invdesign.surrogates.explain.nearest import load_labelled
 from invdesign.surrogates.hardness import load_hardness
+from invdesign.synthesis.formulas import parse_formula
+from invdesign.synthesis.published import load_recipes
+from invdesign.synthesis.recipe import Recipe
 from invdesign.training.rebuild import SOURCES, digest, run
 
 SITES, NEAR_HULL = 20, 0.3
@@ -146,13 +149,29 @@ def write_formulas(folder: Path) -> None:
     """Formulas computed elsewhere, and recipes for formulas that have been made."""
     computed = pd.DataFrame({"reduced_formula": load_computed()[:FORMULAS]})
     computed.to_parquet(folder / "oqmd_formulas.parquet", index=False)
-    made = load_synthesised()
-    reactions = [
-        {"targets_string": [formula], "doi": made.get(formula, "doi")} for formula in made[: 2 * FORMULAS]
-    ]
-    for name, part in (("solid_state", reactions[::2]), ("sol_gel", reactions[1::2])):
-        text = json.dumps({"reactions": part}).encode()
+    for name, method in (("solid_state", "solid-state"), ("sol_gel", "sol-gel")):
+        rows = [recipe for recipe in load_recipes().rows if recipe.method == method][:FORMULAS]
+        text = json.dumps({"reactions": [entry_of(recipe) for recipe in rows]}).encode()
         (folder / f"synthesis_{name}.json.xz").write_bytes(lzma.compress(text))
+
+
+def entry_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the published files hold one, as far as it is read."""
+    stated = [] if recipe.temperature is None else [{"units": "C", "values": [recipe.temperature]}]
+    fired = {"type": "HeatingOperation", "token": "fired", "conditions": {"heating_temperature": stated}}
+    return {
+        "targets_string": [recipe.target],
+        "doi": recipe.source,
+        "target": {"composition": [], "additives": []},
+        "precursors": [
+            {
+                "material_formula": name,
+                "composition": [{"formula": name, "amount": "1", "elements": parse_formula(name)}],
+            }
+            for name in recipe.precursors
+        ],
+        "operations": [fired],
+    }
 
 
 def cell(crystal: Crystal) -> dict[str, Any]:

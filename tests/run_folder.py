@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from invdesign.app.recipe import run_recipes
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode
 from invdesign.query import Query
@@ -149,9 +151,14 @@ def _tensor(k: float, g: float) -> dict[str, float]:
     return {f"c{i + 1}{j + 1}": float(c[i, j]) for i in range(6) for j in range(i, 6)}
 
 
+MADE = 4
+"""Candidates of a folder that have an entry on how they might be made."""
+
+
 def run_folder(folder: Path, n: int, component: str | None = "light_stiff_beam") -> Path:
     """A whole run folder of `n` candidates, without a ledger."""
     selection, record = ranked_run(n, component)
+    record["recipes"] = run_recipes(reduced_formula(item.row.crystal.numbers) for item in selection.ranked[:MADE])
     files = export.write_cifs([item.row.crystal for item in selection.ranked], folder)
     write_folder(folder, export.frame(rows_of(selection.ranked, files)), record)
     return folder

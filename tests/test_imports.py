@@ -29,7 +29,7 @@ LAYERS = (
     "chemistry crystallography mechanics settings workers",
     "data reference potentials",
     "surrogates relaxation generators validators",
-    "engine evolution selection",
+    "engine evolution selection synthesis",
     "report benchmarking training app build testing cli __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.outcome import selection_counts
+from invdesign.app.recipe import run_recipes
 from invdesign.app.solid_solutions import lines_of, solid_solutions
 from invdesign.properties import SHIPPED, Property
 from invdesign.query import Query
@@ -59,6 +60,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "component": selection.component,
         "weights": dict(selection.weights),
         **decision_record(selection),
+        "recipes": run_recipes(found.formula for found in result),
         "relaxations": len(campaign.selected),
         "extensions": [{"round": e.round + 1, "relaxations": e.relaxations} for e in campaign.extensions],
         "seconds": round(result.seconds, 1),

@@ -1,7 +1,8 @@
-"""Commands on crystals: predict, validate, relax, elastic, rank."""
+"""Commands on crystals: predict, validate, relax, elastic, rank, recipe."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,4 +139,25 @@ def rank(paths: Sequence[str], out: str, n: int | None, as_json: bool, **flags: 
     tell(table, where, as_json, "ranked", "not listed (see the column failure)")
 
 
-COMMANDS = (predict, validate, relax, elastic, rank)
+@click.command()
+@click.argument("compounds", nargs=-1, required=True, metavar="FORMULA|FILE...")
+@click.option("--method", metavar="NAME", help="solid-state or sol-gel [what similar compounds are made by].")
+@click.option("-n", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Sets of precursors.")
+@JSON
+@talk
+def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) -> None:
+    """Precursors and conditions from published recipes."""
+    from invdesign.app import recipe as app
+    from invdesign.records import Failure
+
+    found = app.recipe(list(compounds), method, n)
+    if as_json:
+        plain = [{"item": f.item, "failure": f.reason} if isinstance(f, Failure) else f.to_dict() for f in found]
+        click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
+        return
+    for each in found:
+        click.echo("\n".join(app.lines(each)))
+    note(app.CAVEAT)
+
+
+COMMANDS = (predict, validate, relax, elastic, rank, recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -45,6 +45,7 @@ def page(place: int, row: Row, run: Run) -> str:
         _structure(key, row, crystal),
         _decision(row, len(run.rows)),
         _stability(row),
+        _synthesis(row, run),
         _neighbours(row),
         _checks(row),
         _history(row),
@@ -217,6 +218,51 @@ def _stability(row: Row) -> str:
     if true(row.get("formula_known")):
         parts.append("<p>A known phase has this formula, with another structure or one that is not at hand.</p>")
     return _block("Stability", "".join(parts))
+
+
+def _synthesis(row: Row, run: Run) -> str:
+    """How it might be made, by published recipes of similar compounds."""
+    found = (run.record.get("recipes") or {}).get(str(row.get("formula", "")))
+    if not found:
+        return ""
+    parts = []
+    if found["no_evidence"]:
+        parts.append(f"<p>No evidence: {escape(found['no_evidence'])}.</p>")
+    if found["routes"]:
+        parts.append(f"<ol>{''.join(map(_route, found['routes']))}</ol>")
+    if found["conditions"]:
+        parts.append(_pairs([("method", found["method"]), *_firing(found["conditions"])]))
+    near = "".join(map(_published, found["nearest"]))
+    parts.append(f"<p>Nearest published recipes</p><ul>{near}</ul>" if near else "")
+    return _block("How it might be made", "".join(parts))
+
+
+def _route(route: Mapping[str, Any]) -> str:
+    text = "; ".join(part for part in (route["reaction"], route["note"]) if part)
+    reaction = f"<br><small>{_nice(escape(text))}</small>" if text else ""
+    return f"<li>{_plus(route['precursors'])} <small>{percent(route['share'])}</small>{reaction}</li>"
+
+
+def _plus(formulas: Sequence[str]) -> str:
+    return " + ".join(map(markup.formula, formulas))
+
+
+def _published(each: Mapping[str, Any]) -> str:
+    doi = escape(each["doi"], quote=True)
+    link = f'<a href="https://doi.org/{doi}" rel="noreferrer">{doi}</a>'
+    return f"<li>{markup.formula(each['formula'])} <small>from {_plus(each['precursors'])}, {link}</small></li>"
+
+
+def _firing(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if stated["temperature"] is not None:
+        yield (
+            "firing",
+            f"{stated['temperature']:.0f} °C, {stated['low']:.0f} to {stated['high']:.0f} in recipes near it",
+        )
+    if stated["hours"] is not None:
+        yield "for", f"{stated['hours']:.3g} h"
+    gases = [f"{name} {percent(share)}" for name, share in list(stated["atmospheres"].items())[:2]]
+    yield "in", ", ".join(gases)
 
 
 def _share(text: str) -> str:
