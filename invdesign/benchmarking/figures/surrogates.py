@@ -272,9 +272,7 @@ def _protocols(found: Mapping[str, Any]) -> list[str]:
 def _folds(found: Mapping[str, Any]) -> list[str]:
     """The gate trained anew and the out-of-distribution mark, fold by fold."""
     lines = ["", "### Fold by fold: gate trained anew", ""]
-    lines += [
-        "| | crystals | log10 K | covered | log10 G | covered | OOD | OOD, held in | AUC | AUC by distance |"
-    ]
+    lines.append("| | crystals | log10 K | covered | log10 G | covered | OOD | OOD, held in | AUC by distance |")
     lines.append(_rule(8))
     for name, table in found.items():
         for fold, row in table["folds"].items():
