@@ -115,6 +115,8 @@ def test_the_seeds_are_read(tmp_path: Path) -> None:
 @given(st.sampled_from(NAMES), st.binary(max_size=400))
 @example("x.json", b"[[[[")
 @example("x.csv", b"frac_coords,lattice,atomic_numbers\n" + b'"' * 99)
+@example("x.xyz", b"\xef")
+@example("x.jsonl", b"\xef")
 @example("x.xyz", b"1\nLattice=[[1,2],3] Properties=::::\n\n")
 def test_random_bytes(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

@@ -183,16 +183,14 @@ def _is_packed(name: str) -> bool:
 
 def _items(sources: list[tuple[Path, list[Path] | None]]) -> Iterator[Item]:
     for path, inside in sources:
-        if inside is None:
-            yield from _file(path, str(path), is_alone=True)
-            continue
-        is_empty = True
-        for file in inside:
-            for item in _file(file, str(file), is_alone=False):
+        is_empty, is_alone = True, inside is None
+        for file in [path] if inside is None else inside:
+            for item in _file(file, str(file), is_alone):
                 is_empty = False
                 yield item
         if is_empty:
-            yield Item(Failure("read", f"no crystal in any of its {len(inside)} files", str(path)))
+            where = "it" if inside is None else f"any of its {len(inside)} files"
+            yield Item(Failure("read", f"no crystal in {where}", str(path)))
 
 
 def _file(path: Path, source: str, is_alone: bool) -> Iterator[Item]:

@@ -58,8 +58,6 @@ def read_extxyz(stream: TextIO, source: str) -> Iterator[Item]:
     """
     lines = _Lines(stream)
     head, index = lines.next_filled(), 0
-    if head is None:
-        yield Item(Failure("read", "the file holds no frame", source))
     while head is not None:
         at, word = lines.number, head.strip()
         count = int(word) if word.isdecimal() and len(word) < 10 else 0
