@@ -49,13 +49,14 @@ class SolidSolution:
 
     def __str__(self) -> str:
         """The solid solution in words."""
+        versions = "1 ordered version" if self.crystals == 1 else f"{self.crystals} ordered versions"
         sites = " and ".join("-".join(group) for group in self.shared)
         mixed = ", ".join(f"{s} {_percent(low, high)} %" for s, (low, high) in self.ranges.items())
         values = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.values.items())
         best = f"; best by the estimates: {self.best}" + (f" ({values})" if values else "")
         return (
             f"{sites} on a shared site (space group {self.parent}, structure of {self.known}): {mixed}; "
-            f"{self.crystals} ordered versions{best}"
+            f"{versions}{best}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def lines_of(found: Sequence[SolidSolution]) -> list[str]:
     met = sum(each.crystals for each in found)
     head = (
         f"Set apart: {met} ordered versions of {len(found)} known solid solutions. Such a crystal is no new "
-        "phase; an alloy of its composition may exist, and may be what is wanted."
+        "phase; an alloy of its composition may exist, and may be what is wanted (`solid_solutions` in run.json)."
     )
     return [head, *(f"Solid solution: {each}." for each in found[:SHOWN])]
 
