@@ -91,7 +91,7 @@ def lines_of(found: Sequence[SolidSolution]) -> list[str]:
     met = sum(each.crystals for each in found)
     head = (
         f"Set apart: {met} ordered versions of {len(found)} known solid solutions. Such a crystal is no new "
-        "phase; an alloy of its composition may exist, and may be what is wanted (`solid_solutions` in run.json)."
+        "phase; an alloy of its composition may exist, and may be what is wanted (run.json lists them)."
     )
     return [head, *(f"Solid solution: {each}." for each in found[:SHOWN])]
 
