@@ -35,7 +35,8 @@ from invdesign.data.split import by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.properties import PREDICTED
 from invdesign.surrogates import load_gate
-from invdesign.surrogates.custom.transfer import Labels, blocks_of, fit_regression, view
+from invdesign.surrogates.custom.regression import Labels, fit_regression
+from invdesign.surrogates.custom.transfer import blocks_of, view
 from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
 from invdesign.surrogates.inputs.dataset import Graphs, Labelled, encode_rows, graphs_of_genes, select
 from invdesign.surrogates.inputs.store import join

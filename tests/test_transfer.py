@@ -27,16 +27,8 @@ from invdesign.selection.targets import target_probability
 from invdesign.surrogates import load_gate
 from invdesign.surrogates.custom.own import CustomSettings, read_custom, report, train_custom
 from invdesign.surrogates.custom.process import _loss, fit_process
-from invdesign.surrogates.custom.transfer import (
-    FOLDS,
-    Labels,
-    TransferSurrogate,
-    WithCustom,
-    folds_of,
-    leave_out,
-    load_transfer,
-    train,
-)
+from invdesign.surrogates.custom.regression import FOLDS, Labels, folds_of, leave_out
+from invdesign.surrogates.custom.transfer import TransferSurrogate, WithCustom, load_transfer, train
 
 NAME = "my_stiffness"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from invdesign.app.solid_solutions import SolidSolution, lines_of, solid_solutions
 from invdesign.chemistry.composition import reduced_formula
 from invdesign.records import Evaluation, Status, Value
 from invdesign.selection.desirability import with_hull
@@ -30,6 +31,7 @@ class Outcome:
         nearest: the relaxed crystal that comes nearest to the targets without meeting them, in words; empty where
             as many as asked for meet them, and where there is none.
         shortfall: why fewer are listed than asked for; empty otherwise.
+        solid_solutions: of which orderings were met, those that serve the targets best first.
     """
 
     wanted: int
@@ -38,6 +40,17 @@ class Outcome:
     stable_and_new: int
     nearest: str = ""
     shortfall: str = ""
+    solid_solutions: tuple[SolidSolution, ...] = ()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether fewer are on target than were asked for."""
+        return self.on_target is not None and self.on_target < self.wanted
+
+    def set_apart(self) -> list[str]:
+        """What was set apart, in words: in full where the list is short, otherwise that there is such a thing."""
+        found = lines_of(self.solid_solutions)
+        return found if self.is_short else found[:1]
 
     def summary(self) -> str:
         """One line: `5 of 8 on target, 8 stable and new`."""
@@ -49,7 +62,8 @@ class Outcome:
 
     def lines(self) -> list[str]:
         """The summary, and why it is no better."""
-        return [line for line in (self.summary(), self.shortfall, self.nearest) if line]
+        apart = self.set_apart()[:2] if self.is_short else []
+        return [line for line in (self.summary(), self.shortfall, self.nearest, *apart) if line]
 
 
 def outcome(selection: Selection, rows: Sequence[Evaluation], targets: Sequence[Target], limit: float) -> Outcome:
@@ -72,6 +86,7 @@ def outcome(selection: Selection, rows: Sequence[Evaluation], targets: Sequence[
         stable_and_new=sum(_stable_and_new(row, limit) for row in listed),
         nearest="" if enough else nearest_to(bounds, rows),
         shortfall="" if len(listed) >= selection.n_wanted else _shortfall_of(selection),
+        solid_solutions=tuple(solid_solutions(rows, targets)),
     )
 
 

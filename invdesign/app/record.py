@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from invdesign import build
 from invdesign.app.outcome import selection_counts
 from invdesign.app.recipe import run_recipes
-from invdesign.app.solid_solutions import SolidSolution, lines_of, solid_solutions
 from invdesign.properties import SHIPPED, Property
 from invdesign.query import Query
 from invdesign.records import Estimate, Evaluation
@@ -42,7 +41,7 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
     from invdesign.engine.wishes import LEFT_OUT
 
     selection = result.selection
-    funnel, apart = result.funnel.to_dict(), solid_solutions(revised.rows, result.targets)
+    funnel, apart = result.funnel.to_dict(), result.outcome.solid_solutions
     return {
         "query": result.query.to_dict(),
         "query_in_words": f"{result.query.in_words()} {LEFT_OUT}",
@@ -56,7 +55,6 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "shortfall": result.outcome.shortfall,
         "nearest": result.outcome.nearest,
         "solid_solutions": [each.to_dict() for each in apart[:MOST_APART]],
-        "set_apart": lines_of(apart),
         "component": selection.component,
         "weights": dict(selection.weights),
         **decision_record(selection),
@@ -67,18 +65,11 @@ def run_record(result: Result, campaign: Campaign, revised: Revised) -> dict[str
         "versions": build.versions(),
         "parts": dict(campaign.parts.provenance),
         "feedback": {"candidates": revised.told, "corrected": list(revised.corrected)},
-        "warnings": [*_limits(result), *_apart(result, apart), *_told(revised, result)],
+        "warnings": [*_limits(result), *result.outcome.set_apart(), *_told(revised, result)],
         "drift": None if result.drift is None else result.drift.to_dict(),
         "funnel": funnel,
         "selection": selection_counts(selection, campaign.rows, revised.rows),
     }
-
-
-def _apart(result: Result, found: Sequence[SolidSolution]) -> list[str]:
-    """What was set apart: in full where the list is short, otherwise that there is such a thing."""
-    hits = result.outcome.on_target
-    is_short = hits is not None and hits < result.outcome.wanted
-    return lines_of(found) if is_short else lines_of(found)[:1]
 
 
 def decision_record(selection: Selection, most: int = 20) -> dict[str, Any]:

@@ -225,8 +225,6 @@ class Result(Sequence[Found]):
         """The table's most telling columns and how the run went, as text."""
         lines = [self._text_table()] if len(self) else []
         lines += self.outcome.lines()
-        if self.outcome.on_target is None or self.outcome.on_target < self.outcome.wanted:
-            lines += self.record.get("set_apart", [])[:2]
         if self.folder is not None:
             lines.append(f"wrote {self.folder / 'candidates.csv'}, cif/, run.json, report.html")
         if self.drift is not None and self.drift.errors:

@@ -15,7 +15,7 @@ from typing import Any
 
 from invdesign import __version__
 from invdesign.display import html_table
-from invdesign.engine.candidates import CandidateSearch
+from invdesign.engine.candidates import CandidateSearch, judge_of
 from invdesign.engine.database import path_of
 from invdesign.engine.extension import Budget, Extension, budget_of
 from invdesign.engine.feedback import Told, revise
@@ -357,8 +357,7 @@ class Campaign:
 
     def judge(self, correct: Correct | None = None) -> Judge:
         """The gate with the targets of the campaign, corrected by what the run has learned."""
-        limit = self.query.max_energy_above_hull
-        return Judge(self.parts.gate, self.parts.reference, self.targets, limit, self.parts.hardness, correct)
+        return judge_of(self.query, self.targets, self.parts, correct)
 
     def learned(self, now: Sequence[Evaluation] = ()) -> Correct | None:
         """What earlier rounds, and first looks of the present one, say about the gate's errors."""

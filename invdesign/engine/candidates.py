@@ -56,11 +56,6 @@ class CandidateSearch:
         self._cheap = tuple(v for v in screens if v.name != CLEAR)
         self._clear = tuple(v for v in screens if v.name == CLEAR)
 
-    def judge(self, correct: Correct | None) -> Judge:
-        """The screening surrogate with the targets, corrected by what the run has learned."""
-        limit = self.query.max_energy_above_hull
-        return Judge(self.parts.gate, self.parts.reference, self.targets, limit, self.parts.hardness, correct)
-
     def propose(
         self, name: str, n: int, now: Sequence[Evaluation], before: Sequence[Evaluation], correct: Correct | None,
         seed: int,
@@ -78,7 +73,7 @@ class CandidateSearch:
         Returns:
             The candidates as bare rows, and how many genes were judged.
         """
-        judge = self.judge(correct)
+        judge = judge_of(self.query, self.targets, self.parts, correct)
         parents = [*self._start(judge), *self._known, *self._from_rows([*now, *before], judge)]
         settings = replace(self.settings, children=self.settings.children_for(n))
         found = evolve(parents, self._world(judge), settings, np.random.default_rng(seed), _tried(before))
@@ -177,6 +172,12 @@ class CandidateSearch:
             kept=atomic_numbers(self.query.keep),
             max_sites=self.query.site_range[1],
         )
+
+
+def judge_of(query: Query, targets: Sequence[Target], parts: Parts, correct: Correct | None) -> Judge:
+    """The screening surrogate with the targets of a run, corrected by what the run has learned."""
+    limit = query.max_energy_above_hull
+    return Judge(parts.gate, parts.reference, tuple(targets), limit, parts.hardness, correct)
 
 
 def _member(row: Evaluation, crystal: Crystal, log_target: float, log_stable: float) -> Member:

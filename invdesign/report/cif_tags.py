@@ -1,7 +1,7 @@
 """What a CIF of a run says of itself: id, query, predictions, potential and versions, as `_invdesign_…` items.
 
-Data names with a prefix of one's own are what the CIF standard foresees for this (International Tables for
-Crystallography G, 3.1.8.2); other readers pass over them.
+The CIF standard allows data names that begin with the name of a program (International Tables for
+Crystallography G, 3.1.8.2); other readers ignore them.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from invdesign.mechanics.bonding import bonding_class
 from invdesign.surrogates import hardness
 from invdesign.surrogates.calibrate import fit_calibration
 from invdesign.surrogates.custom.process import fit_process
-from invdesign.surrogates.custom.transfer import FOLDS, folds_of
+from invdesign.surrogates.custom.regression import FOLDS, folds_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,8 @@ from invdesign.errors import InputError, TrainingError
 from invdesign.progress import Progress, quiet
 from invdesign.properties import Property, check_custom_name, custom_property
 from invdesign.records import Failure
-from invdesign.surrogates.custom.transfer import FEW, Labels, Transfer, blocks_of, to_scale, train, view
+from invdesign.surrogates.custom.regression import Labels
+from invdesign.surrogates.custom.transfer import FEW, Transfer, blocks_of, to_scale, train, view
 from invdesign.surrogates.inputs.cells import read_cells, read_graphs
 from invdesign.surrogates.model import Model
 
