@@ -112,6 +112,10 @@ def test_known_salt_is_found_in_any_cell_and_volume() -> None:
     reference = LocalReference()
     found = reference.match(salt())
     assert found is not None
+    known = load_known()
+    assert [known[row].gene.space_group for row in known.rows_of_formula("NaCl") if known.id(row) == found] == [
+        225
+    ]
     assert reference.match(salt(a=5.3)) == found
     doubled = Crystal(
         salt().lattice * np.array([[2.0], [1.0], [1.0]]),

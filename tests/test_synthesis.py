@@ -23,7 +23,7 @@ from invdesign.synthesis.conditions import conditions, nearest, quantiles
 from invdesign.synthesis.formulas import key_of, parse_formula, precursor_key, written
 from invdesign.synthesis.precursors import PrecursorModel
 from invdesign.synthesis.published import Recipes, amounts_of_written, load_recipes
-from invdesign.synthesis.reaction import balance, equation
+from invdesign.synthesis.reaction import Objection, balance, equation, objection
 from invdesign.synthesis.recipe import Recipe
 from invdesign.synthesis.suggestion import Synthesis, published_model, suggest
 
@@ -219,6 +219,23 @@ def test_oxygen_that_has_to_leave_is_said() -> None:
     routes = {route.precursors: route.note for route in suggest("TiB2", "solid-state").routes}
     assert routes["B", "Ti"] == ""
     assert "reducing" in routes["B", "TiO2"]
+
+
+def test_what_speaks_against_precursors_puts_them_last() -> None:
+    def of(target: str, *precursors: str) -> Objection:
+        return objection([parse_formula(name) for name in precursors], parse_formula(target))
+
+    assert of("Ca3AlN3", "AlN", "Ca3N2") is Objection.NONE
+    assert of("Ca3AlN3", "Al2O3", "CaCO3") is Objection.REDUCTION
+    assert of("GaN", "Ga2S3") is of("GaN", "GaF3") is of("GaN", "GaN") is Objection.IMPLAUSIBLE
+    assert of("GaN", "Al") is Objection.UNBALANCED
+    assert of("BaTiO3", "BaO2", "TiO2") is Objection.NONE
+    assert (
+        equation({n: parse_formula(n) for n in ("C", "ZrH2")}, "ZrC", parse_formula("ZrC"))
+        == "C + ZrH2 → ZrC + H2"
+    )
+    first = suggest("Ca3AlN3", "solid-state").routes
+    assert [route.note for route in first] == sorted(route.note for route in first) and not first[0].note
 
 
 def test_a_method_that_does_not_exist_is_refused() -> None:

@@ -30,7 +30,7 @@ from invdesign.crystal import FloatArray
 from invdesign.synthesis.formulas import VOLATILE, Amounts, parse_formula, sources
 from invdesign.synthesis.inputs import composition_inputs
 from invdesign.synthesis.published import Recipes
-from invdesign.synthesis.reaction import balance
+from invdesign.synthesis.reaction import objection
 
 NEAREST = 20
 """K: the distance of so many recipes sets the width of the weights."""
@@ -183,7 +183,7 @@ class PrecursorModel:
     def suggest(self, target: Amounts, method: str, k: int = 5) -> list[Suggestion]:
         """The `k` likeliest sets of precursors; none if an element of the target is in no known precursor.
 
-        Among the first `DEPTH` times `k` those that give the target in some amounts stand before the others.
+        The first `DEPTH` times `k` are put in order of what speaks against their reactions (`reaction.Objection`).
 
         Args:
             target: amounts of its elements.
@@ -195,8 +195,8 @@ class PrecursorModel:
             return []
         found = self.ranked(chances)[: DEPTH * k]
         parts = [[parse_formula(name) for name in each.precursors] for each in found]
-        whole = [balance(each, target) is not None for each in parts]
-        return [each for _, each in sorted(zip(whole, found, strict=True), key=lambda pair: not pair[0])][:k]
+        order = sorted(range(len(found)), key=lambda i: objection(parts[i], target))
+        return [found[i] for i in order][:k]
 
     def ranked(self, chances: Mapping[str, FloatArray], coupling: float = COUPLING) -> list[Suggestion]:
         """Sets of the precursors with some probabilities by element, likeliest first.

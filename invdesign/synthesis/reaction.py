@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
-from invdesign.synthesis.formulas import GASEOUS, Amounts
+from invdesign.synthesis.formulas import GASEOUS, Amounts, key_of
 
 _HALOGENS = ("F", "Cl", "Br", "I")
 _TOLERANCE = 1e-4
@@ -45,6 +46,30 @@ def equation(precursors: Mapping[str, Amounts], formula: str, target: Amounts) -
     left = [*zip(precursors, amounts, strict=True), *((name, -n) for name, n in gases.items() if n < 0.0)]
     right = [(formula, 1.0), *((name, n) for name, n in gases.items() if n > 0.0)]
     return " → ".join(" + ".join(_term(*part) for part in side) for side in (left, right))
+
+
+class Objection(IntEnum):
+    """What speaks against a set of precursors, the least first."""
+
+    NONE = 0
+    REDUCTION = 1
+    """A target without oxygen from oxides: a reducing agent is needed, which the equation does not name."""
+    IMPLAUSIBLE = 2
+    """The target itself as precursor, a halogen set free as F2, or a target without oxygen that takes O2 up."""
+    UNBALANCED = 3
+    """No amounts of the precursors give the target."""
+
+
+def objection(precursors: Sequence[Amounts], target: Amounts) -> Objection:
+    """What speaks against a set of precursors for a target, by its balanced reaction."""
+    amounts = balance(precursors, target)
+    if amounts is None:
+        return Objection.UNBALANCED
+    gases = _gases(amounts, precursors, target)
+    oxygen = 0.0 if "O" in target else gases.get("O2", 0.0)
+    if oxygen < 0.0 or "F2" in gases or key_of(target) in map(key_of, precursors):
+        return Objection.IMPLAUSIBLE
+    return Objection.REDUCTION if oxygen > 0.0 else Objection.NONE
 
 
 def _term(formula: str, amount: float) -> str:
@@ -81,6 +106,7 @@ def _gases(amounts: Sequence[float], precursors: Sequence[Amounts], target: Amou
             ammonium += amount * phase["N"]
     for name, count in target.items():
         left[name] = left.get(name, 0.0) - count
+    oxygen = any("O" in phase for phase in precursors)
     gas = _Gas(left, {})
     gas.release("NH3", min(ammonium, max(gas.of("N"), 0.0)))
     gas.release("NO2", max(gas.of("N"), 0.0))
@@ -90,7 +116,7 @@ def _gases(amounts: Sequence[float], precursors: Sequence[Amounts], target: Amou
     for name in _HALOGENS:
         gas.release(f"H{name}", max(min(gas.of(name), gas.of("H")), 0.0))
         gas.release(f"{name}2", gas.of(name) / 2.0)
-    water = "O" in (left if gas.of("H") > 0.0 else target)
+    water = oxygen if gas.of("H") > 0.0 else "O" in target
     gas.release("H2O" if water else "H2", gas.of("H") / 2.0)
     gas.release("O2", gas.of("O") / 2.0)
     return {name: molecules for name, molecules in gas.released.items() if abs(molecules) > _TOLERANCE}

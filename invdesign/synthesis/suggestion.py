@@ -15,7 +15,7 @@ from invdesign.synthesis.conditions import Conditions, conditions, shares
 from invdesign.synthesis.formulas import Amounts, Key, key_of, parse_formula, sources, written
 from invdesign.synthesis.precursors import PrecursorModel
 from invdesign.synthesis.published import Recipes, load_recipes
-from invdesign.synthesis.reaction import equation
+from invdesign.synthesis.reaction import Objection, equation, objection
 from invdesign.synthesis.recipe import METHODS, Recipe
 
 REDUCING = "oxygen has to leave: needs a reducing agent"
@@ -159,9 +159,9 @@ def _no_evidence(model: PrecursorModel, amounts: Amounts, distances: FloatArray)
 
 
 def _route(precursors: tuple[str, ...], share: float, formula: str, amounts: Amounts) -> Route:
-    reaction = equation({name: parse_formula(name) for name in precursors}, formula, amounts)
-    released = reaction.partition("→")[2].split()
-    note = REDUCING if "O2" in released and "O" not in amounts else ""
+    parts = {name: parse_formula(name) for name in precursors}
+    reaction = equation(parts, formula, amounts)
+    note = REDUCING if objection(list(parts.values()), amounts) is Objection.REDUCTION else ""
     return Route(precursors, round(share, 4), reaction, note)
 
 
