@@ -35,7 +35,7 @@ from invdesign.query import Query
 from invdesign.records import Candidate, Conditions, Evaluation, Failure
 from invdesign.serialize import to_plain
 
-SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0)
+SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0, least=1)
 EVOLUTION = EvolutionSettings(generations=2, children=40)
 SEARCHED = [("none", "vae"), ("none", "mixture"), ("optuna", "mixture"), ("evolution", "vae")]
 QUERY = Query(targets=["bulk_modulus>=200"], exclude=["Co"], n=4, relaxations=12)
@@ -143,6 +143,30 @@ def test_it_ends_early_when_enough_are_found() -> None:
     assert len(steps) == 1 and campaign.finished
 
 
+def test_a_small_budget_is_not_cut_into_many_rounds() -> None:
+    sizes = Sizes(rounds=5, least=8)
+    assert [sizes.rounds_of(n) for n in (1, 12, 16, 39, 40, 220)] == [1, 1, 2, 4, 5, 5]
+
+
+def test_it_stops_when_nothing_more_is_expected(tmp_path: Path) -> None:
+    far = replace(QUERY, targets=["bulk_modulus>=590"])
+    ledger = tmp_path / "ledger.sqlite"
+    campaign, steps = finished(ledger, query=far)
+    assert len(steps) == 2 and campaign.finished and 0.0 <= campaign.outlook < 0.02
+    assert "after 8 of 12 relaxations" in campaign.stopped and "--more" in campaign.stopped
+    again, steps = finished(ledger, query=far)
+    assert again.finished and len(steps) == 2 and again.stopped == campaign.stopped
+    with Campaign(far, 0, fake_parts(), ledger, sizes=SIZES, evolution=EVOLUTION) as more:
+        list(more)
+        more.extend(4)
+        assert len(list(more)) == 3 and len(more.selected) == 12 and not more.stopped
+    with Campaign(far, 0, fake_parts(), sizes=replace(SIZES, hopeless=0.0), evolution=EVOLUTION) as on:
+        on.step()
+        assert "after 4 of 12 relaxations; `invdesign resume DIR` goes on" in on.stopped
+        assert len(list(on)) == 2 and not on.stopped
+    assert not finished()[0].stopped
+
+
 def test_what_a_round_leaves_of_the_budget_goes_to_the_next() -> None:
     parts = fake_parts()
     few = replace(parts, generators={"vae": Starting(2)})
@@ -215,7 +239,7 @@ def test_killed_again_and_again_it_finds_the_same(tmp_path: Path, whole: list[st
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False])
 def test_killed_at_every_transaction_it_finds_the_same(before: bool, tmp_path: Path) -> None:
-    small = {"query": replace(QUERY, relaxations=4), "sizes": Sizes(2, 6, 2, requests=2, margin=100.0)}
+    small = {"query": replace(QUERY, relaxations=4), "sizes": Sizes(2, 6, 2, requests=2, margin=100.0, least=1)}
     whole = fingerprint(finished(**small)[0])
     nth = 1
     while run_to_death(tmp_path / f"{nth}.sqlite", nth, before, **small):

@@ -16,8 +16,12 @@ from fake_parts import FakeRelaxer, fake_parts
 
 from invdesign import __version__, build
 from invdesign.app import lists
-from invdesign.app.plan import counted, plan
+from invdesign.app.design import _on_time
+from invdesign.app.plan import counted, plan, within
 from invdesign.cli import commands, run
+from invdesign.engine.campaign import Step
+from invdesign.engine.funnel import Funnel
+from invdesign.errors import InputError
 from invdesign.query import Query
 from invdesign.query_fields import SEARCHES
 from invdesign.records import Estimate, Value
@@ -261,6 +265,35 @@ def test_more_relaxations_and_fewer_workers_take_longer() -> None:
     few, more = Query(exclude="Co", relaxations=20), Query(exclude="Co", relaxations=200)
     assert plan(few, 4).minutes < plan(few, 1).minutes < plan(more, 1).minutes
     assert plan(more, 4).minutes > 4 * plan(few, 4).minutes
+
+
+def test_minutes_take_relaxations_off_the_budget(capsys: Capture, tmp_path: Path) -> None:
+    query = Query(exclude="Co", relaxations=200)
+    assert within(query, 1e4, 2) == query
+    short, longer = within(query, 3.0, 2), within(query, 6.0, 2)
+    assert 1 <= short.relaxations < longer.relaxations < 200 and plan(short, 2).minutes <= 3.05
+    with pytest.raises(InputError, match=r"0\.01.*at least"):
+        within(query, 0.01)
+    assert run(["design", "--exclude", "Co", "--minutes", "-1"]) == 2
+    assert "minutes" in capsys.readouterr().err
+    assert run(["design", "--exclude", "Co", "--minutes", "3", "--workers", "2", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["relaxations"] == short.relaxations
+
+
+def test_no_round_begins_that_would_end_too_late(tmp_path: Path) -> None:
+    heard: list[Step] = []
+    stops = _on_time(1.0, heard.append)
+    short, long = (Step(0, {}, (), seconds, Funnel()) for seconds in (1.0, 61.0))
+    assert not stops(short) and stops(long) and heard == [short, long]
+    assert _on_time(1.0, lambda step: True)(short)
+
+
+def test_a_no_is_an_option_that_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Query] = []
+    monkeypatch.setattr("invdesign.cli.design._plan", lambda query, *rest: asked.append(query))
+    for option in ((), ("--no-dynamics",), ("--dynamics",)):
+        assert run(["design", "--exclude", "Co", "--dry-run", *option]) == 0
+    assert [query.dynamics for query in asked] == [True, False, True]
 
 
 def test_ctrl_c_names_the_folder_to_go_on_from(

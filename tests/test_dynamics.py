@@ -135,7 +135,7 @@ def test_the_disturbance_is_the_seeds() -> None:
 
 # the list of a run
 
-SIZES = Sizes(rounds=2, requests=2)
+SIZES = Sizes(rounds=2, requests=2, least=1)
 WISHES = {
     "targets": ["bulk_modulus>=80"],
     "n": 8,

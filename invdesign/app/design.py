@@ -9,6 +9,7 @@ Examples:
 from __future__ import annotations
 
 import datetime
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def design(
     seed: int = 0,
     out: str | Path | None = None,
     *,
+    minutes: float | None = None,
     workers: int | None = None,
     progress: Shown = None,
     callback: Callable[[Step], object] | None = None,
@@ -59,6 +61,8 @@ def design(
         query: what is asked: a query, or a mapping of its fields.
         seed: the same seed gives the same candidates.
         out: run folder to make (None: nothing is written).
+        minutes: time for the run (None: as long as it takes). Relaxations that are not expected to fit are taken
+            off the query's budget, and no round begins that would end too late (`resume` goes on).
         workers: processes for relaxations (None: one per core).
         progress: see `invdesign.progress.Shown`.
         callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
@@ -80,11 +84,27 @@ def design(
     if warning := feasibility(query).warning():
         warnings.warn(warning, InvdesignWarning, stacklevel=3)
     seed, workers = whole("seed", seed, 0), _workers(workers)
+    if minutes is not None:
+        from invdesign.app.plan import within
+
+        query = within(query, minutes, workers)
+        callback = _on_time(minutes, callback)
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
     ledger = None if folder is None else folder / export.LEDGER
     with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
         return _finish(campaign, folder, callback)
+
+
+def _on_time(minutes: float, callback: Callable[[Step], object] | None) -> Callable[[Step], object]:
+    """A callback that also stops the run where another round like the last would end after some minutes."""
+    end = time.monotonic() + 60.0 * minutes
+
+    def stops(step: Step) -> object:
+        late = time.monotonic() + step.seconds > end
+        return (callback is not None and callback(step) is True) or late
+
+    return stops
 
 
 def checked_query(query: Query) -> Query:
@@ -270,7 +290,9 @@ def result_of(campaign: Campaign) -> Result:
         query=query,
         seed=campaign.seed,
         selection=selection,
-        outcome=outcome(selection, found.revised.rows, campaign.targets, query.max_energy_above_hull),
+        outcome=outcome(
+            selection, found.revised.rows, campaign.targets, query.max_energy_above_hull, campaign.stopped
+        ),
         funnel=funnel,
         seconds=sum(stage.seconds for stage in funnel.stages.values()),
         record={},

@@ -32,6 +32,7 @@ class Outcome:
             as many as asked for meet them, and where there is none.
         shortfall: why fewer are listed than asked for; empty otherwise.
         solid_solutions: of which orderings were met, those that serve the targets best first.
+        stopped: why the budget was not spent; empty where it was, or enough is found.
     """
 
     wanted: int
@@ -41,6 +42,7 @@ class Outcome:
     nearest: str = ""
     shortfall: str = ""
     solid_solutions: tuple[SolidSolution, ...] = ()
+    stopped: str = ""
 
     @property
     def is_short(self) -> bool:
@@ -63,10 +65,17 @@ class Outcome:
     def lines(self) -> list[str]:
         """The summary, and why it is no better."""
         apart = self.set_apart()[:2] if self.is_short else []
-        return [line for line in (self.summary(), self.shortfall, self.nearest, *apart) if line]
+        lines = (self.summary(), self.shortfall, self.nearest, self.stopped, *apart)
+        return [line for line in lines if line]
 
 
-def outcome(selection: Selection, rows: Sequence[Evaluation], targets: Sequence[Target], limit: float) -> Outcome:
+def outcome(
+    selection: Selection,
+    rows: Sequence[Evaluation],
+    targets: Sequence[Target],
+    limit: float,
+    stopped: str = "",
+) -> Outcome:
     """How a run came out.
 
     Args:
@@ -74,6 +83,7 @@ def outcome(selection: Selection, rows: Sequence[Evaluation], targets: Sequence[
         rows: every row of the run.
         targets: of the query and its component.
         limit: above the hull, eV/atom.
+        stopped: why the budget was not spent.
     """
     listed = selection.rows
     bounds = [target for target in targets if not target.goal]
@@ -87,6 +97,7 @@ def outcome(selection: Selection, rows: Sequence[Evaluation], targets: Sequence[
         nearest="" if enough else nearest_to(bounds, rows),
         shortfall="" if len(listed) >= selection.n_wanted else _shortfall_of(selection),
         solid_solutions=tuple(solid_solutions(rows, targets)),
+        stopped=stopped,
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from invdesign.app.feasibility import Feasibility, feasibility
+from invdesign.checks import number
 from invdesign.engine.campaign import EVOLUTION, PLAIN, SIZES
 from invdesign.engine.wishes import LEFT_OUT
+from invdesign.errors import InputError
 from invdesign.query import Query
 from invdesign.tables import read_json
 
 TABLE = "run_costs.json"
+LONGEST = 1e6
+"""Largest time for a run, minutes."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,27 @@ def plan(query: Query, workers: int | None = None) -> Plan:
     )
 
 
+def within(query: Query, minutes: float, workers: int | None = None) -> Query:
+    """The query with as many of its relaxations as are expected to fit into some minutes.
+
+    Raises:
+        InputError: if not even a small run fits, or `minutes` is no positive number.
+    """
+    minutes = number("minutes", minutes, 0.0, LONGEST, "minutes")
+    processes, cost = workers or os.cpu_count() or 1, read_json(TABLE)["cpu_seconds"]
+
+    def needed(relaxations: int) -> float:
+        return _seconds(counted(replace(query, relaxations=relaxations)), processes, cost) / 60.0
+
+    if needed(1) > minutes:
+        raise InputError("minutes", minutes, f"at least {needed(1):.1f}, which one relaxation is expected to need")
+    return replace(query, relaxations=bisect_right(range(1, query.relaxations + 1), minutes, key=needed))
+
+
 def counted(query: Query) -> dict[str, int]:
     """The most that a run may do of everything."""
     sizes = PLAIN if query.search == "none" else SIZES
-    rounds, relaxations = min(sizes.rounds, query.relaxations), query.relaxations
+    rounds, relaxations = sizes.rounds_of(query.relaxations), query.relaxations
     evaluations = 0
     if query.search != "none":
         candidates = math.ceil(relaxations / rounds) * sizes.evolved

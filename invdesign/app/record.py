@@ -116,7 +116,8 @@ def _told(revised: Revised, result: Result) -> list[str]:
 
 def _limits(result: Result) -> list[str]:
     """What a reader must know, in sentences."""
-    lines = [line for line in (result.outcome.shortfall, result.outcome.nearest) if line]
+    out = result.outcome
+    lines = [line for line in (out.shortfall, out.nearest, out.stopped) if line]
     potentials = {row.relaxation.potential for row in result.rows if row.relaxation}
     if potentials:
         names = " and ".join(sorted(potentials))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invdesign.checks import whole
+from invdesign.checks import number, whole
 from invdesign.cli.options import (
     DEFAULTS,
     DIRECTORY,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from invdesign.app.result import Result
     from invdesign.engine.campaign import Step
 
-RUN_KEYS = ("seed", "out", "workers")
+RUN_KEYS = ("seed", "out", "workers", "minutes")
 """Keys of a query file that say how to run, beside those of the query."""
 
 
@@ -62,6 +62,9 @@ RUN_KEYS = ("seed", "out", "workers")
 )
 @QUERY_LOAD
 @click.option("--relaxations", type=int, help=f"Largest number of relaxations [{DEFAULTS.relaxations}].")
+@click.option(
+    "--minutes", type=float, metavar="M", help="Time for the run: fewer relaxations where they do not fit."
+)
 @SURROGATE
 @click.option("--search", metavar="|".join(SEARCHES), help=f"How a run looks for candidates [{DEFAULTS.search}].")
 @click.option("--sampler", metavar="|".join(SAMPLERS), help=f"Optuna's, for --search optuna [{DEFAULTS.sampler}].")
@@ -85,12 +88,18 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
     run = _run_settings({key: wishes.pop(key) for key in RUN_KEYS if key in wishes})
     query = app.checked_query(Query.from_dict(wishes))
     if dry_run:
-        _plan(query, run.get("workers"), as_json)
+        _plan(query, run.get("minutes"), run.get("workers"), as_json)
         return
     folder = Path(run.get("out") or app.new_run_folder())
     with _run_in(folder, is_new=True) as reporter:
         result = app.design(
-            query, run.get("seed", 0), folder, workers=run.get("workers"), progress=reporter, callback=_say_round
+            query,
+            run.get("seed", 0),
+            folder,
+            minutes=run.get("minutes"),
+            workers=run.get("workers"),
+            progress=reporter,
+            callback=_say_round,
         )
     _show(result, as_json)
 
@@ -260,12 +269,12 @@ def _show(result: Result, as_json: bool) -> None:
     click.echo(rows_json({**result.record, "folder": str(result.folder)}, result.table))
 
 
-def _plan(query: Query, workers: int | None, as_json: bool) -> None:
+def _plan(query: Query, minutes: float | None, workers: int | None, as_json: bool) -> None:
     import json
 
-    from invdesign.app.plan import plan
+    from invdesign.app.plan import plan, within
 
-    found = plan(query, workers)
+    found = plan(query if minutes is None else within(query, minutes, workers), workers)
     click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else "\n".join(found.lines()))
 
 
@@ -280,6 +289,10 @@ def _run_settings(settings: dict[str, Any]) -> dict[str, Any]:
     for key, least in (("seed", 0), ("workers", 1)):
         if key in settings:
             whole(key, settings[key], least)
+    if "minutes" in settings:
+        from invdesign.app.plan import LONGEST
+
+        number("minutes", settings["minutes"], 0.0, LONGEST, "minutes")
     if not isinstance(settings.get("out", ""), str):
         raise InputError("out", settings["out"], "the name of a folder")
     return settings

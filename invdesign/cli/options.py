@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from invdesign.errors import InvdesignWarning
 from invdesign.progress import Progress, shown
@@ -114,8 +115,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the table to 
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
-    return {key: value for key, value in flags.items() if value is not None and value is not False and value != ()}
+    """The options that were given on the command line, by name."""
+    source = click.get_current_context().get_parameter_source
+    return {key: value for key, value in flags.items() if source(key) is not ParameterSource.DEFAULT}
 
 
 def is_quiet() -> bool:

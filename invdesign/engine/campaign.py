@@ -53,7 +53,7 @@ class Sizes:
     """How a budget becomes rounds; part of what a ledger is held to.
 
     Attributes:
-        rounds: number of rounds that the relaxations are shared among.
+        rounds: largest number of rounds that the relaxations are shared among.
         proposals: crystals generated for each relaxation.
         evolved: candidates that the search among candidates brings for each relaxation.
         inspections: of all these, how many are looked at closely.
@@ -61,6 +61,10 @@ class Sizes:
         probe_calls: calls of the potential for a first look, 1 to 4.
         requests: requests in a round.
         margin: a campaign ends early after a round with `margin * query.n` accepted on-target candidates.
+        least: least number of relaxations in a round, if there are as many: a search among candidates for fewer is
+            too small to find anything rare.
+        hopeless: a campaign ends early after its second round or later if the relaxations that are left are
+            expected to bring fewer accepted on-target candidates than this (0: it goes on).
     """
 
     rounds: int = 5
@@ -71,6 +75,8 @@ class Sizes:
     probe_calls: int = 3
     requests: int = 8
     margin: float = 1.5
+    least: int = 8
+    hopeless: float = 0.02
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -79,8 +85,12 @@ class Sizes:
             InputError: if one is not positive.
         """
         for name, value in asdict(self).items():
-            if not (value > 0 or (name == "probes" and value == 0)):
+            if not (value > 0 or (name in ("probes", "hopeless") and value == 0)):
                 raise InputError(name, value, "a positive number")
+
+    def rounds_of(self, relaxations: int) -> int:
+        """Number of rounds that some relaxations are shared among."""
+        return min(self.rounds, max(1, relaxations // self.least))
 
 
 SIZES = Sizes()
@@ -216,6 +226,7 @@ class Campaign:
         self.search = None if query.search == "none" else CandidateSearch(*given)
         self.derives = any(t.prop.derived for t in self.targets)
         self._round = 0
+        self._last: list[Evaluation] = []
         self._work: tuple[Round, list[Evaluation]] | None = None
         self.ledger = self._open(ledger, evolution)
         self.extensions = [] if self.ledger is None else self.ledger.extensions()
@@ -236,8 +247,32 @@ class Campaign:
             return not budget.goes_on
         if budget.extension is not None:  # they were asked for, whatever had been found by then
             return False
-        on_target = sum(meets_targets(row, self.targets) for row in self.accepted)
-        return on_target >= math.ceil(self.sizes.margin * self.query.n)
+        return self._on_target >= math.ceil(self.sizes.margin * self.query.n) or self.outlook < self.sizes.hopeless
+
+    @property
+    def outlook(self) -> float:
+        """Accepted candidates on target that the relaxations of the query that are left are expected to bring;
+        infinite after fewer than two rounds."""
+        if self._round < 2 or not self._last:
+            return math.inf
+        left = max(0, self.query.relaxations - sum(row.selected for row in self.rows))
+        return left * hit_rate(self._last, self.rows, self._on_target)
+
+    @property
+    def stopped(self) -> str:
+        """Why relaxations of the query were left, in words; empty where none were, or enough is found."""
+        spent, asked = sum(row.selected for row in self.rows), self.query.relaxations
+        where = f"The search stopped after {spent} of {asked} relaxations"
+        if not self.finished:
+            return f"{where}; `invdesign resume DIR` goes on"
+        if self.extensions or spent >= asked or not self.outlook < self.sizes.hopeless:
+            return ""
+        little = f"the others were expected to bring {self.outlook:.1g} candidates on target"
+        return f"{where}: {little}; `invdesign resume DIR --more N` searches on all the same"
+
+    @property
+    def _on_target(self) -> int:
+        return sum(meets_targets(row, self.targets) for row in self.accepted)
 
     def __iter__(self) -> Iterator[Step]:
         """Run the rounds that are left, one per step."""
@@ -288,7 +323,7 @@ class Campaign:
         return self._work
 
     def _finish(self, work: Round, rows: list[Evaluation]) -> Step:
-        self._work = None
+        self._work, self._last = None, rows
         self.rows.extend(rows)
         self.failures.extend(work.failures)
         self.funnel = self.funnel + work.funnel
@@ -366,7 +401,7 @@ class Campaign:
     @property
     def _budget(self) -> Budget:
         """What the next round is paid from."""
-        return budget_of(self._round, self.sizes.rounds, self.query.relaxations, self.extensions)
+        return budget_of(self._round, self.sizes.rounds_of, self.query.relaxations, self.extensions)
 
     def _step(self, work: Round, rows: Sequence[Evaluation]) -> Step:
         limit = self.query.max_energy_above_hull
@@ -379,7 +414,7 @@ class Campaign:
             "stable": sum(_stable(row, limit) for row in rows),
             "accepted": sum(accepted(row, limit, LENIENT) for row in rows),
             "total": len(best),
-            "on_target": sum(meets_targets(row, self.targets) for row in best),
+            "on_target": self._on_target,
         }
         rate = hit_rate(rows, self.rows, counts["on_target"])
         top = tuple(best[: self.query.n])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -60,18 +60,20 @@ class Budget:
         return math.ceil(left / (self.first + self.rounds - number))
 
 
-def budget_of(number: int, rounds: int, relaxations: int, extensions: Sequence[Extension]) -> Budget:
+def budget_of(
+    number: int, rounds_of: Callable[[int], int], relaxations: int, extensions: Sequence[Extension]
+) -> Budget:
     """The budget that a round is paid from.
 
     Args:
         number: of the round.
-        rounds: largest number of rounds that share a budget.
+        rounds_of: number of rounds that share a number of relaxations.
         relaxations: that the query asks for.
         extensions: in the order in which they were added.
     """
     begun = [e for e in extensions if e.round <= number]
     more = len(begun) < len(extensions)
     if not begun:
-        return Budget(0, min(rounds, relaxations), relaxations, 0, more, None)
+        return Budget(0, rounds_of(relaxations), relaxations, 0, more, None)
     last = begun[-1]
-    return Budget(last.round, min(rounds, last.relaxations), last.relaxations, last.spent, more, last)
+    return Budget(last.round, rounds_of(last.relaxations), last.relaxations, last.spent, more, last)
