@@ -135,11 +135,11 @@ def test_every_shipped_validator_has_stages_and_needs_that_there_are() -> None:
         assert set(part.needs) <= set(NEEDS), name
         assert part.about
     assert build.validator_names(["screen"]) == ["distances", "charge_balance"]
-    assert build.validator_names(["inspection"]) == ["symmetry", "novelty", "disorder"]
+    assert build.validator_names(["inspection"]) == ["symmetry", "novelty", "polytype", "disorder"]
     assert build.validator_names(["uniqueness"]) == ["uniqueness"]
     assert build.validator_names(["listing"]) == ["dynamics"]
     stable = build.validator_names(["check"])
-    assert stable == ["distances", "charge_balance", "symmetry", "novelty", "disorder", "stability"]
+    assert stable == ["distances", "charge_balance", "symmetry", "novelty", "polytype", "disorder", "stability"]
 
 
 @pytest.mark.parametrize(

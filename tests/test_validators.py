@@ -69,6 +69,9 @@ class FakeReference:
         same = self._known is not None and sorted(crystal.numbers) == sorted(self._known.numbers)
         return "mp-22862" if same else None
 
+    def polytype(self, crystal: Crystal) -> str | None:
+        return self.match(crystal)
+
     def possible_disorder(self, crystal: Crystal) -> Ordering | None:
         ordering = possible_disorder(crystal)
         return ordering and replace(ordering, known="mp-1" if self._known else None)

@@ -26,6 +26,12 @@ VALIDATORS: dict[str, ValidatorPart] = {
     "novelty": ValidatorPart(
         f"{_HERE}.novelty:Novelty", "not among the known crystals", ("inspection", "check"), ("reference",)
     ),
+    "polytype": ValidatorPart(
+        f"{_HERE}.polytype:Polytype",
+        "not another stacking of a known crystal",
+        ("inspection", "check"),
+        ("reference",),
+    ),
     "disorder": ValidatorPart(
         f"{_HERE}.disorder:Disorder",
         "not an ordered version of a solid solution",

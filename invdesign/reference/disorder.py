@@ -6,7 +6,9 @@ hold: both metals, both non-metals or of one group; radii within 15 % of the lar
 agree in Shannon's six-fold radii for a pair of common charges at most two apart. A crystal is flagged when
 giving interchangeable elements one label puts atoms of different elements on *one* crystallographic orbit: then
 it is an ordering of a smaller or more symmetric parent with mixed sites. Spinel MgAl2O4 is not flagged (Mg and
-Al keep different sites); an ordered rutile TaCrO4 is.
+Al keep different sites); an ordered rutile TaCrO4 is. The parent counts as known where a polytype of it is,
+and an alloy of interchangeable elements alone needs no mixed orbit if its atoms sit as those of a known element or
+of a polytype of it: iridium and osmium mix in close-packed layers however these are stacked and filled.
 """
 
 from __future__ import annotations
@@ -81,9 +83,16 @@ def possible_disorder(crystal: Crystal, known: KnownCrystals | None = None) -> O
     shared = {tuple(sorted(set(crystal.numbers[orbit == o].tolist()))) for o in set(orbit.tolist())}
     mixed = sorted(group for group in shared if len(group) > 1)
     if not mixed:
-        return None
+        return _stacking(crystal, parent, known) if known and len(set(labels.tolist())) == 1 else None
     names = tuple(tuple(map(symbol, group)) for group in mixed)
     return Ordering(names, parent, _known_parent(crystal, mixed, known) if known else None)
+
+
+def _stacking(crystal: Crystal, parent: int, known: KnownCrystals) -> Ordering | None:
+    """An alloy whose elements fill whole layers of a known element's stacking, or of a polytype of it."""
+    everything = sorted(set(crystal.numbers.tolist()))
+    end = _end_member(crystal, [everything], known)
+    return None if end is None else Ordering((tuple(map(symbol, everything)),), parent, end)
 
 
 def interchangeable(first: int, second: int, intermetallic: bool = False) -> bool:
@@ -157,16 +166,21 @@ def _labels(numbers: IntArray) -> IntArray:
 
 
 def _known_parent(crystal: Crystal, mixed: Sequence[Sequence[int]], known: KnownCrystals) -> str | None:
-    """A known crystal with the parent's structure: an end member, else another ordering of the same elements."""
+    """A known crystal with the parent's structure, or a polytype: an end member, else another ordering."""
+    return _end_member(crystal, mixed, known) or _other_ordering(crystal, mixed, known)
+
+
+def _end_member(crystal: Crystal, mixed: Sequence[Sequence[int]], known: KnownCrystals) -> str | None:
+    """A known crystal with one element on each mixed site and the crystal's structure, or a polytype of it."""
     for choice in product(*mixed):
         end = _merged(crystal, mixed, choice)
         try:
-            found = known.match(end)
+            found = known.match(end) or known.polytype(end)
         except ValueError:
             continue
         if found:
             return found
-    return _other_ordering(crystal, mixed, known)
+    return None
 
 
 def _other_ordering(crystal: Crystal, mixed: Sequence[Sequence[int]], known: KnownCrystals) -> str | None:

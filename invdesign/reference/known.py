@@ -22,6 +22,7 @@ from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.polytypes import alike, surroundings
 from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.errors import ReferenceMissingError
 
@@ -235,6 +236,21 @@ class KnownCrystals(Sequence[KnownCrystal]):
             if known is not None and same(structure, known):
                 return self.id(row)
         return None
+
+    def polytype(self, crystal: Crystal) -> str | None:
+        """Id of the first known crystal of the same formula of which a crystal is a polytype, or None.
+
+        See `invdesign.crystallography.polytypes`.
+
+        Raises:
+            ValueError: if the crystal's cell cannot be reduced.
+        """
+        rows = self.rows_of_formula(reduced_formula(crystal.numbers))
+        mine = surroundings(crystal) if rows else {}
+        if not mine:
+            return None
+        structures = ((row, known) for row, known in self.structures(rows) if known is not None)
+        return next((self.id(row) for row, known in structures if alike(mine, surroundings(known))), None)
 
     def structures(self, rows: Iterable[int]) -> list[tuple[int, Structure | None]]:
         """Reduced structures of some rows; None where a cell cannot be reduced."""

@@ -106,6 +106,10 @@ class LocalReference:
         """Every known crystal with its gene, in order of formula."""
         return iter(load_known())
 
+    def polytype(self, crystal: Crystal) -> str | None:
+        """Id of a known crystal of the same formula of which a crystal is a polytype, or None."""
+        return load_known().polytype(crystal)
+
     def possible_disorder(self, crystal: Crystal) -> Ordering | None:
         """How the crystal may be one ordering of a disordered alloy, or None (see
         `invdesign.reference.disorder`)."""
