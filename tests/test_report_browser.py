@@ -21,8 +21,12 @@ PAPER = 703
 PATIENCE = 180_000
 """Milliseconds to wait for a step, on a machine that may be busy."""
 
+MOST_SECONDS = 2.0
+"""Within which a report of 200 candidates opens."""
+
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path"),
 ]
 CUT_OFF = """() => {
@@ -101,6 +105,30 @@ def test_nothing_is_cut_off(opened: Any, width: int) -> None:
     first = page.locator("tbody.one").first
     assert first.locator("> tr").first.bounding_box()["height"] < 80
     assert first.locator("td.number:visible").count() >= 2
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_bounds_open_within_the_window(opened: Any, width: int) -> None:
+    page = opened(width)
+    page.locator(".bounds summary").click()
+    assert page.locator("#bounds input:visible").count() >= 8
+    assert page.evaluate(CUT_OFF) == []
+    page.locator("#bounds input").first.fill("1e6")
+    assert page.locator("tbody.one:visible").count() == 0
+
+
+def test_two_hundred_candidates_open_in_two_seconds(browser: Any, tmp_path: Path) -> None:
+    """Time of the processor, for a machine may be busy with other things: reading, layout and scripts together."""
+    report = run_folder(tmp_path, 200) / "report.html"
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(report.as_uri())
+    assert page.locator("tbody.one:visible").count() == 200
+    spent = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+    page.close()
+    assert 0.0 < spent["TaskDuration"] < MOST_SECONDS
 
 
 def test_nothing_is_cut_off_on_paper(opened: Any, tmp_path: Path) -> None:
