@@ -82,9 +82,9 @@ class Runs:
             InputError: if it is none of these, or not there.
         """
         folder = self.run(name)
-        found = (folder / path).resolve()
-        allowed = path in RUN_FILES or CIF.fullmatch(path) is not None
-        if not allowed or not found.is_relative_to(folder.resolve()) or not found.is_file():
+        named = path in RUN_FILES or CIF.fullmatch(path) is not None
+        found = (folder / path).resolve() if named else None
+        if found is None or not found.is_relative_to(folder) or not found.is_file():
             raise InputError("file", path, f"a file of the run {name}: {', '.join(RUN_FILES)}, or cif/….cif")
         return found
 

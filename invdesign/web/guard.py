@@ -20,7 +20,7 @@ REPORT_POLICY = "sandbox allow-scripts allow-downloads allow-popups"
 """A report is a file that others may have made: its scripts run, but not as those of this page."""
 HEADERS = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -73,10 +73,10 @@ class Guard:
 
 def _own(headers: Headers) -> bool:
     """Whether a request that changes something comes from a page of this server."""
-    origin = headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc == headers.get("host")
-    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 def _without_token(path: str, query: QueryParams) -> str:

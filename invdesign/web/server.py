@@ -98,7 +98,11 @@ def listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         found = socket.socket(family, socket.SOCK_STREAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
+        try:
+            found.bind((host, port))
+        except OSError:
+            found.close()
+            raise
     except OSError as error:
         allowed = f"a free port of an address of this machine ({error.strerror}); --port 0 takes any free one"
         raise InputError("address", f"{host}:{port}", allowed) from None

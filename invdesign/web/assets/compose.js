@@ -91,7 +91,7 @@ const component = document.getElementById('component');
 component.addEventListener('change', () => { document.getElementById('component-about').textContent = component.selectedOptions[0].dataset.about ?? ''; });
 
 const lists = ['exclude', 'elements', 'required'];
-const saying = { exclude: 'excluded', elements: 'allowed', required: 'demanded' };
+const saying = { exclude: 'excluded', elements: 'allowed', required: 'required' };
 const listOf = name => document.getElementById(name).value.split(/[,;\s]+/).filter(Boolean);
 
 function drawElements() {
