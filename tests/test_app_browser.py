@@ -66,10 +66,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, server: Server) -> Iterator[Any]:
+def said() -> list[str]:
+    """What consoles say of errors."""
+    return []
+
+
+@pytest.fixture
+def opened(browser: Any, server: Server, said: list[str]) -> Iterator[Any]:
     """Opens a page of the app in a window of some width; words on the console are failures."""
     contexts: list[Any] = []
-    said: list[str] = []
 
     def at(path: str, width: int = 1280, scheme: str = "light") -> Any:
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
@@ -148,7 +153,7 @@ def compose(page: Any) -> None:
     page.locator("summary").click()
     page.locator("[name=workers]").fill("1")
     page.locator("#estimate").click()
-    page.locator("#answer", has_text="3 relaxations in 3 rounds").wait_for()
+    page.locator("#answer", has_text="3 relaxations in").wait_for()
     assert "bulk modulus of at least 200 GPa" in page.locator("#answer").inner_text()
     assert "without Co" in page.locator("#answer").inner_text()
     page.get_by_role("button", name="Start", exact=True).click()
@@ -195,7 +200,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_input_is_said_as_in_the_shell(opened: Any, case: str, folder: Path) -> None:
+def test_a_bad_input_is_said_as_in_the_shell(opened: Any, said: list[str], case: str, folder: Path) -> None:
     field, value, line = BAD[case]
     page = opened("/compose")
     page.locator("[name=target_value]").fill("250")
@@ -203,10 +208,9 @@ def test_a_bad_input_is_said_as_in_the_shell(opened: Any, case: str, folder: Pat
         page.locator("#exclude").fill("Co")
     page.locator(f"[name={field}]").first.fill(value)
     before = sorted(path.name for path in folder.iterdir())
-    with page.expect_console_message() as said:  # the browser's own note of a status of 400
-        page.get_by_role("button", name="Start", exact=True).click()
-    assert "400" in said.value.text
+    page.get_by_role("button", name="Start", exact=True).click()
     page.locator("#problem p").wait_for()
+    assert len(said) == 1 and "400" in said.pop()  # the browser's own note of a refusal
     assert line in page.locator("#problem").inner_text()
     assert page.url.endswith("/compose") and page.locator(f"[name={field}]").first.input_value() == value
     assert sorted(path.name for path in folder.iterdir()) == before

@@ -16,6 +16,7 @@ from invdesign.report.export import write_text
 from invdesign.web import candidates, processes
 from invdesign.web.folder import Runs
 from invdesign.web.form import Upload
+from invdesign.web.state import workers_of
 
 
 def measurable(run: Run) -> list[Property]:
@@ -44,7 +45,7 @@ def start(runs: Runs, name: str, sent: Upload | None, fields: Mapping[str, str])
     unknown = [candidate for candidate in told if candidate not in ids.values()]
     if unknown:
         raise InputError("candidate", unknown[0], list(ids.values()))
-    processes.start(runs, name, ["feedback", str(folder), str(path)])
+    processes.start(runs, name, ["feedback", str(folder), str(path), *workers_of(runs, name)])
 
 
 def _written(folder: Path, sent: Upload | None, fields: Mapping[str, str]) -> Path:

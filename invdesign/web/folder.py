@@ -15,7 +15,7 @@ from invdesign.report.candidates import CIF
 from invdesign.report.export import LEDGER, writable_folder
 from invdesign.report.formats import RUN_FILES
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The name of a run: a folder directly within the folder of runs."""
 BESIDE = ".app"
 """Folder of what the app keeps beside the runs: the token, and of each run its query, its log and its process."""
@@ -62,7 +62,7 @@ class Runs:
             InputError: if the name is not valid.
         """
         if not NAME.fullmatch(name):
-            raise InputError("name of the run", name, "1 to 64 letters, digits, _ and -, such as hard_nitrides")
+            raise InputError("name of the run", name, "1 to 64 letters, digits, ., _ and -, such as hard_nitrides")
         return self.root / name
 
     def run(self, name: str) -> Path:
@@ -91,6 +91,10 @@ class Runs:
     def beside(self, name: str) -> Path:
         """The folder of what the app keeps of a run; made if it is not there."""
         return writable_folder(self.root / BESIDE / name)
+
+    def query(self, name: str) -> Path:
+        """The query that a run was started with on the page."""
+        return self.root / BESIDE / name / QUERY
 
     def log(self, name: str) -> Path:
         """What the processes of a run have said."""

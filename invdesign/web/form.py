@@ -21,7 +21,7 @@ from invdesign.report.dictionary import MEANINGS
 from invdesign.report.export import new_folder
 from invdesign.structure_types import STRUCTURE_TYPES
 from invdesign.web import processes
-from invdesign.web.folder import QUERY, Runs
+from invdesign.web.folder import Runs
 
 OPERATORS = {
     "min": ("at least", "{name}>={value}"),
@@ -134,10 +134,11 @@ def start(runs: Runs, filled: Filled) -> str:
     wishes = filled.wishes(runs.beside(name) / UPLOADS)
     design.checked_query(Query.from_dict(wishes))
     new_folder(folder)
-    path = runs.beside(name) / QUERY
-    path.write_text(yaml.safe_dump({**wishes, "seed": seed}, sort_keys=False), encoding="utf-8")
-    more = [] if workers is None else ["--workers", str(workers)]
-    processes.start(runs, name, ["design", str(path), "--out", str(folder), *more], afresh=True)
+    runs.beside(name)
+    path = runs.query(name)
+    run = {"seed": seed} if workers is None else {"seed": seed, "workers": workers}
+    path.write_text(yaml.safe_dump({**wishes, **run}, sort_keys=False), encoding="utf-8")
+    processes.start(runs, name, ["design", str(path), "--out", str(folder)], afresh=True)
     return name
 
 

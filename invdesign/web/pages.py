@@ -27,7 +27,7 @@ from invdesign.web import candidates, feedback, form, processes
 from invdesign.web.distribution import distribution
 from invdesign.web.folder import Runs
 from invdesign.web.guard import REPORT_POLICY
-from invdesign.web.state import State, state
+from invdesign.web.state import State, state, workers_of
 
 MOST_FIELDS = 200
 _templates = Environment(
@@ -174,7 +174,7 @@ def _resume(runs: Runs, name: str, more: str) -> None:
         if not more.isdecimal() or not 0 < int(more) <= 1_000_000:
             raise InputError("relaxations to add", more, "a whole number from 1 to 1000000")
         added = ["--more", more]
-    processes.start(runs, name, ["resume", str(folder), *added])
+    processes.start(runs, name, ["resume", str(folder), *added, *workers_of(runs, name)])
 
 
 async def told(request: Request) -> Response:

@@ -100,6 +100,7 @@ def listening(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, port))
+            found.listen(128)  # from here on a browser waits for the answer
         except OSError:
             found.close()
             raise

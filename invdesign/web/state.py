@@ -18,7 +18,7 @@ from invdesign.report.candidates import read_record
 from invdesign.report.export import LEDGER
 from invdesign.settings import read_yaml
 from invdesign.web import processes
-from invdesign.web.folder import QUERY, Runs
+from invdesign.web.folder import Runs
 
 _STEP = re.compile(r"^\[ *(?P<seconds>\d+) s\] (?P<stage>.+): (?P<done>\d+)(?:/(?P<total>\d+))?$")
 _ROUND = re.compile(r"^round \d+: .*$")
@@ -48,6 +48,7 @@ class Log:
         total: None where it is unknown.
         rounds: a line for every round.
         error: the line with which it gave up; empty if it did not.
+        last: the last line.
     """
 
     stage: str = ""
@@ -55,6 +56,7 @@ class Log:
     total: int | None = None
     rounds: tuple[str, ...] = ()
     error: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,19 @@ def _query(runs: Runs, name: str) -> Query | None:
     try:
         if (folder / LEDGER).is_file():
             return _query_of(folder, (folder / LEDGER).stat().st_ino)
-        path = runs.beside(name) / QUERY
-        wishes = read_yaml(path, "query file")
+        wishes = read_yaml(runs.query(name), "query file")
         return Query.from_dict({key: value for key, value in wishes.items() if key not in ("seed", "workers")})
     except (InvdesignError, OSError):
         return None
+
+
+def workers_of(runs: Runs, name: str) -> list[str]:
+    """The option of worker processes that a run was started with, for whatever goes on with it."""
+    try:
+        workers = read_yaml(runs.query(name), "query file").get("workers")
+    except InvdesignError:
+        return []
+    return ["--workers", str(workers)] if workers else []
 
 
 @lru_cache(maxsize=256)
@@ -215,9 +225,11 @@ def read_log(path: Path) -> Log:
         return Log()
     steps = [found for line in lines if (found := _STEP.match(line))]
     rounds = tuple(line for line in lines if _ROUND.match(line))
-    error = _ERROR.match(lines[-1]) if lines else None
+    end = lines[-1] if lines else ""
+    error = _ERROR.match(end)
     text = error["text"] if error else ""
     if not steps:
-        return Log(rounds=rounds, error=text)
-    last = steps[-1]
-    return Log(last["stage"], int(last["done"]), int(last["total"]) if last["total"] else None, rounds, text)
+        return Log(rounds=rounds, error=text, last=end)
+    step = steps[-1]
+    total = int(step["total"]) if step["total"] else None
+    return Log(step["stage"], int(step["done"]), total, rounds, text, end)

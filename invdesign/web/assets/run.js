@@ -1,4 +1,5 @@
-// Live progress of a run: asked every two seconds, and the page is read again when the run's state changes.
+// Live progress of a run: asked every two seconds, or every ten where nothing is at work on it, for another tab may start
+// something. The page is read again when the run's state changes.
 'use strict';
 const box = document.getElementById('progress');
 const text = (id, value) => { const e = document.getElementById(id); if (e.textContent !== String(value)) e.textContent = value; };
@@ -31,7 +32,8 @@ async function look() {
     list.append(item);
     list.scrollTop = list.scrollHeight;
   });
-  setTimeout(look, 2000);
+  setTimeout(look, pause);
 }
 
-if (box.dataset.busy === 'true') setTimeout(look, 1000);
+const pause = box.dataset.busy === 'true' ? 2000 : 10000;
+setTimeout(look, pause / 2);
