@@ -140,6 +140,10 @@ def test_a_request_that_is_too_large_is_not_read(client: TestClient) -> None:
     [
         ({"n": "many"}, "n: 'many' is not valid; allowed: a whole number"),
         ({"n": "0"}, "n: 0 is not valid"),
+        ({"minutes": "soon"}, "minutes: 'soon' is not valid"),
+        ({"minutes": "0.01"}, "minutes: 0.01 is not valid; allowed: at least"),
+        ({"workers": "0"}, "workers: 0 is not valid"),
+        ({"seed": "-1"}, "seed: -1 is not valid"),
         ({"target_value": ""}, "target: 'bulk_modulus>=' is not valid; allowed: name>=v"),
         ({"target_value": "9999"}, "target bulk_modulus: 9999.0 is not valid; allowed: 0.1 to 700 GPa"),
         ({"target_property": "colour"}, "property: 'colour' is not valid"),

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from invdesign.app import design
+from invdesign.app.plan import within
 from invdesign.checks import whole
 from invdesign.element_classes import CLASSES
 from invdesign.elements import SYMBOLS
@@ -35,6 +36,7 @@ OPERATORS = {
 GENERATORS = ("vae", "gan", "substitution", "random", "mixture")
 TEXTS = ("elements", "required", "exclude", "chemical_system", "formula", "space_group", "prototype")
 NUMBERS = ("n", "relaxations", "max_sites", "max_energy_above_hull")
+RUN = ("seed", "workers", "minutes")
 SHOWN_CLASSES = ("toxic", "radioactive", "critical", "precious", "platinum_group", "lanthanides", "halogens")
 UPLOADS = "uploads"
 
@@ -101,22 +103,26 @@ class Filled:
             wishes["start"] = files
         return wishes
 
-    def query(self, folder: Path) -> Query:
-        """The query, checked as the command line checks it.
+    def checked(self, wishes: Mapping[str, Any]) -> Query:
+        """The query of some wishes, checked as the command line checks it, with what fits into its minutes.
 
         Raises:
             InvdesignError: with the line that the command line would say.
         """
-        return design.checked_query(Query.from_dict(self.wishes(folder)))
+        query, run = design.checked_query(Query.from_dict(wishes)), self.run()
+        return within(query, run["minutes"], run.get("workers")) if "minutes" in run else query
 
-    def workers(self) -> int | None:
-        """Processes that relax, or None for one per core."""
-        text = self.fields.get("workers", "").strip()
-        return whole("workers", _number(text), 1) if text else None
+    def run(self) -> dict[str, Any]:
+        """How to run: the seed, and worker processes and minutes where they are given.
 
-    def seed(self) -> int:
-        """The seed."""
-        return whole("seed", _number(self.fields.get("seed", "").strip() or "0"), 0)
+        Raises:
+            InputError: if one is not valid.
+        """
+        given = {key: _number(text) for key in RUN if (text := self.fields.get(key, "").strip())}
+        for key, least in (("seed", 0), ("workers", 1)):
+            if key in given:
+                whole(key, given[key], least)
+        return {"seed": 0, **given}
 
 
 def start(runs: Runs, filled: Filled) -> str:
@@ -130,13 +136,11 @@ def start(runs: Runs, filled: Filled) -> str:
     """
     name = filled.fields.get("name", "").strip()
     folder = runs.new(name)
-    seed, workers = filled.seed(), filled.workers()
-    wishes = filled.wishes(runs.beside(name) / UPLOADS)
-    design.checked_query(Query.from_dict(wishes))
+    wishes, run = filled.wishes(runs.beside(name) / UPLOADS), filled.run()
+    filled.checked(wishes)
     new_folder(folder)
     runs.beside(name)
     path = runs.query(name)
-    run = {"seed": seed} if workers is None else {"seed": seed, "workers": workers}
     path.write_text(yaml.safe_dump({**wishes, **run}, sort_keys=False), encoding="utf-8")
     processes.start(runs, name, ["design", str(path), "--out", str(folder)], afresh=True)
     return name

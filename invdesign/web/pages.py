@@ -98,7 +98,7 @@ async def estimated(request: Request) -> Response:
 
     def work() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            found = plan(filled.query(Path(folder)), filled.workers())
+            found = plan(filled.checked(filled.wishes(Path(folder))), filled.run().get("workers"))
         return {"lines": found.lines(), "warning": found.known.warning(), "minutes": found.minutes}
 
     return JSONResponse(await run_in_threadpool(work))
