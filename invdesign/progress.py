@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+SECONDS = "INVDESIGN_PROGRESS_SECONDS"
+"""Variable of the environment: least time between two plain lines of progress, 10 by default."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -112,7 +115,14 @@ def shown(enabled: bool = True) -> Iterator[Progress]:
         with Progress(*columns, console=Console(stderr=True)) as bars:
             yield Bars(bars)
     else:
-        yield Lines(sys.stderr)
+        yield Lines(sys.stderr, _interval())
+
+
+def _interval() -> float:
+    try:
+        return float(os.environ.get(SECONDS, ""))
+    except ValueError:
+        return 10.0
 
 
 @contextmanager

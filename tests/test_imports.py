@@ -30,7 +30,7 @@ LAYERS = (
     "data reference potentials",
     "surrogates relaxation generators validators",
     "engine evolution selection synthesis",
-    "report benchmarking training app build testing cli __main__",
+    "report benchmarking training app web build testing cli __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""
 PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "validators"} | dict.fromkeys(

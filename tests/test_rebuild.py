@@ -23,7 +23,7 @@ from invdesign.training.sheet import FIELDS, UNKNOWN, Sheet, commit, read_sheet
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted(p for p in tables.SHIPPED.iterdir() if p.suffix in (".json", ".npz", ".parquet", ".safetensors"))
 STEPS = re.findall(r"^\$\(S\)/([a-z0-9-]+):(.*)\n\t\$\(call step,(\w+\.py)", (ROOT / "Makefile").read_text(), re.M)
-NOT_BUILDING = {"sample_small.py", "picture_of_report.py", "mark_records.py", "build_report_assets.py"}
+NOT_BUILDING = {"sample_small.py", "pictures.py", "mark_records.py", "build_report_assets.py"}
 """Scripts that make no table."""
 SHEET = Sheet(
     about="Something.",

@@ -100,6 +100,10 @@ class Page(HTMLParser):
         last = self.tags[-1][1] if self.tags else {}
         if self.open and self.open[-1] == "script" and last.get("type") == "application/json":
             self.data[str(last["id"])] = json.loads(data)
+        elif self.open and self.open[-1] == "script" and last.get("class") == "folded":
+            inside = Page(data)  # what a browser reads when the candidate is opened
+            self.tags += inside.tags
+            self.text += inside.text
         elif self.open and self.open[-1] not in ("style", "script"):
             self.text += data
 

@@ -5,36 +5,22 @@ Needs Playwright and Chromium on the path; skipped without them.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
+from chromium import CUT_OFF, PATIENCE
 from run_folder import run_folder
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 WIDTHS = (390, 1280, 2560)
 PAPER = 703
 """Width of an A4 page within its margins of 12 mm, CSS pixels."""
-PATIENCE = 180_000
-"""Milliseconds to wait for a step, on a machine that may be busy."""
+MOST_SECONDS = 2.0
+"""Within which a report of 200 candidates opens."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path"),
-]
-CUT_OFF = """() => {
-  const clips = e => ['auto', 'scroll', 'hidden', 'clip'].includes(getComputedStyle(e).overflowX);
-  const inside = e => { for (let p = e; p && p !== document.body; p = p.parentElement) if (clips(p)) return true;
-  };
-  const out = box => box.right > innerWidth + 1 || box.left < -1;
-  return [...document.querySelectorAll('body *')]
-    .filter(e => e.getClientRects().length && !e.closest('svg') && !e.closest('.hidden') && !inside(e))
-    .filter(e => out(e.getBoundingClientRect())).map(e => e.outerHTML.slice(0, 120));
-}"""
-"""Elements that stand out of the window, beside those in boxes that scroll."""
+pytestmark = chromium.MARKS
 OVERLAPS = """() => {
   const right = e => e.getBoundingClientRect().right, seen = e => e.getClientRects().length;
   return [...document.querySelectorAll('#candidates > tbody.one > tr:first-child > *')].filter(seen)
@@ -51,22 +37,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+    with chromium.started() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
 def opened(browser: Any, folder: Path) -> Iterator[Any]:
     """Opens the report in a window of some width; words on the console and calls to a network are failures."""
-    pages, said = [], []
+    pages: list[Any] = []
+    said: list[str] = []
 
     def at(width: int, scheme: str = "light") -> Any:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        chromium.listening(page, said)
         page.on(
             "request", lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None
         )
@@ -101,6 +84,30 @@ def test_nothing_is_cut_off(opened: Any, width: int) -> None:
     first = page.locator("tbody.one").first
     assert first.locator("> tr").first.bounding_box()["height"] < 80
     assert first.locator("td.number:visible").count() >= 2
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_bounds_open_within_the_window(opened: Any, width: int) -> None:
+    page = opened(width)
+    page.locator(".bounds summary").click()
+    assert page.locator("#bounds input:visible").count() >= 8
+    assert page.evaluate(CUT_OFF) == []
+    page.locator("#bounds input").first.fill("1e6")
+    assert page.locator("tbody.one:visible").count() == 0
+
+
+def test_two_hundred_candidates_open_in_two_seconds(browser: Any, tmp_path: Path) -> None:
+    """Time of the processor, for a machine may be busy with other things: reading, layout and scripts together."""
+    report = run_folder(tmp_path, 200) / "report.html"
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(report.as_uri())
+    assert page.locator("tbody.one:visible").count() == 200
+    spent = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+    page.close()
+    assert 0.0 < spent["TaskDuration"] < MOST_SECONDS
 
 
 def test_nothing_is_cut_off_on_paper(opened: Any, tmp_path: Path) -> None:
@@ -167,9 +174,7 @@ def test_a_link_to_a_candidate_opens_its_page(opened: Any, folder: Path) -> None
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened: Any, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = opened(1280, scheme)
     page.locator("tbody.one .open").first.click()
     scroll_through(page)
-    found = axe.Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("serious", "critical")] == []
+    assert chromium.serious(page) == []

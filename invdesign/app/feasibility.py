@@ -17,7 +17,7 @@ from invdesign.engine.wishes import MatchesQuery, completed
 from invdesign.evolution.joint import property_samples
 from invdesign.mechanics.quantities import OF_ELEMENTS
 from invdesign.numbers import significant
-from invdesign.properties import SHIPPED
+from invdesign.properties import LOAD, SHIPPED
 from invdesign.query import Query
 from invdesign.reference.known import KnownCrystals
 from invdesign.reference.local import load_known
@@ -151,6 +151,27 @@ def feasibility(query: Query) -> Feasibility:
     if found.all == 0 and len(rows) < LEAST:
         found = replace(_judged(targets, _some(evidence), known, table, query), widened=True)
     return replace(found, unjudged=unjudged)
+
+
+def known_values(name: str, most: int = 4000, load: float = LOAD) -> Array:
+    """Values of a property of known crystals not too far above the hull, from what was computed of them.
+
+    Args:
+        name: of a shipped property.
+        most: crystals that are looked at: of more, every second, third, … one.
+        load: of the Vickers hardness, N.
+
+    Returns:
+        (n,) finite values in the property's unit.
+
+    Raises:
+        InputError: if there is no such property.
+        ReferenceMissingError: if a table cannot be read.
+    """
+    known, table = load_known(), load_properties()
+    rows = _evidence([Target(name, goal="max")], table)
+    values = _values([name], rows[:: max(1, math.ceil(len(rows) / most))], known, table, load)[name]
+    return values[np.isfinite(values)]
 
 
 def _evidence(targets: Sequence[Target], table: KnownProperties) -> Rows:

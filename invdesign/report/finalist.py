@@ -27,7 +27,7 @@ CONSTANTS = [(i, j) for i in range(1, 7) for j in range(i, 7)]
 
 
 def page(place: int, row: Row, run: Run) -> str:
-    """The page as HTML, with the data of its drawings.
+    """The page as HTML, folded up, with the data of its drawings.
 
     Args:
         place: from 1.
@@ -56,12 +56,12 @@ def page(place: int, row: Row, run: Run) -> str:
         _elasticity(key, row, tensor),
         _explanation(row, run),
     ]
-    return (
+    article = (
         f'<article aria-label="{escape(str(row.get("formula", "")), quote=True)}, rank {place}">'
         f'{_head(place, row)}<div class="blocks"><div class="side">{"".join(side)}</div>'
-        f'<div class="middle">{"".join(middle)}</div></div>'
-        f"{markup.data(f'data-{key}', drawings)}</article>"
+        f'<div class="middle">{"".join(middle)}</div></div></article>'
     )
+    return markup.folded(article) + markup.data(f"data-{key}", drawings)
 
 
 def elastic_tensor(row: Row) -> np.ndarray[Any, Any] | None:
@@ -299,7 +299,7 @@ def _pattern(key: str, row: Row) -> str:
     label = escape(f"Powder diffraction pattern of {row.get('formula', '')}", quote=True)
     return _block(
         "Powder pattern, Cu Kα",
-        f'<div class="plot pattern" id="pattern-{key}" data-key="{key}" role="img" aria-label="{label}"></div>',
+        f'<div class="plot pattern" id="pattern-{key}" data-key="{key}" role="group" aria-label="{label}"></div>',
     )
 
 
@@ -318,7 +318,7 @@ def _elasticity(key: str, row: Row, tensor: np.ndarray[Any, Any] | None) -> str:
     figure = (
         f'<figure class="surface" data-key="{key}"><div class="stage" hidden></div>'
         '<button type="button" class="turn">Show the surface in 3-D</button>'
-        f'<div class="plot sections" id="sections-{key}" data-key="{key}" role="img" '
+        f'<div class="plot sections" id="sections-{key}" data-key="{key}" role="group" '
         'aria-label="Young\'s modulus by direction in three planes"></div></figure>'
     )
     note = "<small>By the potential, which is too soft as a rule: for directions, not for the size.</small>"

@@ -97,3 +97,14 @@ def data(name: str, content: Any) -> str:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f'<script type="application/json" id="{escape(name, quote=True)}">{safe}</script>'
+
+
+def folded(html: str) -> str:
+    """Markup that a browser reads when it is opened, not with the page: as text in an element that runs nothing.
+
+    Raises:
+        ValueError: if the markup would end that element.
+    """
+    if "</script" in html.lower() or "<!--" in html:
+        raise ValueError("markup that is folded holds no scripts and no comments")
+    return f'<script type="text/html" class="folded">{html}</script>'

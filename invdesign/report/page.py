@@ -249,8 +249,8 @@ def _toolbar(run: Run) -> str:
         f'{checks}{choice}{known}<details class="bounds"><summary>Bounds</summary><div id="bounds"></div>'
         "</details>"
         '<span class="grow"></span><span id="count" role="status"></span>'
-        '<button type="button" id="open-all">Open all</button>'
-        '<button type="button" id="close-all">Close all</button>'
+        '<button type="button" id="all-open">Open all</button>'
+        '<button type="button" id="all-closed">Close all</button>'
         '<button type="button" id="clear" hidden>Clear filters</button></div>'
     )
 
@@ -263,7 +263,7 @@ def _charts(run: Run) -> str:
     figures = "".join(
         f'<figure class="ashby"><div class="axes"><label>Up <select id="y-{k}" data-axis="y"></select></label>'
         f'<label>Across <select id="x-{k}" data-axis="x"></select></label></div>'
-        f'<div class="plot" id="ashby-{k}" role="img" aria-label="Ashby chart"></div></figure>'
+        f'<div class="plot" id="ashby-{k}" role="group" aria-label="Ashby chart"></div></figure>'
         for k in range(len(chart_data(run)["pairs"]))
     )
     legend = (
@@ -275,7 +275,7 @@ def _charts(run: Run) -> str:
     )
     return (
         f'{legend}<div class="charts">{figures}<figure class="parallel"><figcaption>All properties side by side: '
-        'one line for each candidate</figcaption><div class="plot" id="parallel" role="img" '
+        'one line for each candidate</figcaption><div class="plot" id="parallel" role="group" '
         'aria-label="Parallel coordinates of all candidates"></div></figure></div>'
     )
 
@@ -286,7 +286,7 @@ def _map(run: Run) -> str:
     return (
         '<p class="quiet">Each grey dot is a known crystal, placed by what the property model makes of it: near '
         "means alike to the model. Candidates stand among the known crystals that are nearest to them. The axes "
-        'have no unit.</p><figure class="map"><div class="plot" id="materials-map" role="img" '
+        'have no unit.</p><figure class="map"><div class="plot" id="materials-map" role="group" '
         'aria-label="Map of materials space"></div></figure>'
     )
 

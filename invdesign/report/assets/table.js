@@ -50,8 +50,16 @@ function isOpen(key) {
   return !rowOf(key).rows[1].hidden;
 }
 
+function unfold(body) {
+  const text = body.querySelector('script.folded');
+  if (!text) return;
+  text.insertAdjacentHTML('beforebegin', text.textContent);
+  text.remove();
+}
+
 function toggle(key, open = !isOpen(key)) {
   const body = rowOf(key);
+  if (open) unfold(body);
   body.rows[1].hidden = !open;
   body.classList.toggle('opened', open);
   body.querySelector('.open').setAttribute('aria-expanded', String(open));
@@ -156,8 +164,8 @@ function wireTable() {
   }
   document.querySelectorAll('.toolbar input:not([type=number]), #family').forEach(input => input.addEventListener('input', filter));
   document.getElementById('clear').addEventListener('click', clearFilters);
-  document.getElementById('open-all').addEventListener('click', () => DATA.candidates.forEach(c => { if (!hiddenKeys.has(c.key)) toggle(c.key, true); }));
-  document.getElementById('close-all').addEventListener('click', () => DATA.candidates.forEach(c => toggle(c.key, false)));
+  document.getElementById('all-open').addEventListener('click', () => DATA.candidates.forEach(c => { if (!hiddenKeys.has(c.key)) toggle(c.key, true); }));
+  document.getElementById('all-closed').addEventListener('click', () => DATA.candidates.forEach(c => toggle(c.key, false)));
   boundInputs();
   filter();
 }
