@@ -67,6 +67,16 @@ def test_other_structures_are_none() -> None:
     assert not are_polytypes(anatase, brookite) and are_polytypes(rutile, rutile)
 
 
+def test_a_fault_in_every_cell_makes_no_new_element() -> None:
+    """A crystal of iridium that a run had proposed: close-packed rows with 11 and 12 neighbours."""
+    lattice = Lattice.orthorhombic(5.164875, 7.322945, 4.702954)
+    sites = [[0.450889, 0.25, 0.840164], [0.17774, 0.569395, 0.826926]]
+    faulted = from_pymatgen(Structure.from_spacegroup("Pnma", lattice, ["Ir", "Ir"], sites))
+    assert {sum(n for _, n in kind[1]) for kind in surroundings(faulted)} == {11, 12}
+    assert are_polytypes(faulted, stacking("ABC", "Ir")) and not are_polytypes(faulted, stacking("ABC", "Os"))
+    assert Polytype(LocalReference()).check(row(faulted)).status is Status.FAIL
+
+
 def test_the_validator_fails_stackings_of_known_crystals() -> None:
     validator = Polytype(LocalReference())
     verdict = validator.check(row(stacking("ABABC", "Ir")))
