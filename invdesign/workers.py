@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, cast
 from invdesign.errors import InvdesignError
 
 _COMMAND = "from invdesign.workers import serve; serve()"
-_OWN_GROUP = 0 if os.name == "posix" else None
+OWN_GROUP = 0 if os.name == "posix" else None
 """Ctrl-C reaches the parent alone, which stops the others."""
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -123,6 +123,11 @@ class Workers:
                         process.kill()
             for thread in threads:
                 thread.join()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a process works on an item."""
+        return bool(self._busy)
 
     def close(self) -> None:
         """Stop the processes. The next :meth:`imap` would start new ones."""
@@ -233,7 +238,7 @@ class _Process:
             [sys.executable, "-P", "-W", "ignore", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            process_group=_OWN_GROUP,
+            process_group=OWN_GROUP,
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(import_folders())},
         )
 

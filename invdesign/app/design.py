@@ -26,6 +26,7 @@ from invdesign.app.result import Result
 from invdesign.checks import text, whole
 from invdesign.engine.wishes import completed, resolved
 from invdesign.errors import EmptyQueryError, InputError, InvdesignWarning, LedgerError
+from invdesign.executors import Workforce, checked, counted_here
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.report import export
@@ -48,7 +49,7 @@ def design(
     out: str | Path | None = None,
     *,
     minutes: float | None = None,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Shown = None,
     callback: Callable[[Step], object] | None = None,
     **wishes: Any,
@@ -63,7 +64,7 @@ def design(
         out: run folder to make (None: nothing is written).
         minutes: time for the run (None: as long as it takes). Relaxations that are not expected to fit are taken
             off the query's budget, and no round begins that would end too late (`resume` goes on).
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: see `invdesign.progress.Shown`.
         callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
         **wishes: fields of the query, in place of those of `query`.
@@ -83,11 +84,11 @@ def design(
     query = checked_query(as_query(query, wishes))
     if warning := feasibility(query).warning():
         warnings.warn(warning, InvdesignWarning, stacklevel=3)
-    seed, workers = whole("seed", seed, 0), _workers(workers)
+    seed, workers = whole("seed", seed, 0), checked(workers)
     if minutes is not None:
         from invdesign.app.plan import within
 
-        query = within(query, minutes, workers)
+        query = within(query, minutes, counted_here(workers))
         callback = _on_time(minutes, callback)
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
@@ -122,13 +123,9 @@ def checked_query(query: Query) -> Query:
     return query
 
 
-def _workers(workers: object) -> int | None:
-    return None if workers is None else whole("workers", workers)
-
-
 @with_progress
 def resume(
-    folder: str | Path, *, more: int | None = None, workers: int | None = None, progress: Shown = None
+    folder: str | Path, *, more: int | None = None, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
 
@@ -136,7 +133,7 @@ def resume(
         folder: the run folder.
         more: relaxations to add, after those that are left, with what came back by then (`feedback`). They are
             recorded before the first is spent: if this is stopped, go on without `more`.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: see `invdesign.progress.Shown`.
 
     Raises:
@@ -144,7 +141,7 @@ def resume(
         InputError: if `more` is not positive.
     """
     more = None if more is None else whole("more", more)
-    with _reopened(Path(folder), _workers(workers), told(progress)) as campaign:
+    with _reopened(Path(folder), checked(workers), told(progress)) as campaign:
         if more is not None:
             for _ in campaign:
                 pass
@@ -154,7 +151,7 @@ def resume(
 
 @with_progress
 def feedback(
-    folder: str | Path, results: str | Path, *, workers: int | None = None, progress: Shown = None
+    folder: str | Path, results: str | Path, *, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Tell a finished run what was measured, or computed by DFT, for some of its candidates, and rank them again.
 
@@ -180,7 +177,7 @@ def feedback(
 
 
 def feedback_of(
-    folder: str | Path, told_now: Told, *, workers: int | None = None, progress: Shown = None
+    folder: str | Path, told_now: Told, *, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Record values that came back for candidates of a finished run, and rank them again; see `feedback`.
 
@@ -198,7 +195,7 @@ def feedback_of(
 
     folder = Path(folder)
     custom = resolved(query_of(folder)[1]).known_properties
-    with _reopened(folder, _workers(workers), told(progress)) as campaign:
+    with _reopened(folder, checked(workers), told(progress)) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
         results_of.check(told_now, campaign.rows)
@@ -239,7 +236,7 @@ def query_of(folder: Path) -> tuple[Header, Query]:
 
 
 @contextmanager
-def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator[Campaign]:
+def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[Campaign]:
     """The campaign of a run folder, as it was made."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
