@@ -240,7 +240,7 @@ def test_slurm_through_its_own_commands(folder: Path, monkeypatch: pytest.Monkey
 
 
 def run(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = ["design", "--target", "bulk_modulus>=200", "-n", "3", "--relaxations", "8", "--no-dynamics", "-q"]
+    command = ["design", "--target", "bulk_modulus>=200", "-n", "3", "--relaxations", "6", "--no-dynamics", "-q"]
     return subprocess.Popen(
         [sys.executable, "-m", "invdesign", *command, "--seed", "0", "--out", str(out), *arguments],
         stderr=subprocess.PIPE,
@@ -255,7 +255,7 @@ def listed(out: Path) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_a_design_run_is_the_same_with_each_executor(tmp_path: Path) -> None:
-    """Once on this machine, once on a Dask cluster of two workers, one of which is killed twice on the way."""
+    """Once on this machine, once on a Dask cluster of two workers, one of which is killed on the way."""
     psutil = pytest.importorskip("psutil")
     here = run(tmp_path / "local", "--workers", "2")
     assert here.communicate()[1] == "" and here.returncode == 0
@@ -266,11 +266,11 @@ def test_a_design_run_is_the_same_with_each_executor(tmp_path: Path) -> None:
         below = [
             p for p in psutil.Process(there.pid).children(recursive=True) if "serve()" in " ".join(p.cmdline())
         ]
-        if below and killed < 2:
+        if below and killed < 1:
             time.sleep(5.0)  # it has its model, and works
             below[0].parent().kill()
             killed += 1
         time.sleep(0.5)
     assert there.communicate()[1] == "" and there.returncode == 0
-    assert killed == 2
+    assert killed == 1
     pd.testing.assert_frame_equal(listed(tmp_path / "dask"), listed(tmp_path / "local"))

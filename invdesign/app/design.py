@@ -50,6 +50,7 @@ def design(
     *,
     minutes: float | None = None,
     workers: Workforce = None,
+    ledger: str | None = None,
     progress: Shown = None,
     callback: Callable[[Step], object] | None = None,
     **wishes: Any,
@@ -65,6 +66,8 @@ def design(
         minutes: time for the run (None: as long as it takes). Relaxations that are not expected to fit are taken
             off the query's budget, and no round begins that would end too late (`resume` goes on).
         workers: processes for relaxations (None: one per core), or an executor.
+        ledger: URL of a database server that records the run, `postgresql+psycopg://USER@HOST/DATABASE` (None: a
+            file in the run folder). `schema=NAME` in it names the run; by default that is the folder's name.
         progress: see `invdesign.progress.Shown`.
         callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
         **wishes: fields of the query, in place of those of `query`.
@@ -92,9 +95,30 @@ def design(
         callback = _on_time(minutes, callback)
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
-    ledger = None if folder is None else folder / export.LEDGER
-    with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
+    where = None if folder is None else _new_ledger(folder, ledger)
+    with Campaign(query, seed, parts, where, progress=told(progress)) as campaign:
+        if folder is not None and ledger is not None and campaign.ledger is not None:
+            export.write_text(f"{campaign.ledger.where}\n", folder / export.LEDGER_URL)
         return _finish(campaign, folder, callback)
+
+
+def _new_ledger(folder: Path, url: str | None) -> str | Path:
+    """Where a new run is recorded.
+
+    Raises:
+        LedgerError: if there is a ledger already.
+    """
+    from invdesign.engine import server
+    from invdesign.engine.ledger import Ledger
+
+    if url is None:
+        return folder / export.LEDGER
+    if "://" not in url or url.startswith("sqlite:"):
+        raise InputError("ledger", url, "the URL of a server, as postgresql+psycopg://USER@HOST/DATABASE")
+    where = server.with_schema(url, folder.resolve().name)
+    if Ledger.exists(where):
+        raise LedgerError(f"{server.shown(where)}: there is a ledger already; resume it, or choose another folder")
+    return where
 
 
 def _on_time(minutes: float, callback: Callable[[Step], object] | None) -> Callable[[Step], object]:
@@ -228,10 +252,9 @@ def query_of(folder: Path) -> tuple[Header, Query]:
     """
     from invdesign.engine.ledger import Ledger
 
-    path = folder / export.LEDGER
-    if not path.exists():
+    if not export.has_ledger(folder):
         raise LedgerError(f"{folder} holds no run: there is no {export.LEDGER} in it")
-    with Ledger.read(path) as ledger:
+    with Ledger.read(export.ledger_of(folder)) as ledger:
         return ledger.header, ledger.query
 
 
@@ -242,17 +265,17 @@ def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[
     from invdesign.engine.screening import GatePolicy
     from invdesign.evolution.evolve import EvolutionSettings
 
-    path = folder / export.LEDGER
     header, query = query_of(folder)
+    where = export.ledger_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
         evolution = EvolutionSettings(**header.settings["evolution"])
     except (KeyError, TypeError) as error:
-        raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
+        raise LedgerError(f"{where}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
     with Campaign(
-        query, header.seed, parts, path, sizes=sizes, policy=policy, evolution=evolution, progress=progress
+        query, header.seed, parts, where, sizes=sizes, policy=policy, evolution=evolution, progress=progress
     ) as campaign:
         yield campaign
 

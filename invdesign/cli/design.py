@@ -78,10 +78,11 @@ RUN_KEYS = ("seed", "out", "workers", "minutes")
 @SEED
 @execution
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
+@click.option("--ledger", metavar="URL", help="Record on a server: postgresql+psycopg://USER@HOST/DB [a file].")
 @click.option("--dry-run", is_flag=True, help="Say what the run would do and cost, and what is known, and stop.")
 @JSON
 @talk
-def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def design(query_file: str | None, ledger: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Find crystals that meet a query: from QUERY.yaml, from options, or both (options win)."""
     from invdesign.app import design as app
 
@@ -99,6 +100,7 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
             folder,
             minutes=run.get("minutes"),
             workers=run.get("workers"),
+            ledger=ledger,
             progress=reporter,
             callback=_say_round,
         )
@@ -233,13 +235,13 @@ COMMANDS = (design, resume, feedback, report, export_run, import_run, generate)
 @contextmanager
 def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
     """What a run tells its progress to; names a new run folder at its start, and any where Ctrl-C ends it."""
-    from invdesign.report.export import LEDGER
+    from invdesign.report.export import has_ledger
 
     try:
         with progress() as reporter:
             yield _announcing(folder, reporter) if is_new else reporter
     except (KeyboardInterrupt, click.Abort):
-        if (folder / LEDGER).exists():
+        if has_ledger(folder):
             raise InterruptedRunError(folder) from None
         raise
 

@@ -1,4 +1,4 @@
-"""The database behind a ledger: its tables, the checksums of rows, its file, its lock, the meaning of its errors."""
+"""The database behind a ledger: its tables, the checksums of rows, its file, its lock, and its errors in words."""
 
 from __future__ import annotations
 
@@ -216,6 +216,22 @@ def is_held(path: Path) -> bool:
     except sqlite3.Error as error:
         return any(word in str(error).lower() for word in _BUSY)
     return False
+
+
+def is_running(where: str | Path) -> bool:
+    """Whether a process is running on a ledger: of this machine for a file, of any for a server."""
+    path = path_of(where)
+    if path is not None:
+        return is_held(path)
+    engine = connect(str(where), None)
+    try:
+        with translated(str(where)):
+            held = server.lock(engine)
+        if held:
+            held.close()
+        return held is False
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -48,12 +48,17 @@ __all__ = ["Header", "Ledger", "Shard"]
 
 
 class Ledger:
-    """A run's record; open it with `create`, `open` or `read`, close it or use it as a context."""
+    """A run's record; open it with `create`, `open` or `read`, close it or use it as a context.
+
+    Attributes:
+        where: its file or URL, without a password.
+        tables: of the database.
+    """
 
     def __init__(self, engine: sa.Engine, where: str, lock: Lock | None) -> None:
         self._engine, self._url, self._lock = engine, where, lock
         self.where = where if path_of(where) is not None else server.shown(where)
-        self._tables = tables()
+        self.tables = tables()
 
     @classmethod
     def create(cls, where: str | Path, header: Header) -> Ledger:
@@ -133,7 +138,12 @@ class Ledger:
         if path is not None:
             return path.exists()
         with cls._connect(str(where), writing=False) as ledger:
-            return bool(set(ledger._names()) & set(ledger._tables.metadata.tables))
+            return bool(set(ledger._names()) & set(ledger.tables.metadata.tables))
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether it is no file."""
+        return path_of(self._url) is None
 
     @property
     def header(self) -> Header:
@@ -142,7 +152,7 @@ class Ledger:
         Raises:
             LedgerError: if the header is missing or unreadable.
         """
-        stored = {row.key: row.value for row in self._rows(self._tables.run)}
+        stored = {row.key: row.value for row in self.rows(self.tables.run)}
         return Header.from_stored(stored, self.where)
 
     def compare(self, header: Header) -> None:
@@ -164,18 +174,18 @@ class Ledger:
             {"id": r.id, "round": number, "position": i, "data": dumps(to_plain(r))}
             for i, r in enumerate(requests)
         ]
-        self._insert([(self._tables.requests, rows)])
+        self._insert([(self.tables.requests, rows)])
 
     def requests(self, number: int) -> list[Request]:
         """The requests of a round in their order; empty if it was not started."""
-        t = self._tables.requests
-        found = self._rows(t, t.c.round == number, order=t.c.position)
+        t = self.tables.requests
+        found = self.rows(t, t.c.round == number, order=t.c.position)
         return [self._record(Request, row.data) for row in found]
 
     def rounds(self) -> int:
         """How many rounds were started."""
-        t = self._tables.requests
-        found = self._all(t.select().with_only_columns(t.c.round).distinct())
+        t = self.tables.requests
+        found = self.ask(t.select().with_only_columns(t.c.round).distinct())
         return len(found)
 
     def propose(
@@ -198,14 +208,14 @@ class Ledger:
             for row in rows
         ]
         failed = [{"id": f.item, "request": shard.request, "stage": f.stage, "reason": f.reason} for f in failures]
-        t = self._tables
+        t = self.tables
         self._insert([(t.candidates, made), (t.failures, failed), (t.shards, [_mark(shard, counts, seconds)])])
 
     def candidates(self, request: str) -> tuple[list[Evaluation], list[Failure]]:
         """The recorded candidates of a request as bare rows, in order of their ids, and the failures."""
-        t, f = self._tables.candidates, self._tables.failures
-        found = self._rows(t, t.c.request == request, order=t.c.id)
-        failed = self._rows(f, f.c.request == request, order=f.c.id)
+        t, f = self.tables.candidates, self.tables.failures
+        found = self.rows(t, t.c.request == request, order=t.c.id)
+        failed = self.rows(f, f.c.request == request, order=f.c.id)
         rows = [
             Evaluation(
                 Candidate(
@@ -239,21 +249,21 @@ class Ledger:
             }
             for row in rows
         ]
-        t = self._tables
+        t = self.tables
         self._insert([(t.results, found), (t.shards, [_mark(shard, counts, seconds)])])
 
     def load(self, shard: Shard, rows: Sequence[Evaluation]) -> list[Evaluation]:
         """The rows with what the shard recorded of them filled in."""
-        t = self._tables.results
-        found = self._rows(t, t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
+        t = self.tables.results
+        found = self.rows(t, t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
         stored = {row.candidate: self._parse(row.data) for row in found}
         with self._sound():
             return [_filled(row, stored.get(row.candidate.id)) for row in rows]
 
     def shards(self, number: int) -> dict[Shard, tuple[dict[str, Any], float]]:
         """The finished shards of a round with their counts and seconds."""
-        t = self._tables.shards
-        found = self._rows(t, t.c.round == number)
+        t = self.tables.shards
+        found = self.rows(t, t.c.round == number)
         return {Shard(r.round, r.stage, r.request): (self._parse(r.counts), r.seconds) for r in found}
 
     def add_relaxation(self, number: int, candidate: str, result: Relaxation | Failure) -> None:
@@ -261,20 +271,20 @@ class Ledger:
         kind = "failure" if isinstance(result, Failure) else "relaxation"
         data = dumps(to_plain(result))
         row = {"candidate": candidate, "round": number, "kind": kind, "data": data, "recorded": time.time()}
-        self._insert([(self._tables.relaxations, [row])])
+        self._insert([(self.tables.relaxations, [row])])
 
     def relaxations(self, number: int) -> dict[str, Relaxation | Failure]:
         """The recorded relaxations of a round by candidate id."""
-        t = self._tables.relaxations
+        t = self.tables.relaxations
         kinds: dict[str, type[Relaxation] | type[Failure]] = {"failure": Failure, "relaxation": Relaxation}
         return {
             row.candidate: self._record(kinds.get(row.kind, Failure), row.data)
-            for row in self._rows(t, t.c.round == number)
+            for row in self.rows(t, t.c.round == number)
         }
 
     def add_feedback(self, values: Mapping[str, Mapping[str, Value]]) -> None:
         """Record values that came back for some candidates, by id and property, after all earlier ones."""
-        table = self._tables.feedback
+        table = self.tables.feedback
         with translated(self._url):
             table.create(self._engine, checkfirst=True)
         number = 1 + self.feedback_number
@@ -284,7 +294,7 @@ class Ledger:
     @property
     def feedback_number(self) -> int:
         """Number of the last values that came back; 0 if there are none."""
-        return max((row.number for row in self._optional(self._tables.feedback)), default=0)
+        return max((row.number for row in self.optional(self.tables.feedback)), default=0)
 
     def feedback(self, until: int | None = None) -> dict[str, dict[str, Value]]:
         """The values that came back, by candidate id and property; of one given twice the later.
@@ -293,7 +303,7 @@ class Ledger:
             until: number of the last that count; None: all.
         """
         found: dict[str, dict[str, Value]] = {}
-        for row in sorted(self._optional(self._tables.feedback), key=lambda r: r.number):
+        for row in sorted(self.optional(self.tables.feedback), key=lambda r: r.number):
             if until is not None and row.number > until:
                 continue
             with self._sound():
@@ -303,14 +313,14 @@ class Ledger:
 
     def add_extension(self, extension: Extension) -> None:
         """Record relaxations that are added to the finished run."""
-        table = self._tables.extensions
+        table = self.tables.extensions
         with translated(self._url):
             table.create(self._engine, checkfirst=True)
         self._insert([(table, [{"round": extension.round, "data": dumps(to_plain(extension))}])])
 
     def extensions(self) -> list[Extension]:
         """Relaxations that were added, in their order."""
-        rows = sorted(self._optional(self._tables.extensions), key=lambda row: row.round)
+        rows = sorted(self.optional(self.tables.extensions), key=lambda row: row.round)
         return [self._record(Extension, row.data) for row in rows]
 
     def close(self) -> None:
@@ -365,9 +375,9 @@ class Ledger:
         """
         import sqlalchemy as sa
 
-        t = self._tables.run
-        found = self._all(sa.select(t.c.value).where(t.c.key == "format"))
-        old = found[0][0] if found else None
+        t = self.tables.run
+        found = self.ask(sa.select(t.c.value).where(t.c.key == "format"))
+        old = str(found[0][0]) if found else "none"
         if old == str(FORMAT):
             return
         if old not in map(str, range(1, FORMAT)):
@@ -387,11 +397,11 @@ class Ledger:
         import sqlalchemy as sa
 
         if self._engine.dialect.name == "sqlite":
-            answer = self._all(sa.text("PRAGMA quick_check(1)"))
+            answer = self.ask(sa.text("PRAGMA quick_check(1)"))
             if not answer or answer[0][0] != "ok":
                 raise LedgerError(f"{self.where}: the ledger is damaged or truncated")
-        optional = {self._tables.feedback.name, self._tables.extensions.name}
-        missing = set(self._tables.metadata.tables) - set(self._names()) - optional
+        optional = {self.tables.feedback.name, self.tables.extensions.name}
+        missing = set(self.tables.metadata.tables) - set(self._names()) - optional
         if missing:
             raise LedgerError(f"{self.where}: not a ledger of invdesign, or truncated (no {min(missing)})")
 
@@ -403,7 +413,7 @@ class Ledger:
 
     def _write_header(self, header: Header) -> None:
         stored = {"format": str(FORMAT), **header.stored()}
-        t = self._tables
+        t = self.tables
         with translated(self._url), self._engine.begin() as connection:
             if set(t.metadata.tables) & set(self._names()):
                 raise LedgerError(f"{self.where}: there is a ledger already; resume it, or choose another place")
@@ -417,18 +427,19 @@ class Ledger:
                 if rows:
                     connection.execute(table.insert(), [row | {CHECKSUM: checksum(table, row)} for row in rows])
 
-    def _all(self, statement: sa.Executable) -> Sequence[Any]:
+    def ask(self, statement: sa.Executable) -> Sequence[Any]:
+        """What the database answers to a statement."""
         with translated(self._url), self._engine.connect() as connection:
             return connection.execute(statement).fetchall()
 
-    def _rows(self, table: sa.Table, *where: sa.ColumnElement[bool], order: Any = None) -> Sequence[Any]:
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool], order: Any = None) -> Sequence[Any]:
         """Rows of a table that meet conditions, each as it was written.
 
         Raises:
             LedgerError: naming the first that is not.
         """
         statement = table.select().where(*where)
-        found = self._all(statement if order is None else statement.order_by(order))
+        found = self.ask(statement if order is None else statement.order_by(order))
         for row in found:
             if not is_sound(table, row._mapping):
                 name = ", ".join(str(row._mapping[column.name]) for column in table.primary_key.columns)
@@ -437,9 +448,9 @@ class Ledger:
                 )
         return found
 
-    def _optional(self, table: sa.Table) -> Sequence[Any]:
+    def optional(self, table: sa.Table) -> Sequence[Any]:
         """All rows of a table that ledgers of earlier versions do not have."""
-        return self._rows(table) if table.name in self._names() else ()
+        return self.rows(table) if table.name in self._names() else ()
 
     def _parse(self, text: str) -> Any:
         with self._sound():

@@ -26,7 +26,7 @@ def shown(where: str) -> str:
         LedgerError: if it is no URL.
     """
     url = _parsed(where)._replace(password=None).difference_update_query(SECRET)
-    return url.render_as_string(hide_password=True)
+    return str(url.render_as_string(hide_password=True))
 
 
 def connect(where: str) -> sa.Engine:
@@ -70,7 +70,7 @@ def with_schema(where: str, run: str) -> str:
     if url.get_backend_name() != "postgresql" or SCHEMA in url.query:
         return where
     name = re.sub(r"[^a-z0-9_]+", "_", run.lower()).strip("_")[:58]
-    return url.update_query_dict({SCHEMA: f"run_{name}"}).render_as_string(hide_password=False)
+    return str(url.update_query_dict({SCHEMA: f"run_{name}"}).render_as_string(hide_password=False))
 
 
 def make_schema(engine: sa.Engine, where: str) -> None:
