@@ -134,6 +134,8 @@ class Workers:
         with self._lock:
             processes, self._idle = self._idle, []
         for process in processes:
+            process.dismiss()
+        for process in processes:
             process.close()
 
     def _attend(
@@ -305,10 +307,14 @@ class _Process:
         """Stop it at once."""
         self._popen.kill()
 
-    def close(self) -> None:
-        """End it: a worker leaves as soon as its input ends; one that does not is stopped."""
+    def dismiss(self) -> None:
+        """Close its input."""
         with contextlib.suppress(OSError):
             self._stdin.close()
+
+    def close(self) -> None:
+        """End it: a worker leaves as soon as its input ends; one that does not is stopped."""
+        self.dismiss()
         try:
             self._popen.wait(5.0)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,7 @@ from invdesign.cli.options import (
     talk,
     tell,
 )
-from invdesign.cli.process import InterruptedRunError
+from invdesign.cli.process import InterruptedRunError, TerminatedError
 from invdesign.errors import InputError
 from invdesign.executors import Workforce, checked, counted_here
 from invdesign.progress import Progress
@@ -240,9 +240,9 @@ def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
     try:
         with progress() as reporter:
             yield _announcing(folder, reporter) if is_new else reporter
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         if has_ledger(folder):
-            raise InterruptedRunError(folder) from None
+            raise InterruptedRunError(folder, isinstance(error, TerminatedError)) from None
         raise
 
 
