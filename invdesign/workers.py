@@ -332,12 +332,11 @@ def serve() -> None:
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(items,), daemon=True).start()
     answer, failure = _set_up(items.get())
-    try:
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone
         _send(answers, pickle.dumps(failure))
         while answer is not None:
             _send(answers, _reply(answer, items.get()))
-    except BrokenPipeError:  # the parent is gone
-        os._exit(0)
+    os._exit(0)  # the thread that listens cannot be ended
 
 
 def _reply(answer: Callable[[Any], Any], item: Any) -> bytes:

@@ -3,8 +3,8 @@
     python tests/reliability.py [--kills 50] [--seed 0] [--only NAME] [--out docs/reliability.md]
 
 Every fault is put to a run of `tests/fault_run.py`: small parts, real worker processes, a real ledger. It must
-leave one clear line, no process behind, and a ledger that passes its check; the run, gone on with, must find what an
-undisturbed one finds, to the last bit.
+leave one clear line, no process behind, and a ledger that passes its check; the run, gone on with, must find what
+an undisturbed one finds, to the last bit.
 """
 
 from __future__ import annotations

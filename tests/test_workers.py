@@ -108,7 +108,9 @@ def test_a_lost_process_costs_a_repetition(leaving: Path) -> None:
     assert sorted(p.name for p in leaving.glob("seen-*")) == ["seen-1", "seen-3"]
 
 
-def test_an_item_that_ends_every_process_is_given_up_and_a_bad_target_ends_the_pool(leaving: Path) -> None:
+def test_an_item_that_ends_every_process_is_given_up_and_a_bad_target_ends_the_pool(
+    leaving: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     pool = Workers("leaving:leave", None, 1)
     found = dict(pool.imap([1, 0, 2]))
     pool.close()
@@ -117,6 +119,7 @@ def test_an_item_that_ends_every_process_is_given_up_and_a_bad_target_ends_the_p
     broken = Workers("leaving:nothing", None, 1)
     with pytest.raises(WorkerError, match="nothing"):
         list(broken.imap([1]))
+    assert "Fatal" not in capfd.readouterr().err
     dying = Workers("leaving:die_at_start", str(leaving), 1)
     with pytest.raises(WorkerError, match="died as it started"):
         list(dying.imap([1, 2, 3]))
