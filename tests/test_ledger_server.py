@@ -9,6 +9,7 @@ import pytest
 from ledger_parts import HEADER, REQUESTS, relaxation
 from postgres import PASSWORD, Server, postgres
 
+from invdesign.engine.database import is_running
 from invdesign.engine.ledger import Ledger
 from invdesign.errors import InvdesignError, LedgerError
 
@@ -45,10 +46,12 @@ def test_closing_lets_go_of_the_lock_of_a_server(postgres: Server) -> None:
     url = f"{postgres.url}?schema=closing"
     ledger = Ledger.create(url, HEADER)
     assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(1,)]
+    assert is_running(url) and not is_running(f"{postgres.url}?schema=another")
     idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
     assert postgres.query(idle) == [(0,)], "a run holds no transaction open"
     ledger.close()
     time.sleep(0.2)
+    assert not is_running(url)
     assert postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 

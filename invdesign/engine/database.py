@@ -211,7 +211,9 @@ def is_held(path: Path) -> bool:
     if not beside.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{beside}?mode=ro", timeout=0.0, uri=True)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{beside.absolute().as_uri()}?mode=ro", timeout=0.0, uri=True)
+        ) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         return any(word in str(error).lower() for word in _BUSY)
@@ -226,10 +228,7 @@ def is_running(where: str | Path) -> bool:
     engine = connect(str(where), None)
     try:
         with translated(str(where)):
-            held = server.lock(engine)
-        if held:
-            held.close()
-        return held is False
+            return server.is_locked(engine)
     finally:
         engine.dispose()
 

@@ -16,6 +16,8 @@ SECRET = ("password", "passfile", "sslpassword")
 """Keys in the query of an URL that are not shown."""
 EXTRAS = {"psycopg": "postgresql"}
 """Driver to the extra that brings it."""
+_KEY = "hashtext('invdesign ' || coalesce(current_schema(), ''))::bigint"
+"""The number by which PostgreSQL knows the lock of a schema."""
 _FULL = ("no space left", "disk full", "could not extend file")
 
 
@@ -121,11 +123,25 @@ def lock(engine: sa.Engine) -> ServerLock | Literal[False] | None:
     import sqlalchemy as sa
 
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    name = sa.text("SELECT pg_try_advisory_lock(hashtext('invdesign ' || coalesce(current_schema(), '')))")
-    if not connection.execute(name).scalar():
+    if not connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_KEY})")).scalar():
         connection.close()
         return False
     return ServerLock(connection)
+
+
+def is_locked(engine: sa.Engine) -> bool:
+    """Whether some process holds the lock of an engine's schema; asking takes no lock."""
+    if engine.dialect.name != "postgresql":
+        return False
+    import sqlalchemy as sa
+
+    held = sa.text(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()"
+        f" AND ((l.classid::bigint << 32) | l.objid::bigint) = {_KEY}"
+    )
+    with engine.connect() as connection:
+        return bool(connection.execute(held).scalar())
 
 
 def as_ledger_error(where: str, error: BaseException) -> LedgerError | OutputError:
