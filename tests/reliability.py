@@ -338,7 +338,7 @@ def dask_scheduler(lab: Lab) -> str:
     process = lab.start(str(where), str(lab.folder / "found.json"), "dask", delay=1.0)
     wait_ready(process)
     end = time.monotonic() + PATIENCE
-    while len(below(process)) < 4 and time.monotonic() < end:
+    while not any("invdesign.workers" in " ".join(p.cmdline()) for p in below(process)) and time.monotonic() < end:
         time.sleep(0.2)
     children = below(process)
     next(p for p in children if "executors.dask" in " ".join(p.cmdline())).kill()
@@ -400,19 +400,32 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(FAULTS))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    rows, good = [], True
+    good = True
     for name in given.only or FAULTS:
         what, held = outcome(name, given.kills, given.seed)
         good &= held
-        rows.append(f"| {(FAULTS[name].__doc__ or '').strip()} | {what} | {'yes' if held else 'NO'} |")
-        print(rows[-1], flush=True)
-    if given.out is not None:
-        text = given.out.read_text(encoding="utf-8")
-        head, rest = text.split(MARKS[0])
-        table = ["| fault | what became of it | held |", "| --- | --- | --- |", *rows]
-        lines = "\n".join([MARKS[0], "", *table, "", MARKS[1]])
-        given.out.write_text(head + lines + rest.split(MARKS[1])[1], encoding="utf-8")
+        row = f"| {title(name)} | {what} | {'yes' if held else 'NO'} |"
+        print(row, flush=True)
+        if given.out is not None:
+            write(given.out, title(name), row)
     return 0 if good else 1
+
+
+def title(name: str) -> str:
+    """What a fault is called in the table."""
+    return (FAULTS[name].__doc__ or "").strip()
+
+
+def write(page: Path, name: str, row: str) -> None:
+    """Put the row of a fault into the table of a page; rows of others stay."""
+    head, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    table, tail = rest.split(MARKS[1])
+    rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")} | {name: row}
+    lines = [rows[title(each)] for each in FAULTS if title(each) in rows]
+    found = "\n".join(
+        [MARKS[0], "", "| fault | what became of it | held |", "| --- | --- | --- |", *lines, "", MARKS[1]]
+    )
+    page.write_text(head + found + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,12 @@ class DaskExecutor:
         """See `Executor.pool`."""
         if self._client is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is raised, in one line
-            self._client = self._connect()
+            try:
+                self._client = self._connect()
+            except (OSError, TimeoutError, RuntimeError) as error:
+                self.close()
+                why = " ".join(str(error).split()) or type(error).__name__
+                raise WorkerError(f"the Dask cluster cannot be reached ({why[:200]})") from None
         return DaskPool(self._client, target, settings, timeout)
 
     def close(self) -> None:
