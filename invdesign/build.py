@@ -24,6 +24,7 @@ from invdesign.query import Query
 
 if TYPE_CHECKING:
     from invdesign.engine.parts import Derive, Parts
+    from invdesign.executors import Workforce
     from invdesign.protocols import Generator, Reference, Surrogate, Validator
     from invdesign.reference.local import LocalReference
     from invdesign.relaxation.elastic import ElasticTensors
@@ -64,12 +65,12 @@ PACKAGES = ("numpy", "torch", "pymatgen", "spglib", "smact", "optuna", "ase")
 """Packages whose versions go into `run.json`."""
 
 
-def default_parts(query: Query, workers: int | None = None, gate: Surrogate | None = None) -> Parts:
+def default_parts(query: Query, workers: Workforce = None, gate: Surrogate | None = None) -> Parts:
     """Everything that a campaign for this query is handed.
 
     Args:
         query: names the generator (`mixture`: all) and further validators, and the limit above the hull.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         gate: the screening surrogate (None: the shipped one with its proposal correction).
 
     Raises:
@@ -271,7 +272,7 @@ def _digests(paths: Sequence[str]) -> dict[str, str]:
 
 
 def relaxer(
-    potential: str | None = None, workers: int | None = None, ceiling: Ceiling | None = None, **settings: Any
+    potential: str | None = None, workers: Workforce = None, ceiling: Ceiling | None = None, **settings: Any
 ) -> PotentialRelaxer:
     """The relaxer, with a potential by name (None: the default); crystals above a ceiling are given up early.
 
@@ -291,7 +292,7 @@ def ceiling(known: Reference, limit: float, crystal: Crystal) -> float | None:
     return None if distance is None else limit - distance.mean
 
 
-def elastic_tensors(potential: str | None = None, workers: int | None = None) -> ElasticTensors:
+def elastic_tensors(potential: str | None = None, workers: Workforce = None) -> ElasticTensors:
     """What computes elastic tensors, with a potential by name (None: the default)."""
     from invdesign.potentials import calculators as potentials
     from invdesign.relaxation.elastic import ElasticTensors

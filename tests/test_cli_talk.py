@@ -62,6 +62,7 @@ def test_without_a_command_there_is_help_in_sections(args: list[str], capsys: Ca
     titles = re.findall(r"^(\w+):$", out, re.MULTILINE)
     assert [t for t in titles if t not in ("Usage", "Options")] == [
         "Design",
+        "Runs",
         "Crystals",
         "Models",
         "Checks",

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sqlite3
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,61 +19,34 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_parts import cubic
+from ledger_parts import (
+    HEADER,
+    QUERY,
+    REQUESTS,
+    changed,
+    evaluation,
+    filled,
+    named,
+    path,
+    postgres,
+    relaxation,
+    same,
+    where,
+)
 
 from invdesign.crystal import Crystal, Gene
-from invdesign.engine.ledger import Header, Ledger, Shard
+from invdesign.engine.ledger import Ledger, Shard
 from invdesign.errors import LedgerError, OutputError
 from invdesign.query import Query
 from invdesign.records import (
-    Candidate,
-    Conditions,
-    Estimate,
     Evaluation,
     Failure,
-    Relaxation,
-    Request,
     Status,
     Value,
-    Verdict,
 )
 from invdesign.serialize import from_plain, to_plain
 
-QUERY = Query(targets=["bulk_modulus>=250"], exclude=["Co"])
-HEADER = Header(QUERY.to_dict(), seed=3, version="0.1.0", parts={"potential": "x 1"}, settings={"rounds": 4})
-CONDITIONS = Conditions(
-    properties={"bulk_modulus": 1.0 / 3.0},
-    space_groups=frozenset([225, 221]),
-    required=frozenset([22]),
-    latent_centre=(0.1, -2.5e-17),
-)
-REQUESTS = [Request("r000-00", "vae", CONDITIONS, 5, 2**62 + 1), Request("r000-01", "gan", Conditions(), 4, 7)]
-
-
-def evaluation(name: str = "r000-00-00000") -> Evaluation:
-    return Evaluation(Candidate(name, cubic(225, 22, 7, 4.2 / 3.0 * 3.0), "r000-00", "vae", ("mp-1",)))
-
-
-def relaxation() -> Relaxation:
-    crystal = replace(cubic(216, 31, 15, np.pi), lattice=np.random.default_rng(0).normal(size=(3, 3)))
-    return Relaxation(crystal, -8.1, Value(-0.1, 0.03, -0.2, 0.0, "p"), 0.04, 9, True, 1.5, 0.1, -0.02, "x 1")
-
-
-def same(a: Any, b: Any) -> bool:
-    return str(to_plain(a)) == str(to_plain(b))
-
-
-def filled() -> Evaluation:
-    return replace(
-        evaluation(),
-        gate=Estimate({"bulk_modulus": Value(0.1 + 0.2, 1e-300)}, out_of_distribution=True),
-        relaxation=relaxation(),
-        energy_above_hull=Value(5e-324, 0.0),
-        estimate=Estimate({}, failure="no"),
-        verdicts={"b": Verdict("b", Status.UNKNOWN, "ü", 1.0), "a": Verdict("a", Status.PASS)},
-        failure=Failure("relax", "two\nlines"),
-        selected=True,
-        acquisition=math.inf,
-    )
+__all__ = ["path", "postgres", "where"]
 
 
 @pytest.mark.parametrize("record", [filled(), relaxation(), *REQUESTS, Failure("a", "b"), cubic(225, 1, 2, 3.3)])
@@ -114,22 +88,17 @@ def test_what_has_no_plain_form_is_refused() -> None:
         from_plain(Value, {"mean": 1.0, "std": 1.0, "colour": "red"})
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "run" / "ledger.sqlite"
-
-
-def test_everything_comes_back_after_closing(path: Path) -> None:
+def test_everything_comes_back_after_closing(where: Path | str) -> None:
     row, full = evaluation(), filled()
     lost = Failure("generate", "incomplete", "r000-00-00001")
-    with Ledger.create(path, HEADER) as ledger:
+    with Ledger.create(where, HEADER) as ledger:
         ledger.start_round(0, REQUESTS)
         ledger.propose(Shard(0, "propose", "r000-00"), [row], [lost], {"entered": 2}, 0.5)
         ledger.save(Shard(0, "screen", "r000-00"), [full], ("verdicts", "failure"), {"passed": 0}, 0.25)
         ledger.save(Shard(0, "predict", "r000-00"), [full], ("gate",), {}, 0.0)
         ledger.add_relaxation(0, "r000-00-00000", relaxation())
         ledger.add_relaxation(0, "r000-00-00009", Failure("relax", "lost"))
-    with Ledger.open(path, HEADER) as ledger:
+    with Ledger.open(where, HEADER) as ledger:
         assert ledger.header == HEADER and ledger.query == QUERY
         assert ledger.requests(0) == REQUESTS and ledger.requests(1) == [] and ledger.rounds() == 1
         rows, failures = ledger.candidates("r000-00")
@@ -145,8 +114,8 @@ def test_everything_comes_back_after_closing(path: Path) -> None:
         assert relaxed["r000-00-00009"] == Failure("relax", "lost")
 
 
-def test_a_shard_is_recorded_whole_or_not_at_all(path: Path) -> None:
-    with Ledger.create(path, HEADER) as ledger:
+def test_a_shard_is_recorded_whole_or_not_at_all(where: Path | str) -> None:
+    with Ledger.create(where, HEADER) as ledger:
         twice = [evaluation("r000-00-00000"), evaluation("r000-00-00000")]
         with pytest.raises(LedgerError):
             ledger.propose(Shard(0, "propose", "r000-00"), twice, [], {}, 0.0)
@@ -154,10 +123,10 @@ def test_a_shard_is_recorded_whole_or_not_at_all(path: Path) -> None:
         assert ledger.shards(0) == {}
 
 
-def test_create_does_not_overwrite(path: Path) -> None:
-    Ledger.create(path, HEADER).close()
+def test_create_does_not_overwrite(where: Path | str) -> None:
+    Ledger.create(where, HEADER).close()
     with pytest.raises(LedgerError, match="there is a ledger already"):
-        Ledger.create(path, HEADER)
+        Ledger.create(where, HEADER)
 
 
 def test_a_killed_creation_leaves_nothing_that_looks_like_a_ledger(path: Path) -> None:
@@ -180,12 +149,12 @@ def test_a_killed_creation_leaves_nothing_that_looks_like_a_ledger(path: Path) -
         ({"settings": {"rounds": 5}}, "settings"),
     ],
 )
-def test_another_header_is_refused_in_one_line(path: Path, change: dict[str, Any], says: str) -> None:
-    Ledger.create(path, HEADER).close()
+def test_another_header_is_refused_in_one_line(where: Path | str, change: dict[str, Any], says: str) -> None:
+    Ledger.create(where, HEADER).close()
     with pytest.raises(LedgerError) as caught:
-        Ledger.open(path, replace(HEADER, **change))
-    assert says in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
-    Ledger.open(path, HEADER).close()  # the refusal has let go of the lock
+        Ledger.open(where, replace(HEADER, **change))
+    assert says in str(caught.value) and named(where) in str(caught.value) and "\n" not in str(caught.value)
+    Ledger.open(where, HEADER).close()  # the refusal has let go of the lock
 
 
 def full_ledger(path: Path) -> bytes:
@@ -226,39 +195,50 @@ def test_other_files_are_not_ledgers(tmp_path: Path) -> None:
             Ledger.open(tmp_path / name)
 
 
-def test_another_format_is_refused(path: Path) -> None:
-    Ledger.create(path, HEADER).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE run SET value='99' WHERE key='format'")
+def test_another_format_is_refused(where: Path | str) -> None:
+    Ledger.create(where, HEADER).close()
+    changed(where, "UPDATE run SET value='99' WHERE key='format'")
     with pytest.raises(LedgerError, match="format 99"):
-        Ledger.open(path)
+        Ledger.open(where)
 
 
-def hold(path: Path, ready: Any, leave: Any) -> None:
-    with Ledger.open(path):
+def reopened(where: Path | str) -> Ledger:
+    """The ledger of a process that was killed: a server takes a moment to notice."""
+    for _ in range(100):
+        try:
+            return Ledger.open(where)
+        except LedgerError as error:
+            if "another process" not in str(error):
+                raise
+            time.sleep(0.1)
+    raise TimeoutError
+
+
+def hold(where: Path | str, ready: Any, leave: Any) -> None:
+    with Ledger.open(where):
         ready.set()
-        leave.wait(20)
+        leave.wait(60)
 
 
-def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(path: Path) -> None:
-    Ledger.create(path, HEADER).close()
-    context = multiprocessing.get_context("fork")
+def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(where: Path | str) -> None:
+    Ledger.create(where, HEADER).close()
+    context = multiprocessing.get_context("spawn")
     ready, leave = context.Event(), context.Event()
-    child = context.Process(target=hold, args=(path, ready, leave))
+    child = context.Process(target=hold, args=(where, ready, leave))
     child.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     with pytest.raises(LedgerError, match="another process is running on this ledger"):
-        Ledger.open(path)
-    with Ledger.read(path) as ledger:
+        Ledger.open(where)
+    with Ledger.read(where) as ledger:
         assert ledger.header == HEADER
     child.kill()
     child.join()
-    Ledger.open(path).close()
+    reopened(where).close()
 
 
-def test_a_second_ledger_in_the_same_process_is_kept_out_too(path: Path) -> None:
-    with Ledger.create(path, HEADER), pytest.raises(LedgerError, match="another process"):
-        Ledger.open(path)
+def test_a_second_ledger_in_the_same_process_is_kept_out_too(where: Path | str) -> None:
+    with Ledger.create(where, HEADER), pytest.raises(LedgerError, match="another process"):
+        Ledger.open(where)
 
 
 def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:

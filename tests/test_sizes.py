@@ -17,7 +17,6 @@ LINES, BODY, ARGUMENTS = 500, 60, 8
 TOO_LONG_FILES: set[str] = set()
 TOO_LONG_FUNCTIONS = {
     "invdesign/app/generate.py:generate",
-    "invdesign/engine/database.py:tables",
     "invdesign/selection/ranking.py:rank",
     "invdesign/surrogates/custom/transfer.py:train",
     "invdesign/surrogates/fitting/train.py:fit",

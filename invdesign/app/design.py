@@ -26,6 +26,7 @@ from invdesign.app.result import Result
 from invdesign.checks import text, whole
 from invdesign.engine.wishes import completed, resolved
 from invdesign.errors import EmptyQueryError, InputError, InvdesignWarning, LedgerError
+from invdesign.executors import Workforce, checked, counted_here
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.report import export
@@ -48,7 +49,8 @@ def design(
     out: str | Path | None = None,
     *,
     minutes: float | None = None,
-    workers: int | None = None,
+    workers: Workforce = None,
+    ledger: str | None = None,
     progress: Shown = None,
     callback: Callable[[Step], object] | None = None,
     **wishes: Any,
@@ -63,7 +65,9 @@ def design(
         out: run folder to make (None: nothing is written).
         minutes: time for the run (None: as long as it takes). Relaxations that are not expected to fit are taken
             off the query's budget, and no round begins that would end too late (`resume` goes on).
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
+        ledger: URL of a database server that records the run, `postgresql+psycopg://USER@HOST/DATABASE` (None: a
+            file in the run folder). `schema=NAME` in it names the run; by default that is the folder's name.
         progress: see `invdesign.progress.Shown`.
         callback: called with the step of every round; the run stops where it returns True (`resume` goes on).
         **wishes: fields of the query, in place of those of `query`.
@@ -83,17 +87,38 @@ def design(
     query = checked_query(as_query(query, wishes))
     if warning := feasibility(query).warning():
         warnings.warn(warning, InvdesignWarning, stacklevel=3)
-    seed, workers = whole("seed", seed, 0), _workers(workers)
+    seed, workers = whole("seed", seed, 0), checked(workers)
     if minutes is not None:
         from invdesign.app.plan import within
 
-        query = within(query, minutes, workers)
+        query = within(query, minutes, counted_here(workers))
         callback = _on_time(minutes, callback)
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
-    ledger = None if folder is None else folder / export.LEDGER
-    with Campaign(query, seed, parts, ledger, progress=told(progress)) as campaign:
+    where = None if folder is None else _new_ledger(folder, ledger)
+    with Campaign(query, seed, parts, where, progress=told(progress)) as campaign:
+        if folder is not None and ledger is not None and campaign.ledger is not None:
+            export.write_text(f"{campaign.ledger.where}\n", folder / export.LEDGER_URL)
         return _finish(campaign, folder, callback)
+
+
+def _new_ledger(folder: Path, url: str | None) -> str | Path:
+    """Where a new run is recorded.
+
+    Raises:
+        LedgerError: if there is a ledger already.
+    """
+    from invdesign.engine import server
+    from invdesign.engine.ledger import Ledger
+
+    if url is None:
+        return folder / export.LEDGER
+    if "://" not in url or url.startswith("sqlite:"):
+        raise InputError("ledger", url, "the URL of a server, as postgresql+psycopg://USER@HOST/DATABASE")
+    where = server.with_schema(url, folder.resolve().name)
+    if Ledger.exists(where):
+        raise LedgerError(f"{server.shown(where)}: there is a ledger already; resume it, or choose another folder")
+    return where
 
 
 def _on_time(minutes: float, callback: Callable[[Step], object] | None) -> Callable[[Step], object]:
@@ -122,13 +147,9 @@ def checked_query(query: Query) -> Query:
     return query
 
 
-def _workers(workers: object) -> int | None:
-    return None if workers is None else whole("workers", workers)
-
-
 @with_progress
 def resume(
-    folder: str | Path, *, more: int | None = None, workers: int | None = None, progress: Shown = None
+    folder: str | Path, *, more: int | None = None, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Go on with a run that was stopped, at any moment; what is recorded is not computed again.
 
@@ -136,7 +157,7 @@ def resume(
         folder: the run folder.
         more: relaxations to add, after those that are left, with what came back by then (`feedback`). They are
             recorded before the first is spent: if this is stopped, go on without `more`.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: see `invdesign.progress.Shown`.
 
     Raises:
@@ -144,7 +165,7 @@ def resume(
         InputError: if `more` is not positive.
     """
     more = None if more is None else whole("more", more)
-    with _reopened(Path(folder), _workers(workers), told(progress)) as campaign:
+    with _reopened(Path(folder), checked(workers), told(progress)) as campaign:
         if more is not None:
             for _ in campaign:
                 pass
@@ -154,7 +175,7 @@ def resume(
 
 @with_progress
 def feedback(
-    folder: str | Path, results: str | Path, *, workers: int | None = None, progress: Shown = None
+    folder: str | Path, results: str | Path, *, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Tell a finished run what was measured, or computed by DFT, for some of its candidates, and rank them again.
 
@@ -180,7 +201,7 @@ def feedback(
 
 
 def feedback_of(
-    folder: str | Path, told_now: Told, *, workers: int | None = None, progress: Shown = None
+    folder: str | Path, told_now: Told, *, workers: Workforce = None, progress: Shown = None
 ) -> Result:
     """Record values that came back for candidates of a finished run, and rank them again; see `feedback`.
 
@@ -198,7 +219,7 @@ def feedback_of(
 
     folder = Path(folder)
     custom = resolved(query_of(folder)[1]).known_properties
-    with _reopened(folder, _workers(workers), told(progress)) as campaign:
+    with _reopened(folder, checked(workers), told(progress)) as campaign:
         assert campaign.ledger is not None
         _run(campaign)
         results_of.check(told_now, campaign.rows)
@@ -231,31 +252,30 @@ def query_of(folder: Path) -> tuple[Header, Query]:
     """
     from invdesign.engine.ledger import Ledger
 
-    path = folder / export.LEDGER
-    if not path.exists():
+    if not export.has_ledger(folder):
         raise LedgerError(f"{folder} holds no run: there is no {export.LEDGER} in it")
-    with Ledger.read(path) as ledger:
+    with Ledger.read(export.ledger_of(folder)) as ledger:
         return ledger.header, ledger.query
 
 
 @contextmanager
-def _reopened(folder: Path, workers: int | None, progress: Progress) -> Iterator[Campaign]:
+def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[Campaign]:
     """The campaign of a run folder, as it was made."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
     from invdesign.evolution.evolve import EvolutionSettings
 
-    path = folder / export.LEDGER
     header, query = query_of(folder)
+    where = export.ledger_of(folder)
     export.writable_folder(folder)
     try:
         sizes, policy = Sizes(**header.settings["sizes"]), GatePolicy(**header.settings["policy"])
         evolution = EvolutionSettings(**header.settings["evolution"])
     except (KeyError, TypeError) as error:
-        raise LedgerError(f"{path}: the ledger's settings are damaged ({error})") from None
+        raise LedgerError(f"{where}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
     with Campaign(
-        query, header.seed, parts, path, sizes=sizes, policy=policy, evolution=evolution, progress=progress
+        query, header.seed, parts, where, sizes=sizes, policy=policy, evolution=evolution, progress=progress
     ) as campaign:
         yield campaign
 

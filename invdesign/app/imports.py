@@ -14,6 +14,7 @@ from invdesign.crystal import Crystal, FloatArray
 from invdesign.data.calculations import STAGE, Calculation, read_calculations
 from invdesign.engine.feedback import value_of
 from invdesign.errors import InputError, InvdesignError
+from invdesign.executors import Workforce
 from invdesign.mechanics.tensors import WEIGHT, point_group, summarise, symmetric_basis, to_mandel
 from invdesign.progress import Shown, with_progress
 from invdesign.records import Evaluation, Failure, Value
@@ -41,7 +42,7 @@ class Imported:
 
 @with_progress
 def import_calculations(
-    folder: str | Path, paths: Sequence[str | Path], *, workers: int | None = None, progress: Shown = None
+    folder: str | Path, paths: Sequence[str | Path], *, workers: Workforce = None, progress: Shown = None
 ) -> Imported:
     """Read finished calculations, record what follows from them, and rank the run again (`feedback`).
 

@@ -98,7 +98,7 @@ def _read(
     rows, told = dict[str, Evaluation](), dict[str, Mapping[str, Value]]()
     for k, run in enumerate(dict.fromkeys(map(Path, runs))):
         try:
-            with Ledger.read(run / export.LEDGER) as ledger:
+            with Ledger.read(export.ledger_of(run)) as ledger:
                 header, mine, back = ledger.header, stored_rows(ledger), ledger.feedback()
         except InvdesignError as error:
             lines.append(str(error))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.tables import new_file
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, quiet
 from invdesign.report import export
 from invdesign.settings import read_yaml
@@ -131,7 +132,7 @@ def benchmark_generation(
     relax: int | None = None,
     quick: bool = False,
     seed: int | None = None,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
 ) -> str:
     """Measure generators and write the record; see `invdesign.benchmarking.generation`.
@@ -143,7 +144,7 @@ def benchmark_generation(
         relax: how many of them are relaxed (None: all, or a dozen if `quick`).
         quick: as above.
         seed: of every random choice (None: 0).
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far it has come.
 
     Returns:
@@ -169,7 +170,7 @@ def benchmark_targets(
     relax: int | None = None,
     quick: bool = False,
     seed: int | None = None,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
 ) -> str:
     """Measure how generators hit targets and write the record; see `invdesign.benchmarking.targets`.
@@ -182,7 +183,7 @@ def benchmark_targets(
         relax: how many of them the screen may relax (None: one in thirty, as in a design run).
         quick: as above.
         seed: of every random choice (None: 0).
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far it has come.
 
     Returns:
@@ -209,7 +210,7 @@ def benchmark_search(
     seeds: int | None = None,
     relaxations: int | None = None,
     quick: bool = False,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
 ) -> str:
     """Measure the search and write the record; see `invdesign.benchmarking.search`.
@@ -221,7 +222,7 @@ def benchmark_search(
         seeds: number of seeds (None: 5, or one if `quick`).
         relaxations: of each run (None: 60, or 12 if `quick`).
         quick: three queries, one seed, 12 relaxations.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far it has come.
 
     Returns:
@@ -247,7 +248,7 @@ def benchmark_surrogates(
     relaxed: int | None = None,
     quick: bool = False,
     data: Path | None = None,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
 ) -> str:
     """Measure the surrogates and write the record; see `invdesign.benchmarking.surrogates`.
@@ -258,7 +259,7 @@ def benchmark_surrogates(
         relaxed: test crystals for the second stage (None: all, or 200 if `quick`).
         quick: a quarter of the crystals, smaller gates.
         data: table of crystals and labels (None: those of the package).
-        workers: processes that train (None: one per core).
+        workers: processes that train (None: one per core), or an executor.
         progress: is told how far it has come.
 
     Returns:

@@ -52,7 +52,7 @@ def reading(folder: Path) -> Iterator[Ledger]:
     """The ledger of a run, for reading."""
     from invdesign.engine.ledger import Ledger
 
-    with Ledger.read(folder / export.LEDGER) as ledger:
+    with Ledger.read(export.ledger_of(folder)) as ledger:
         yield ledger
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.tables import Given, new_file, read, written
-from invdesign.checks import whole
+from invdesign.executors import Workforce, checked
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.records import Failure
 from invdesign.report import export
@@ -28,7 +28,7 @@ def relax(
     crystals: Given,
     out: str | Path | None = None,
     *,
-    workers: int | None = None,
+    workers: Workforce = None,
     potential: str | None = None,
     progress: Shown = None,
     **settings: Any,
@@ -38,7 +38,7 @@ def relax(
     Args:
         crystals: as in `predict`.
         out: folder to make, with `relaxed.csv` and `cif/` (None: nothing is written).
-        workers: processes (None: one per core).
+        workers: processes (None: one per core), or an executor.
         potential: its name, or `package.module:factory` (None: the default).
         progress: see `invdesign.progress.Shown`.
         **settings: `scale`, the name or file of an energy scale, and fields of
@@ -53,7 +53,7 @@ def relax(
         OutputError: if the folder is not empty or cannot be written.
         ReferenceMissingError: if there is no such energy scale.
     """
-    with build.relaxer(potential, _workers(workers), **settings) as relaxer:
+    with build.relaxer(potential, checked(workers), **settings) as relaxer:
         folder = None if out is None else export.new_folder(Path(out))
         items = read(crystals, told(progress))
         sound = [item for item in items if not isinstance(item, Failure)]
@@ -88,10 +88,6 @@ def _relaxed(
     return [results[k] for k in range(len(crystals))]
 
 
-def _workers(workers: object) -> int | None:
-    return None if workers is None else whole("workers", workers)
-
-
 def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalReference) -> export.Row:
     from invdesign.crystallography.symmetry import space_group
 
@@ -112,7 +108,7 @@ def elastic(
     crystals: Given,
     out: str | Path | None = None,
     *,
-    workers: int | None = None,
+    workers: Workforce = None,
     potential: str | None = None,
     progress: Shown = None,
     overwrite: bool = False,
@@ -129,7 +125,7 @@ def elastic(
     file = new_file(out, overwrite)
     items = read(crystals, told(progress))
     sound = [item for item in items if not isinstance(item, Failure)]
-    with build.relaxer(potential, _workers(workers)) as relaxer:
+    with build.relaxer(potential, checked(workers)) as relaxer:
         relaxed = _relaxed(sound, relaxer, told(progress))
     answers = iter(_tensors(relaxed, potential, workers, told(progress)))
     rows = []
@@ -144,7 +140,7 @@ def elastic(
 
 
 def _tensors(
-    relaxed: Sequence[Relaxation | Failure], potential: str | None, workers: int | None, progress: Progress
+    relaxed: Sequence[Relaxation | Failure], potential: str | None, workers: Workforce, progress: Progress
 ) -> list[Elasticity | Failure]:
     """Elastic tensors of what could be relaxed, some at a time so that progress can be told."""
     out: list[Elasticity | Failure] = []

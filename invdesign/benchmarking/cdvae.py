@@ -18,7 +18,8 @@ from invdesign.benchmarking.metrics import BoolArray, Fingerprints
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.crystallography.wyckoff import wyckoff_table
-from invdesign.workers import Lost, Workers
+from invdesign.executors import Workforce, pool
+from invdesign.workers import Lost
 
 STRUCTURE_CUTOFF, COMPOSITION_CUTOFF = 0.4, 10.0
 """CDVAE's thresholds for MP-20: Euclidean distances in the two spaces."""
@@ -55,20 +56,20 @@ def version() -> str:
     return found
 
 
-def prints(crystals: Sequence[Crystal], workers: int | None = None) -> Iterator[tuple[int, Prints]]:
+def prints(crystals: Sequence[Crystal], workers: Workforce = None) -> Iterator[tuple[int, Prints]]:
     """Fingerprints of all crystals as they come, with their places; needs matminer; 60 ms of a core for each.
 
     Args:
         crystals: any cells.
-        workers: processes (None: one per core).
+        workers: processes (None: one per core), or an executor.
     """
     found = version()
-    pool = Workers("invdesign.benchmarking.cdvae:printer", found, workers)
+    processes = pool(workers, "invdesign.benchmarking.cdvae:printer", found)
     try:
-        for index, answer in pool.imap(crystals):
+        for index, answer in processes.imap(crystals):
             yield index, Prints(found, (), ()) if isinstance(answer, Lost) else answer
     finally:
-        pool.close()
+        processes.close()
 
 
 def magpie(genes: Sequence[Gene]) -> FloatArray:

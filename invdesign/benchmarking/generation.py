@@ -38,6 +38,7 @@ from invdesign.benchmarking.samples import (
     sample,
     take_prints,
 )
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, quiet
 from invdesign.report import export
 from invdesign.serialize import to_plain
@@ -48,14 +49,14 @@ QUICK = {"n": 100, "relax": 12}
 
 
 def generation(
-    plan: Plan, out: Path, workers: int | None = None, progress: Progress = quiet, bench: Bench | None = None
+    plan: Plan, out: Path, workers: Workforce = None, progress: Progress = quiet, bench: Bench | None = None
 ) -> dict[str, Any]:
     """Measure generators and write the record as JSON, a table in Markdown, charts, and the journal beside them.
 
     Args:
         plan: what is measured.
         out: `FILE.json`; the table becomes `FILE.md`, the charts `FILE.html`, the journal `FILE.jsonl`.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far each stage has come.
         bench: the parts (None: the shipped ones).
 
@@ -91,7 +92,7 @@ def generation(
     return record
 
 
-def default_bench(plan: Plan, workers: int | None = None) -> Bench:
+def default_bench(plan: Plan, workers: Workforce = None) -> Bench:
     """The shipped parts.
 
     Raises:

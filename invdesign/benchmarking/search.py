@@ -25,6 +25,7 @@ from invdesign.engine.parts import Parts
 from invdesign.engine.screening import POLICY, GatePolicy
 from invdesign.errors import InputError
 from invdesign.evolution.judge import Correct
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, quiet
 from invdesign.query import Query
 from invdesign.query_fields import SAMPLERS
@@ -143,16 +144,16 @@ def queries(names: Sequence[str], relaxations: int, wanted: int = WANTED) -> dic
 def search(
     plan: SearchPlan,
     out: Path,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
-    make: Callable[[Query, int | None], Parts] | None = None,
+    make: Callable[[Query, Workforce], Parts] | None = None,
 ) -> dict[str, Any]:
     """Run every arm on every query and seed; write the record, a table, a page and the journal.
 
     Args:
         plan: what is measured.
         out: `FILE.json`; `FILE.md`, `FILE.html` and `FILE.jsonl` stand beside it, ledgers in `FILE-runs`.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far it has come.
         make: makes the parts of a query (None: the shipped ones).
 
@@ -227,7 +228,7 @@ def run(
     seed: int,
     ledger: Path,
     shared: Parts,
-    make: Callable[[Query, int | None], Parts] | None = None,
+    make: Callable[[Query, Workforce], Parts] | None = None,
 ) -> Found:
     """One campaign to its end, and what it found.
 

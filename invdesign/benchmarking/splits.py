@@ -24,6 +24,7 @@ from invdesign.crystal import FloatArray, Gene, IntArray
 from invdesign.data.split import assert_no_leakage, by_chemical_system
 from invdesign.elements import atomic_number
 from invdesign.errors import InputError
+from invdesign.executors import Workforce, pool
 from invdesign.properties import PREDICTED
 from invdesign.reference.local import load_known
 from invdesign.surrogates.explain.nearest import load_labelled
@@ -31,7 +32,7 @@ from invdesign.surrogates.fitting.train import Settings, TrainingData, fit
 from invdesign.surrogates.inputs.dataset import Graphs, Labelled, graphs_of_genes, read_labelled, select
 from invdesign.surrogates.inputs.features import LAST_ELEMENT
 from invdesign.surrogates.inputs.store import join
-from invdesign.workers import Lost, Workers
+from invdesign.workers import Lost
 
 MODULI = ("bulk_modulus", "shear_modulus")
 ELEMENTS = ("B", "C", "N", "O", "F", "S", "Li", "Al", "Si", "Ti", "Fe", "La")
@@ -384,18 +385,18 @@ def answerer(task: Task, data: Data | None = None) -> Callable[[Key], Answered]:
 
 
 def answers(
-    keys: Sequence[Key], task: Task, data: Data, workers: int | None = 1
+    keys: Sequence[Key], task: Task, data: Data, workers: Workforce = 1
 ) -> Iterator[tuple[Key, Answered | Lost]]:
-    """Answers of folds as they come, by processes of one thread (None: one per core), or here if it is one."""
+    """Answers of folds as they come, by processes (None: one per core) or an executor, or here if it is 1."""
     if not keys:
         return
     if workers == 1:
         reply = answerer(task, data)
         yield from ((key, reply(key)) for key in keys)
         return
-    pool = Workers("invdesign.benchmarking.splits:answerer", task, workers)
+    processes = pool(workers, "invdesign.benchmarking.splits:answerer", task)
     try:
-        for index, found in pool.imap(list(keys)):
+        for index, found in processes.imap(list(keys)):
             yield keys[index], found
     finally:
-        pool.close()
+        processes.close()

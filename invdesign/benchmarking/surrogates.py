@@ -30,6 +30,7 @@ from invdesign.benchmarking.splits import GATE, MODULI, PROTOCOLS, Answered, Dat
 from invdesign.crystal import Crystal, FloatArray, Gene
 from invdesign.crystallography.genes import decode
 from invdesign.errors import InputError
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, quiet
 from invdesign.report import export
 from invdesign.surrogates import load_gate, load_relaxed
@@ -88,14 +89,14 @@ class Part:
 
 
 def surrogates(
-    out: Path, plan: Plan = Plan(), workers: int | None = None, progress: Progress = quiet
+    out: Path, plan: Plan = Plan(), workers: Workforce = None, progress: Progress = quiet
 ) -> dict[str, Any]:
     """Measure, and write the record as JSON, tables in Markdown, plots, and the journal beside them.
 
     Args:
         out: `FILE.json`; the tables become `FILE.md`, the plots `FILE.html`, the journal `FILE.jsonl`.
         plan: what is measured.
-        workers: processes that train (None: one per core).
+        workers: processes that train (None: one per core), or an executor.
         progress: is told how far it has come.
 
     Raises:
@@ -155,7 +156,7 @@ def _about(plan: Plan) -> dict[str, Any]:
 
 
 def _answered(
-    plan: Plan, data: Data, journal: Journal, workers: int | None, progress: Progress
+    plan: Plan, data: Data, journal: Journal, workers: Workforce, progress: Progress
 ) -> dict[Key, Answered]:
     """The answers of all folds, from the journal or made now."""
     wanted = [name for name in PROTOCOLS if name in plan.protocols or name == "systems"]

@@ -27,6 +27,7 @@ from invdesign.benchmarking.run import (
     tables_of,
     write_text,
 )
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, quiet
 from invdesign.query import Query
 from invdesign.report import export
@@ -60,7 +61,7 @@ QUICK_TARGETS = (
 def targets(
     plan: TargetPlan,
     out: Path,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Progress = quiet,
     bench: TargetBench | None = None,
 ) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def targets(
     Args:
         plan: what is measured.
         out: `FILE.json`; the tables become `FILE.md`, the charts `FILE.html`, the journal `FILE.jsonl`.
-        workers: processes for relaxations (None: one per core).
+        workers: processes for relaxations (None: one per core), or an executor.
         progress: is told how far it has come.
         bench: the parts (None: the shipped ones).
 
@@ -104,7 +105,7 @@ def targets(
     return record
 
 
-def default_bench(plan: TargetPlan, workers: int | None = None) -> TargetBench:
+def default_bench(plan: TargetPlan, workers: Workforce = None) -> TargetBench:
     """The shipped parts.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from invdesign.cli.options import SEED, WORKERS, progress, talk
+from invdesign.cli.options import SEED, execution, progress, talk
 
 RECORD = click.option(
     "--out", required=True, metavar="FILE.json", help="Record; FILE.md, .html and .jsonl stand beside it."
@@ -41,7 +41,7 @@ def benchmark() -> None:
 @click.option("--quick", is_flag=True, help="Relax a dozen of each: minutes.")
 @RECORD
 @SEED
-@WORKERS
+@execution
 @talk
 def benchmark_generation(out: str, **flags: Any) -> None:
     """Validity, symmetry, novelty, distributions, stability and speed of generators; goes on where it stopped."""
@@ -66,7 +66,7 @@ def benchmark_generation(out: str, **flags: Any) -> None:
 @click.option("--quick", is_flag=True, help="Six targets, 240 samples each: about ten minutes on two cores.")
 @RECORD
 @SEED
-@WORKERS
+@execution
 @talk
 def benchmark_targets(out: str, **flags: Any) -> None:
     """How many crystals meet a target, raw and per relaxation after the screen; goes on where it stopped."""
@@ -84,7 +84,7 @@ def benchmark_targets(out: str, **flags: Any) -> None:
 @click.option("--relaxations", type=click.IntRange(1), metavar="N", help="Of each run [60].")
 @click.option("--quick", is_flag=True, help="Three queries, one seed, 12 relaxations: ten minutes on two cores.")
 @RECORD
-@WORKERS
+@execution
 @talk
 def benchmark_search(out: str, **flags: Any) -> None:
     """What a relaxation brings, with and without each part of the search; goes on where it stopped."""
@@ -101,7 +101,7 @@ def benchmark_search(out: str, **flags: Any) -> None:
 @click.option("--quick", is_flag=True, help="A quarter of the crystals, smaller networks: some minutes.")
 @click.option("--data", metavar="FILE", help="Your own table of crystals and labels [the package's].")
 @RECORD
-@WORKERS
+@execution
 @talk
 def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
     """Errors, calibration and speed of the surrogates, and what a split does; goes on where it stopped."""

@@ -19,7 +19,7 @@ from invdesign.cli.options import (
     SURROGATE,
     TABLE,
     VALIDATOR,
-    WORKERS,
+    execution,
     given,
     note,
     output,
@@ -27,6 +27,7 @@ from invdesign.cli.options import (
     talk,
     tell,
 )
+from invdesign.executors import Workforce
 from invdesign.query import Query
 
 
@@ -75,7 +76,7 @@ def validate(paths: Sequence[str], out: str, validators: Sequence[str], force: b
 @click.command(short_help="Relax crystals and place them above the hull.")
 @PATHS
 @DIRECTORY
-@WORKERS
+@execution
 @POTENTIAL
 @click.option("--scale", metavar="NAME|FILE.json", help="Energy scale of the potential, e.g. mp2020 [its own].")
 @click.option("--pressure", type=float, metavar="GPA", help="Hydrostatic pressure, GPa [0].")
@@ -87,7 +88,7 @@ def validate(paths: Sequence[str], out: str, validators: Sequence[str], force: b
 @JSON
 @talk
 def relax(
-    paths: Sequence[str], out: str, workers: int | None, potential: str | None, as_json: bool, **settings: Any
+    paths: Sequence[str], out: str, workers: Workforce, potential: str | None, as_json: bool, **settings: Any
 ) -> None:
     """Relax crystals with the universal potential and place them above the hull."""
     from invdesign.app import relax as app
@@ -102,7 +103,7 @@ def relax(
 @click.command(short_help="Elastic tensors and Born stability.")
 @PATHS
 @TABLE
-@WORKERS
+@execution
 @POTENTIAL
 @FORCE
 @JSON

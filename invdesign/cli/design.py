@@ -20,8 +20,8 @@ from invdesign.cli.options import (
     SEED,
     SURROGATE,
     VALIDATOR,
-    WORKERS,
     conditions,
+    execution,
     given,
     note,
     output,
@@ -29,8 +29,9 @@ from invdesign.cli.options import (
     talk,
     tell,
 )
-from invdesign.cli.process import InterruptedRunError
+from invdesign.cli.process import InterruptedRunError, TerminatedError
 from invdesign.errors import InputError
+from invdesign.executors import Workforce, checked, counted_here
 from invdesign.progress import Progress
 from invdesign.query import Query
 from invdesign.query_fields import SAMPLERS, SEARCHES
@@ -75,12 +76,13 @@ RUN_KEYS = ("seed", "out", "workers", "minutes")
 )
 @click.option("--correction", metavar="FILE", help="A proposal correction that `learn` has made.")
 @SEED
-@WORKERS
+@execution
 @click.option("--out", metavar="DIR", help="Run folder [runs/<date-time>].")
+@click.option("--ledger", metavar="URL", help="Record on a server: postgresql+psycopg://USER@HOST/DB [a file].")
 @click.option("--dry-run", is_flag=True, help="Say what the run would do and cost, and what is known, and stop.")
 @JSON
 @talk
-def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def design(query_file: str | None, ledger: str | None, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Find crystals that meet a query: from QUERY.yaml, from options, or both (options win)."""
     from invdesign.app import design as app
 
@@ -98,6 +100,7 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
             folder,
             minutes=run.get("minutes"),
             workers=run.get("workers"),
+            ledger=ledger,
             progress=reporter,
             callback=_say_round,
         )
@@ -107,10 +110,10 @@ def design(query_file: str | None, dry_run: bool, as_json: bool, **flags: Any) -
 @click.command()
 @click.argument("folder", metavar="DIR")
 @click.option("--more", type=click.IntRange(1), metavar="N", help="Relaxations to add to the finished run.")
-@WORKERS
+@execution
 @JSON
 @talk
-def resume(folder: str, more: int | None, workers: int | None, as_json: bool) -> None:
+def resume(folder: str, more: int | None, workers: Workforce, as_json: bool) -> None:
     """Go on with a run that was stopped, or search on after it."""
     from invdesign.app import design as app
 
@@ -122,10 +125,10 @@ def resume(folder: str, more: int | None, workers: int | None, as_json: bool) ->
 @click.command(short_help="Rank a run again with values that came back.")
 @click.argument("folder", metavar="DIR")
 @click.argument("results", metavar="RESULTS.csv")
-@WORKERS
+@execution
 @JSON
 @talk
-def feedback(folder: str, results: str, workers: int | None, as_json: bool) -> None:
+def feedback(folder: str, results: str, workers: Workforce, as_json: bool) -> None:
     """Rank a finished run again with values that were measured, or computed by DFT, for some candidates."""
     from invdesign.app import design as app
 
@@ -184,10 +187,10 @@ def export_run(
 @click.command("import", short_help="Read finished calculations and rank a run again.")
 @click.argument("folder", metavar="DIR")
 @PATHS
-@WORKERS
+@execution
 @JSON
 @talk
-def import_run(folder: str, paths: tuple[str, ...], workers: int | None, as_json: bool) -> None:
+def import_run(folder: str, paths: tuple[str, ...], workers: Workforce, as_json: bool) -> None:
     """Read finished calculations (vasprun.xml, OUTCAR, Quantum ESPRESSO, extended XYZ) and rank the run again."""
     from invdesign.app.imports import import_calculations, lines_of
 
@@ -232,14 +235,14 @@ COMMANDS = (design, resume, feedback, report, export_run, import_run, generate)
 @contextmanager
 def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
     """What a run tells its progress to; names a new run folder at its start, and any where Ctrl-C ends it."""
-    from invdesign.report.export import LEDGER
+    from invdesign.report.export import has_ledger
 
     try:
         with progress() as reporter:
             yield _announcing(folder, reporter) if is_new else reporter
-    except (KeyboardInterrupt, click.Abort):
-        if (folder / LEDGER).exists():
-            raise InterruptedRunError(folder) from None
+    except (KeyboardInterrupt, click.Abort) as error:
+        if has_ledger(folder):
+            raise InterruptedRunError(folder, isinstance(error, TerminatedError)) from None
         raise
 
 
@@ -269,12 +272,13 @@ def _show(result: Result, as_json: bool) -> None:
     click.echo(rows_json({**result.record, "folder": str(result.folder)}, result.table))
 
 
-def _plan(query: Query, minutes: float | None, workers: int | None, as_json: bool) -> None:
+def _plan(query: Query, minutes: float | None, workers: Workforce, as_json: bool) -> None:
     import json
 
     from invdesign.app.plan import plan, within
 
-    found = plan(query if minutes is None else within(query, minutes, workers), workers)
+    here = counted_here(workers)
+    found = plan(query if minutes is None else within(query, minutes, here), here)
     click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else "\n".join(found.lines()))
 
 
@@ -286,9 +290,9 @@ def _yaml(path: str) -> dict[str, Any]:
 
 def _run_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Seed, workers and output folder, checked as the options are: a query file may hold them too."""
-    for key, least in (("seed", 0), ("workers", 1)):
-        if key in settings:
-            whole(key, settings[key], least)
+    if "seed" in settings:
+        whole("seed", settings["seed"], 0)
+    checked(settings.get("workers"))
     if "minutes" in settings:
         from invdesign.app.plan import LONGEST
 

@@ -6,13 +6,15 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
 
 from invdesign.errors import InvdesignWarning
+from invdesign.executors import Workforce
 from invdesign.progress import Progress, shown
 from invdesign.query import Query
 
@@ -62,6 +64,27 @@ def talk(function: F) -> F:
     return _with(function, flags)
 
 
+def execution(function: F) -> F:
+    """`--workers`, `--executor` and `--config`; the command gets what they say as `workers`."""
+
+    @wraps(function)
+    def call(*args: Any, workers: int | None, executor: str, config: str | None, **others: Any) -> Any:
+        return function(*args, workers=_workforce(workers, executor, config), **others)
+
+    return _with(cast(F, call), EXECUTION)
+
+
+def _workforce(workers: int | None, executor: str, config: str | None) -> Workforce:
+    """A number of processes on this machine, or an executor, which is stopped when the command ends."""
+    from invdesign import executors
+
+    chosen = executors.executor(executor, workers, config)
+    if isinstance(chosen, executors.Local):
+        return workers
+    click.get_current_context().call_on_close(chosen.close)
+    return chosen
+
+
 def _with(function: F, flags: tuple[Callable[[F], F], ...]) -> F:
     for flag in reversed(flags):
         function = flag(function)
@@ -81,7 +104,12 @@ def _verbose(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")
-WORKERS = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
+EXECUTION = (
+    click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores]."),
+    click.option("--executor", default="local", metavar="NAME",
+                 help="Where heavy tasks run: local, dask, dask://HOST:PORT, slurm, pbs or lsf [local]."),
+    click.option("--config", metavar="FILE", help="With slurm, pbs or lsf: settings of dask-jobqueue, and jobs."),
+)  # fmt: skip
 POTENTIAL = click.option("--potential", metavar="NAME", help="sevennet-0, chgnet, … or package.module:factory.")
 SURROGATE = click.option(
     "--surrogate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -19,12 +20,16 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 DEBUG = "INVDESIGN_DEBUG"
 
 
-class InterruptedRunError(Exception):
-    """Ctrl-C ended a run that can go on from its folder."""
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM asked the process to end: it stops as it does at Ctrl-C."""
 
-    def __init__(self, folder: Path) -> None:
+
+class InterruptedRunError(Exception):
+    """Ctrl-C or SIGTERM ended a run that can go on from its folder."""
+
+    def __init__(self, folder: Path, terminated: bool = False) -> None:
         super().__init__(str(folder))
-        self.folder = folder
+        self.folder, self.terminated = folder, terminated
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -32,11 +37,18 @@ def main(args: Sequence[str] | None = None) -> None:
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it writes notes about cells to stderr
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(args))
 
 
+def _terminate(_: int, __: object) -> None:
+    """End at once, and without this handler if that is asked again."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise TerminatedError
+
+
 def run(args: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 (a defect), 2 (wrong input) or 130 (interrupted)."""
+    """Run one command; its exit code: 0, 1 (a defect), 2 (wrong input), 130 (interrupted) or 143 (SIGTERM)."""
     before = os.environ.get(DEBUG)
     try:
         with warnings.catch_warnings():
@@ -60,9 +72,11 @@ def _run(args: Sequence[str] | None) -> int:
     except InvdesignError as error:
         return _say(str(error), 2)
     except InterruptedRunError as interrupted:
-        return _say(f"interrupted; go on with: invdesign resume {interrupted.folder}", 130)
-    except (KeyboardInterrupt, click.Abort):
-        return _say("interrupted", 130)
+        how, code = ("terminated", 143) if interrupted.terminated else ("interrupted", 130)
+        return _say(f"{how}; go on with: invdesign resume {interrupted.folder}", code)
+    except (KeyboardInterrupt, click.Abort) as error:
+        terminated = isinstance(error, TerminatedError) or isinstance(error.__cause__, TerminatedError)
+        return _say("terminated", 143) if terminated else _say("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,15 +1,18 @@
-"""The database behind a ledger: its tables, its file or server, its lock, and the meaning of its errors."""
+"""The database behind a ledger: its tables, the checksums of rows, its file, its lock, and its errors in words."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invdesign.engine import server
 from invdesign.errors import LedgerError, OutputError
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ _DISK = ("disk is full", "disk i/o error", "readonly database", "unable to open"
 
 
 _BUSY = ("database is locked", "database table is locked")
+
+CHECKSUM = "checksum"
+"""The column that holds the checksum of the other columns of its row."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Tables:
 def tables() -> Tables:
     """The tables of a ledger, as SQLAlchemy describes them."""
     import sqlalchemy as sa
-    from sqlalchemy import Column, Float, Integer, String, Table, Text
+    from sqlalchemy import Column, Float, Integer, String, Text
 
     meta = sa.MetaData()
 
@@ -51,57 +57,65 @@ def tables() -> Tables:
     def text(name: str) -> Column[str]:
         return Column(name, Text, nullable=False)
 
+    def number(name: str) -> Column[int]:
+        return Column(name, Integer, primary_key=True, autoincrement=False)
+
+    def in_round() -> Column[int]:
+        return Column("round", Integer, index=True)
+
+    def recorded() -> Column[float]:
+        """Seconds since 1970, UTC."""
+        return Column("recorded", Float)
+
+    def table(name: str, *columns: Column[Any]) -> sa.Table:
+        return sa.Table(name, meta, *columns, Column(CHECKSUM, String(16)))
+
     return Tables(
         meta,
-        Table("run", meta, key("key"), text("value")),
-        Table(
-            "requests",
-            meta,
-            key("id"),
-            Column("round", Integer, index=True),
-            Column("position", Integer),
-            text("data"),
-        ),
-        Table(
+        table("run", key("key"), text("value")),
+        table("requests", key("id"), in_round(), Column("position", Integer), text("data")),
+        table(
             "candidates",
-            meta,
             key("id"),
             key("request", index=True),
             text("generator"),
             text("parents"),
             text("crystal"),
         ),
-        Table("failures", meta, key("id"), key("request", index=True), text("stage"), text("reason")),
-        Table(
-            "results",
-            meta,
-            key("candidate"),
-            key("stage"),
-            Column("round", Integer, index=True),
-            Column("request", String(64)),
-            text("data"),
-        ),
-        Table(
-            "relaxations", meta, key("candidate"), Column("round", Integer, index=True), text("kind"), text("data")
-        ),
-        Table(
+        table("failures", key("id"), key("request", index=True), text("stage"), text("reason")),
+        table("results", key("candidate"), key("stage"), in_round(), Column("request", String(64)), text("data")),
+        table("relaxations", key("candidate"), in_round(), text("kind"), text("data"), recorded()),
+        table(
             "shards",
-            meta,
-            Column("round", Integer, primary_key=True, autoincrement=False),
+            number("round"),
             key("stage"),
             key("request"),
             text("counts"),
             Column("seconds", Float, nullable=False),
+            recorded(),
         ),
-        Table(
-            "feedback",
-            meta,
-            Column("number", Integer, primary_key=True, autoincrement=False),
-            key("candidate"),
-            text("data"),
-        ),
-        Table("extensions", meta, Column("round", Integer, primary_key=True, autoincrement=False), text("data")),
+        table("feedback", number("number"), key("candidate"), text("data")),
+        table("extensions", number("round"), text("data")),
     )
+
+
+def checksum(table: sa.Table, row: Mapping[str, Any]) -> str:
+    """The checksum of a row: 64 bits of BLAKE2 of its other values, in the order of the columns.
+
+    Raises:
+        TypeError, ValueError: if a value is not of a kind that a ledger holds.
+    """
+    values = [row.get(column.name) for column in table.columns if column.name != CHECKSUM]
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def is_sound(table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Whether a row is as it was written."""
+    try:
+        return bool(row[CHECKSUM] == checksum(table, row))
+    except (TypeError, ValueError):
+        return False
 
 
 def path_of(where: str | Path) -> Path | None:
@@ -125,9 +139,9 @@ def check_file(path: Path) -> None:
     Raises:
         LedgerError: if it is missing, unreadable or something else.
     """
-    if not path.exists():
-        raise LedgerError(f"{path}: there is no ledger")
     try:
+        if not path.exists():
+            raise LedgerError(f"{path}: there is no ledger")
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
@@ -143,7 +157,7 @@ def connect(where: str, path: Path | None) -> sa.Engine:
 
     if path is None:
         with translated(where):
-            return sa.create_engine(where)
+            return server.connect(where)
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
 
     @event.listens_for(engine, "connect")
@@ -177,23 +191,46 @@ class Lock:
         return cls(connection)
 
     @classmethod
-    def on_server(cls, engine: sa.Engine, name: str) -> Lock | None:
+    def on_server(cls, engine: sa.Engine, where: str) -> Lock | None:
         """Take PostgreSQL's advisory lock; other servers have none."""
-        if engine.dialect.name != "postgresql":
-            return None
-        import sqlalchemy as sa
-
-        with translated(name):
-            connection = engine.connect()
-            taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtext(current_schema()))")).scalar()
-        if not taken:
-            connection.close()
-            raise LedgerError(f"{name}: another process is running on this ledger")
-        return cls(connection)
+        with translated(where):
+            held = server.lock(engine)
+        if held is False:
+            raise LedgerError(f"{server.shown(where)}: another process is running on this ledger")
+        return None if held is None else cls(held)
 
     def release(self) -> None:
-        """Let go."""
-        self._held.close()
+        """Let go. A server that is gone has let go already."""
+        with contextlib.suppress(Exception):
+            self._held.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process of this machine holds the lock of a ledger's file."""
+    beside = path.with_name(f".{path.name}.lock")
+    if not beside.exists():
+        return False
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{beside.absolute().as_uri()}?mode=ro", timeout=0.0, uri=True)
+        ) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        return any(word in str(error).lower() for word in _BUSY)
+    return False
+
+
+def is_running(where: str | Path) -> bool:
+    """Whether a process is running on a ledger: of this machine for a file, of any for a server."""
+    path = path_of(where)
+    if path is not None:
+        return is_held(path)
+    engine = connect(str(where), None)
+    try:
+        with translated(str(where)):
+            return server.is_locked(engine)
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -203,16 +240,18 @@ def translated(where: str) -> Iterator[None]:
 
     try:
         yield
-    except exc.NoSuchModuleError as error:
-        raise LedgerError(f"{where}: no such kind of database ({error})") from None
+    except (exc.NoSuchModuleError, exc.ArgumentError, ModuleNotFoundError) as error:
+        raise server.wrong_url(where, error) from None
     except exc.DBAPIError as error:
         raise as_ledger_error(where, error.orig or error) from None
-    except sqlite3.Error as error:
+    except (exc.SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:
         raise as_ledger_error(where, error) from None
 
 
 def as_ledger_error(where: str, error: BaseException) -> LedgerError | OutputError:
     """The error of invdesign that stands for an error of the database."""
+    if path_of(where) is None:
+        return server.as_ledger_error(where, error)
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if any(word in text.lower() for word in _DISK):
         return OutputError(f"{where}: cannot write the ledger: {text}; what was recorded is kept")

@@ -8,17 +8,32 @@ by one. A run that was killed at any moment takes up what is recorded and comput
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invdesign.crystal import Crystal
-from invdesign.engine.database import Lock, check_file, connect, path_of, remove, tables, translated, writing
+from invdesign.engine import server
+from invdesign.engine.database import (
+    CHECKSUM,
+    Lock,
+    check_file,
+    checksum,
+    connect,
+    is_sound,
+    path_of,
+    remove,
+    tables,
+    translated,
+    writing,
+)
 from invdesign.engine.extension import Extension
+from invdesign.engine.header import Header, Shard, dumps
+from invdesign.engine.migrations import FORMAT, migrate
 from invdesign.errors import LedgerError
 from invdesign.query import Query
 from invdesign.records import Candidate, Evaluation, Failure, Relaxation, Request, Value
@@ -29,49 +44,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 1
-"""Version of the tables below."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a ledger belongs to; resuming with another is refused.
-
-    Attributes:
-        query: the query, as `Query.to_dict` writes it.
-        seed: seed of the run.
-        version: version of invdesign.
-        parts: names and versions of the models and the potential, by part.
-        settings: the sizes of rounds and other settings of the campaign.
-    """
-
-    query: Mapping[str, Any]
-    seed: int
-    version: str
-    parts: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def query_hash(self) -> str:
-        """SHA-256 of the query's canonical JSON."""
-        return hashlib.sha256(_dumps(self.query, sort=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The mark of finished work: a stage of a round, for one request (or the whole round: `""`)."""
-
-    round: int
-    stage: str
-    request: str = ""
+__all__ = ["Header", "Ledger", "Shard"]
 
 
 class Ledger:
-    """A run's record; open it with `create`, `open` or `read`, close it or use it as a context."""
+    """A run's record; open it with `create`, `open` or `read`, close it or use it as a context.
+
+    Attributes:
+        where: its file or URL, without a password.
+        tables: of the database.
+    """
 
     def __init__(self, engine: sa.Engine, where: str, lock: Lock | None) -> None:
-        self._engine, self.where, self._lock = engine, where, lock
-        self._tables = tables()
+        self._engine, self._url, self._lock = engine, where, lock
+        self.where = where if path_of(where) is not None else server.shown(where)
+        self.tables = tables()
 
     @classmethod
     def create(cls, where: str | Path, header: Header) -> Ledger:
@@ -85,8 +72,12 @@ class Ledger:
         if path is not None and path.exists():
             raise LedgerError(f"{path}: there is a ledger already; resume it, or choose another folder")
         if path is None:
-            ledger = cls._connect(str(where), writing=True)
-            ledger._write_header(header)
+            ledger = cls._connect(str(where), writing=True, new=True)
+            try:
+                ledger._write_header(header)
+            except BaseException:
+                ledger.close()
+                raise
             return ledger
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +138,12 @@ class Ledger:
         if path is not None:
             return path.exists()
         with cls._connect(str(where), writing=False) as ledger:
-            return bool(set(ledger._names()) & set(ledger._tables.metadata.tables))
+            return bool(set(ledger._names()) & set(ledger.tables.metadata.tables))
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether it is no file."""
+        return path_of(self._url) is None
 
     @property
     def header(self) -> Header:
@@ -156,22 +152,8 @@ class Ledger:
         Raises:
             LedgerError: if the header is missing or unreadable.
         """
-        table = self._tables.run
-        stored = {row.key: row.value for row in self._all(table.select())}
-        if stored.get("format") != str(FORMAT):
-            raise LedgerError(
-                f"{self.where}: the ledger has format {stored.get('format')}; this version reads {FORMAT}"
-            )
-        try:
-            return Header(
-                query=json.loads(stored["query"]),
-                seed=int(stored["seed"]),
-                version=stored["version"],
-                parts=json.loads(stored["parts"]),
-                settings=json.loads(stored["settings"]),
-            )
-        except (KeyError, ValueError) as error:
-            raise LedgerError(f"{self.where}: the ledger's header is damaged ({error})") from None
+        stored = {row.key: row.value for row in self.rows(self.tables.run)}
+        return Header.from_stored(stored, self.where)
 
     def compare(self, header: Header) -> None:
         """Refuse a header other than the ledger's own.
@@ -179,23 +161,7 @@ class Ledger:
         Raises:
             LedgerError: naming what differs.
         """
-        mine = self.header
-        if mine.version != header.version:
-            raise LedgerError(
-                f"{self.where}: the run was made by invdesign {mine.version}, this is {header.version}; "
-                "start a new run"
-            )
-        if mine.query_hash != header.query_hash:
-            keys = sorted({*mine.query, *header.query})
-            changed = [k for k in keys if _plain(mine.query.get(k)) != _plain(header.query.get(k))]
-            raise LedgerError(
-                f"{self.where}: the run answers another query (different: {', '.join(changed) or 'order'}); "
-                "start a new run"
-            )
-        for what in ("seed", "settings", "parts"):
-            old, new = _plain(getattr(mine, what)), _plain(getattr(header, what))
-            if old != new:
-                raise LedgerError(f"{self.where}: the run has {what} {old}, not {new}; start a new run")
+        self.header.compare(header, self.where)
 
     @property
     def query(self) -> Query:
@@ -205,21 +171,21 @@ class Ledger:
     def start_round(self, number: int, requests: Sequence[Request]) -> None:
         """Record the requests of a round, in one transaction."""
         rows = [
-            {"id": r.id, "round": number, "position": i, "data": _dumps(to_plain(r))}
+            {"id": r.id, "round": number, "position": i, "data": dumps(to_plain(r))}
             for i, r in enumerate(requests)
         ]
-        self._insert([(self._tables.requests, rows)])
+        self._insert([(self.tables.requests, rows)])
 
     def requests(self, number: int) -> list[Request]:
         """The requests of a round in their order; empty if it was not started."""
-        t = self._tables.requests
-        found = self._all(t.select().where(t.c.round == number).order_by(t.c.position))
+        t = self.tables.requests
+        found = self.rows(t, t.c.round == number, order=t.c.position)
         return [self._record(Request, row.data) for row in found]
 
     def rounds(self) -> int:
         """How many rounds were started."""
-        t = self._tables.requests
-        found = self._all(t.select().with_only_columns(t.c.round).distinct())
+        t = self.tables.requests
+        found = self.ask(t.select().with_only_columns(t.c.round).distinct())
         return len(found)
 
     def propose(
@@ -236,20 +202,20 @@ class Ledger:
                 "id": row.candidate.id,
                 "request": row.candidate.request,
                 "generator": row.candidate.generator,
-                "parents": _dumps(list(row.candidate.parents)),
-                "crystal": _dumps(to_plain(row.candidate.crystal)),
+                "parents": dumps(list(row.candidate.parents)),
+                "crystal": dumps(to_plain(row.candidate.crystal)),
             }
             for row in rows
         ]
         failed = [{"id": f.item, "request": shard.request, "stage": f.stage, "reason": f.reason} for f in failures]
-        t = self._tables
+        t = self.tables
         self._insert([(t.candidates, made), (t.failures, failed), (t.shards, [_mark(shard, counts, seconds)])])
 
     def candidates(self, request: str) -> tuple[list[Evaluation], list[Failure]]:
         """The recorded candidates of a request as bare rows, in order of their ids, and the failures."""
-        t, f = self._tables.candidates, self._tables.failures
-        found = self._all(t.select().where(t.c.request == request).order_by(t.c.id))
-        failed = self._all(f.select().where(f.c.request == request).order_by(f.c.id))
+        t, f = self.tables.candidates, self.tables.failures
+        found = self.rows(t, t.c.request == request, order=t.c.id)
+        failed = self.rows(f, f.c.request == request, order=f.c.id)
         rows = [
             Evaluation(
                 Candidate(
@@ -279,57 +245,56 @@ class Ledger:
                 "round": shard.round,
                 "stage": shard.stage,
                 "request": shard.request,
-                "data": _dumps({name: to_plain(getattr(row, name)) for name in fields}),
+                "data": dumps({name: to_plain(getattr(row, name)) for name in fields}),
             }
             for row in rows
         ]
-        t = self._tables
+        t = self.tables
         self._insert([(t.results, found), (t.shards, [_mark(shard, counts, seconds)])])
 
     def load(self, shard: Shard, rows: Sequence[Evaluation]) -> list[Evaluation]:
         """The rows with what the shard recorded of them filled in."""
-        t = self._tables.results
-        found = self._all(
-            t.select().where(t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
-        )
+        t = self.tables.results
+        found = self.rows(t, t.c.round == shard.round, t.c.stage == shard.stage, t.c.request == shard.request)
         stored = {row.candidate: self._parse(row.data) for row in found}
         with self._sound():
             return [_filled(row, stored.get(row.candidate.id)) for row in rows]
 
     def shards(self, number: int) -> dict[Shard, tuple[dict[str, Any], float]]:
         """The finished shards of a round with their counts and seconds."""
-        t = self._tables.shards
-        found = self._all(t.select().where(t.c.round == number))
+        t = self.tables.shards
+        found = self.rows(t, t.c.round == number)
         return {Shard(r.round, r.stage, r.request): (self._parse(r.counts), r.seconds) for r in found}
 
     def add_relaxation(self, number: int, candidate: str, result: Relaxation | Failure) -> None:
         """Record one relaxation of a round at once."""
         kind = "failure" if isinstance(result, Failure) else "relaxation"
-        row = {"candidate": candidate, "round": number, "kind": kind, "data": _dumps(to_plain(result))}
-        self._insert([(self._tables.relaxations, [row])])
+        data = dumps(to_plain(result))
+        row = {"candidate": candidate, "round": number, "kind": kind, "data": data, "recorded": time.time()}
+        self._insert([(self.tables.relaxations, [row])])
 
     def relaxations(self, number: int) -> dict[str, Relaxation | Failure]:
         """The recorded relaxations of a round by candidate id."""
-        t = self._tables.relaxations
+        t = self.tables.relaxations
         kinds: dict[str, type[Relaxation] | type[Failure]] = {"failure": Failure, "relaxation": Relaxation}
         return {
             row.candidate: self._record(kinds.get(row.kind, Failure), row.data)
-            for row in self._all(t.select().where(t.c.round == number))
+            for row in self.rows(t, t.c.round == number)
         }
 
     def add_feedback(self, values: Mapping[str, Mapping[str, Value]]) -> None:
         """Record values that came back for some candidates, by id and property, after all earlier ones."""
-        table = self._tables.feedback
-        with translated(self.where):
+        table = self.tables.feedback
+        with translated(self._url):
             table.create(self._engine, checkfirst=True)
         number = 1 + self.feedback_number
-        rows = [{"number": number, "candidate": key, "data": _dumps(to_plain(v))} for key, v in values.items()]
+        rows = [{"number": number, "candidate": key, "data": dumps(to_plain(v))} for key, v in values.items()]
         self._insert([(table, rows)])
 
     @property
     def feedback_number(self) -> int:
         """Number of the last values that came back; 0 if there are none."""
-        return max((row.number for row in self._optional(self._tables.feedback)), default=0)
+        return max((row.number for row in self.optional(self.tables.feedback)), default=0)
 
     def feedback(self, until: int | None = None) -> dict[str, dict[str, Value]]:
         """The values that came back, by candidate id and property; of one given twice the later.
@@ -338,7 +303,7 @@ class Ledger:
             until: number of the last that count; None: all.
         """
         found: dict[str, dict[str, Value]] = {}
-        for row in sorted(self._optional(self._tables.feedback), key=lambda r: r.number):
+        for row in sorted(self.optional(self.tables.feedback), key=lambda r: r.number):
             if until is not None and row.number > until:
                 continue
             with self._sound():
@@ -348,22 +313,22 @@ class Ledger:
 
     def add_extension(self, extension: Extension) -> None:
         """Record relaxations that are added to the finished run."""
-        table = self._tables.extensions
-        with translated(self.where):
+        table = self.tables.extensions
+        with translated(self._url):
             table.create(self._engine, checkfirst=True)
-        self._insert([(table, [{"round": extension.round, "data": _dumps(to_plain(extension))}])])
+        self._insert([(table, [{"round": extension.round, "data": dumps(to_plain(extension))}])])
 
     def extensions(self) -> list[Extension]:
         """Relaxations that were added, in their order."""
-        rows = sorted(self._optional(self._tables.extensions), key=lambda row: row.round)
+        rows = sorted(self.optional(self.tables.extensions), key=lambda row: row.round)
         return [self._record(Extension, row.data) for row in rows]
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
-        self._engine.dispose()
+        """Let go of the file or the connections, and of the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        self._engine.dispose()
 
     def __enter__(self) -> Ledger:
         return self
@@ -379,6 +344,7 @@ class Ledger:
         ledger = cls._connect(str(where), writing)
         try:
             ledger._check_health()
+            ledger._migrate()
             _ = ledger.header
         except LedgerError:
             ledger.close()
@@ -386,62 +352,105 @@ class Ledger:
         return ledger
 
     @classmethod
-    def _connect(cls, where: str, writing: bool) -> Ledger:
+    def _connect(cls, where: str, writing: bool, new: bool = False) -> Ledger:
         path = path_of(where)
         lock = Lock.on_file(path) if writing and path is not None else None
         ledger = cls(connect(where, path), where, lock)
         if writing and path is None:
-            ledger._lock = Lock.on_server(ledger._engine, where)
+            try:
+                if new:
+                    with translated(where):
+                        server.make_schema(ledger._engine, where)
+                ledger._lock = Lock.on_server(ledger._engine, where)
+            except BaseException:
+                ledger.close()
+                raise
         return ledger
+
+    def _migrate(self) -> None:
+        """Bring a ledger of an earlier format to the present one, if no other process is running on it.
+
+        Raises:
+            LedgerError: if one is, or the format is unknown.
+        """
+        import sqlalchemy as sa
+
+        t = self.tables.run
+        found = self.ask(sa.select(t.c.value).where(t.c.key == "format"))
+        old = str(found[0][0]) if found else "none"
+        if old == str(FORMAT):
+            return
+        if old not in map(str, range(1, FORMAT)):
+            raise LedgerError(f"{self.where}: the ledger has format {old}; this version reads 1 to {FORMAT}")
+        path = path_of(self._url)
+        lock = None
+        if self._lock is None:
+            lock = Lock.on_server(self._engine, self._url) if path is None else Lock.on_file(path)
+        try:
+            with translated(self._url), self._engine.begin() as connection:
+                migrate(connection, int(old))
+        finally:
+            if lock is not None:
+                lock.release()
 
     def _check_health(self) -> None:
         import sqlalchemy as sa
 
         if self._engine.dialect.name == "sqlite":
-            answer = self._all(sa.text("PRAGMA quick_check(1)"))
+            answer = self.ask(sa.text("PRAGMA quick_check(1)"))
             if not answer or answer[0][0] != "ok":
                 raise LedgerError(f"{self.where}: the ledger is damaged or truncated")
-        optional = {self._tables.feedback.name, self._tables.extensions.name}
-        missing = set(self._tables.metadata.tables) - set(self._names()) - optional
+        optional = {self.tables.feedback.name, self.tables.extensions.name}
+        missing = set(self.tables.metadata.tables) - set(self._names()) - optional
         if missing:
             raise LedgerError(f"{self.where}: not a ledger of invdesign, or truncated (no {min(missing)})")
 
     def _names(self) -> list[str]:
         import sqlalchemy as sa
 
-        with translated(self.where):
+        with translated(self._url):
             return sa.inspect(self._engine).get_table_names()
 
     def _write_header(self, header: Header) -> None:
-        stored = {
-            "format": str(FORMAT),
-            "query": _dumps(header.query, sort=True),
-            "query_hash": header.query_hash,
-            "seed": str(header.seed),
-            "version": header.version,
-            "parts": _dumps(header.parts, sort=True),
-            "settings": _dumps(header.settings, sort=True),
-        }
-        t = self._tables
-        with translated(self.where), self._engine.begin() as connection:
+        stored = {"format": str(FORMAT), **header.stored()}
+        t = self.tables
+        with translated(self._url), self._engine.begin() as connection:
             if set(t.metadata.tables) & set(self._names()):
                 raise LedgerError(f"{self.where}: there is a ledger already; resume it, or choose another place")
             t.metadata.create_all(connection)
-            connection.execute(t.run.insert(), [{"key": k, "value": v} for k, v in stored.items()])
+            rows = [{"key": key, "value": value} for key, value in stored.items()]
+            connection.execute(t.run.insert(), [row | {CHECKSUM: checksum(t.run, row)} for row in rows])
 
     def _insert(self, batches: Iterable[tuple[sa.Table, list[dict[str, Any]]]]) -> None:
-        with translated(self.where), self._engine.begin() as connection:
+        with translated(self._url), self._engine.begin() as connection:
             for table, rows in batches:
                 if rows:
-                    connection.execute(table.insert(), rows)
+                    connection.execute(table.insert(), [row | {CHECKSUM: checksum(table, row)} for row in rows])
 
-    def _all(self, statement: sa.Executable) -> Sequence[Any]:
-        with translated(self.where), self._engine.connect() as connection:
+    def ask(self, statement: sa.Executable) -> Sequence[Any]:
+        """What the database answers to a statement."""
+        with translated(self._url), self._engine.connect() as connection:
             return connection.execute(statement).fetchall()
 
-    def _optional(self, table: sa.Table) -> Sequence[Any]:
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool], order: Any = None) -> Sequence[Any]:
+        """Rows of a table that meet conditions, each as it was written.
+
+        Raises:
+            LedgerError: naming the first that is not.
+        """
+        statement = table.select().where(*where)
+        found = self.ask(statement if order is None else statement.order_by(order))
+        for row in found:
+            if not is_sound(table, row._mapping):
+                name = ", ".join(str(row._mapping[column.name]) for column in table.primary_key.columns)
+                raise LedgerError(
+                    f"{self.where}: the ledger is damaged: {table.name} {name} is not as it was written"
+                )
+        return found
+
+    def optional(self, table: sa.Table) -> Sequence[Any]:
         """All rows of a table that ledgers of earlier versions do not have."""
-        return self._all(table.select()) if table.name in self._names() else ()
+        return self.rows(table) if table.name in self._names() else ()
 
     def _parse(self, text: str) -> Any:
         with self._sound():
@@ -461,10 +470,11 @@ class Ledger:
 
 def _mark(shard: Shard, counts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     return {
+        "recorded": time.time(),
         "round": shard.round,
         "stage": shard.stage,
         "request": shard.request,
-        "counts": _dumps(counts),
+        "counts": dumps(counts),
         "seconds": float(seconds),
     }
 
@@ -473,11 +483,3 @@ def _filled(row: Evaluation, stored: Mapping[str, Any] | None) -> Evaluation:
     if stored is None:
         return row
     return replace(row, **{name: read_field(Evaluation, name, data) for name, data in stored.items()})
-
-
-def _dumps(data: Any, sort: bool = False) -> str:
-    return json.dumps(data, sort_keys=sort, separators=(",", ":"), ensure_ascii=False)
-
-
-def _plain(data: Any) -> Any:
-    return json.loads(json.dumps(data, sort_keys=True))

@@ -21,6 +21,7 @@ import numpy as np
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
+from invdesign.executors import Workforce, pool
 from invdesign.mechanics.tensors import (
     WEIGHT,
     from_mandel,
@@ -32,7 +33,7 @@ from invdesign.mechanics.tensors import (
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure, Status, Verdict
 from invdesign.units import GPA
-from invdesign.workers import Lost, Workers, cpu_count
+from invdesign.workers import Lost
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -120,7 +121,7 @@ class ElasticTensors:
     def __init__(
         self,
         potential: str = potentials.DEFAULT,
-        workers: int | None = None,
+        workers: Workforce = None,
         settings: ElasticSettings = ElasticSettings(),
         timeout: float = 1800.0,
     ) -> None:
@@ -128,20 +129,16 @@ class ElasticTensors:
 
         Args:
             potential: a name of :mod:`invdesign.potentials.calculators`.
-            workers: number of processes, by default one per core.
+            workers: number of processes (None: one per core), or an executor.
             settings: strains, convergence and limits.
             timeout: wall seconds after which a crystal is given up.
 
         Raises:
             InputError, MissingDependencyError: for an unknown potential or a wrong value.
         """
-        if workers is not None and workers < 1:
-            raise InputError("workers", workers, "a whole number from 1")
         self.potential = potentials.find(potential).version
         arguments = (potential, settings)
-        self._workers = Workers(
-            "invdesign.relaxation.elastic:computation", arguments, workers or cpu_count(), timeout
-        )
+        self._workers = pool(workers, "invdesign.relaxation.elastic:computation", arguments, timeout)
 
     def compute(self, crystals: Sequence[Crystal]) -> list[Elasticity | Failure]:
         """One tensor per crystal, in the same order; a `Failure` of stage `elastic` where there is none."""

@@ -20,6 +20,7 @@ from invdesign.crystallography.distances import shortest_distance
 from invdesign.crystallography.genes import decode, encode
 from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError, ReferenceMissingError
+from invdesign.executors import Workforce, pool
 from invdesign.potentials import calculators as potentials
 from invdesign.potentials.energy_scale import EnergyScale
 from invdesign.records import Failure, Probe, Relaxation, Shaken, Value
@@ -36,7 +37,7 @@ from invdesign.relaxation.minimise import (
 from invdesign.relaxation.probe import Looked, look, probe_model
 from invdesign.relaxation.reach import parts, reach_of, within_reach
 from invdesign.relaxation.symmetry_adapted import SymmetryAdapted, build, unconstrained
-from invdesign.workers import Lost, Workers, cpu_count
+from invdesign.workers import Lost
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -59,7 +60,7 @@ class PotentialRelaxer:
     def __init__(
         self,
         potential: str = potentials.DEFAULT,
-        workers: int | None = None,
+        workers: Workforce = None,
         settings: RelaxSettings | None = None,
         pre: str | None = None,
         second: str | None = None,
@@ -71,7 +72,7 @@ class PotentialRelaxer:
 
         Args:
             potential: the deciding potential, a name of :mod:`invdesign.potentials.calculators`.
-            workers: number of processes, by default one per core.
+            workers: number of processes (None: one per core), or an executor.
             settings: convergence and limits.
             pre: a cheaper potential to relax with first.
             second: a potential that is asked for its energy of each relaxed crystal. The formation energy is then
@@ -91,8 +92,6 @@ class PotentialRelaxer:
             self.settings = replace(settings or RelaxSettings(), **limits)
         except TypeError:
             raise InputError("relaxation setting", sorted(limits), RelaxSettings.__dataclass_fields__) from None
-        if workers is not None and workers < 1:
-            raise InputError("workers", workers, "a whole number from 1")
         found = potentials.find(potential)
         self.potential = " after ".join(potentials.find(n).version for n in (potential, pre) if n)
         self.scale = scale if isinstance(scale, EnergyScale) else _scale(scale or found.scale)
@@ -106,7 +105,7 @@ class PotentialRelaxer:
             self.potential += f" with {self._second.potential}"
         setup = _Setup(tuple(n for n in (pre, potential) if n), second, self.settings)
         limit = 10 * self.settings.max_seconds
-        self._workers = Workers("invdesign.relaxation.relaxer:relaxation", setup, workers or cpu_count(), limit)
+        self._workers = pool(workers, "invdesign.relaxation.relaxer:relaxation", setup, limit)
 
     def relax(self, crystals: Sequence[Crystal]) -> list[Relaxation | Failure]:
         """Relax crystals; one result per crystal, in the same order.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 LEDGER = "ledger.sqlite"
+LEDGER_URL = "ledger.url"
+"""File that names the ledger of a run on a database server, without its password."""
 FULL, LEAN = "candidates.parquet", "candidates.csv"
 
 
@@ -45,7 +47,7 @@ def new_folder(folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         kind = "is not empty" if folder.is_dir() else "is a file"
-        hint = f"; go on with: invdesign resume {folder}" if (folder / LEDGER).exists() else ""
+        hint = f"; go on with: invdesign resume {folder}" if has_ledger(folder) else ""
         raise OutputError(f"output folder {folder} {kind}; choose another folder{hint}")
     return writable_folder(folder)
 
@@ -66,6 +68,26 @@ def writable_folder(folder: Path) -> Path:
     except OSError as error:
         raise OutputError(f"output folder {folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+def has_ledger(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / LEDGER).exists() or (folder / LEDGER_URL).exists()
+
+
+def ledger_of(folder: Path) -> str | Path:
+    """Where the run of a folder is recorded: its file, or the URL of a server.
+
+    Raises:
+        OutputError: if the file with the URL cannot be read.
+    """
+    url = folder / LEDGER_URL
+    if not url.exists():
+        return folder / LEDGER
+    try:
+        return url.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{url} cannot be read: {error}") from None
 
 
 def writable_file(path: Path) -> Path:

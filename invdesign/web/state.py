@@ -137,7 +137,7 @@ def _status(folder: Path, alive: bool, stopping: bool, finished: bool, log: Log)
         return "elsewhere"
     if finished and not log.error:
         return "finished"
-    if there and (not log.error or log.error.startswith("interrupted")):
+    if there and (not log.error or log.error.startswith(("interrupted", "terminated"))):
         return "finished" if finished else "stopped"
     return "finished" if finished else "failed"
 
