@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -296,8 +299,6 @@ def test_a_process_is_found_by_its_record_and_not_by_its_number_alone(runs: Runs
         processes.start(runs, "one", ["list", "nothing"])
     wait(runs, "one")
     assert "'nothing'" in state.read_log(runs.log("one")).error
-    import os
-
     runs.write_process("one", {"pid": os.getpid(), "created": 1.0})  # a number that another process has by now
     assert processes.alive(runs, "one") is None
     with pytest.raises(InputError, match="started here"):
@@ -365,3 +366,10 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file"):
         Runs.of(tmp_path / "file")
+
+
+def test_a_missing_package_says_how_to_install_it(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; from invdesign.cli import main; main(['app', 'runs'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install 'invdesign[app]'" in done.stderr
+    assert not (tmp_path / "runs").exists()
