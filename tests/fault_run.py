@@ -32,7 +32,7 @@ from invdesign.workers import Lost
 DELAY = "FAULT_RUN_DELAY"
 """Seconds that a relaxation takes, in the environment."""
 QUERY = Query(targets=["bulk_modulus>=200"], n=4, relaxations=24)
-SIZES = Sizes(rounds=3, proposals=4, evolved=2, probes=0.0, requests=3, margin=100.0)
+SIZES = Sizes(rounds=3, proposals=4, evolved=2, probes=0.0, requests=3, margin=100.0, least=1)
 EVOLUTION = EvolutionSettings(generations=2, children=40)
 
 

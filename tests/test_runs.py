@@ -32,7 +32,7 @@ from invdesign.report import export
 __all__ = ["postgres"]
 Capture = pytest.CaptureFixture[str]
 QUERY = Query(targets=["bulk_modulus>=200"], n=4, relaxations=12)
-SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0)
+SIZES = Sizes(rounds=3, proposals=8, evolved=4, probes=2.0, requests=3, margin=100.0, least=1)
 EVOLUTION = EvolutionSettings(generations=2, children=40)
 
 
@@ -75,6 +75,14 @@ def test_a_run_that_has_enough_is_finished_early(tmp_path: Path) -> None:
     found = app.status(tmp_path)
     assert found.on_target is not None and found.on_target >= 1
     assert found.state == "finished" and found.round < 3
+
+
+def test_a_run_from_which_nothing_more_is_expected_is_finished_early(tmp_path: Path) -> None:
+    far = replace(QUERY, targets=["bulk_modulus>=590"])
+    with Campaign(far, 0, fake_parts(), tmp_path / export.LEDGER, sizes=SIZES, evolution=EVOLUTION) as campaign:
+        assert len(list(campaign)) == 2
+    found = app.status(tmp_path)
+    assert (found.state, found.round, found.rounds) == ("finished", 2, 3)
 
 
 def test_what_a_round_does_follows_from_its_last_mark(tmp_path: Path) -> None:

@@ -209,6 +209,20 @@ def test_variety_is_not_bought_with_rows_that_are_much_worse():
     assert {item.row.candidate.id for item in listed} == {f"a{i}" for i in range(8)}
 
 
+def test_variety_never_costs_a_hit():
+    metals = ("Ti", "V", "Nb", "Hf", "Ta", "Zr", "Mo", "W")
+    alike = [row(f"a{i}", f"{metal} C", 260 + i, 190) for i, metal in enumerate(metals)]
+    others = [row(f"b{i}", f"{metal} N", 249, 190) for i, metal in enumerate(metals)]
+    query = Query(targets=["bulk_modulus>=250"], n=10)
+    listed = [r.row.candidate.id for r in select.rank(alike + others, query).ranked]
+    assert {name for name in listed if name.startswith("a")} == {f"a{i}" for i in range(8)} and len(listed) == 10
+    kinds = [Families("boride", "one", f"system {i}", f"f{i}") for i in range(6)]
+    kinds += [Families("oxide", f"type {i}", f"o{i}", f"o{i}") for i in range(6)]
+    hits = np.arange(12) < 6
+    assert sorted(spread(kinds, np.ones(12), 6, first=hits)) == list(range(6))
+    assert len({kinds[i].structure_type for i in spread(kinds, np.ones(12), 6)}) > 3
+
+
 def test_a_list_of_twenty_has_four_classes_and_eight_structure_types():
     anions = ["boride", "carbide", "nitride", "silicide", "oxide"]
     kinds = [

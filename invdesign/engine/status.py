@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from invdesign.engine.campaign import Sizes
+from invdesign.engine.campaign import Sizes, hit_rate
 from invdesign.engine.extension import budget_of
 from invdesign.engine.funnel import accepted
 from invdesign.engine.inspection import LATER, last_recorded
@@ -117,14 +117,15 @@ def status(ledger: Ledger, alive: bool) -> RunStatus:
     found, hits = _found(ledger)
     sizes, extensions, query = _sizes(header, ledger.where), ledger.extensions(), ledger.query
     done = [r for r in each if not r.doing]
-    budget = budget_of(len(done), sizes.rounds, query.relaxations, extensions)
+    budget = budget_of(len(done), sizes.rounds_of, query.relaxations, extensions)
     spent = sum(r.chosen for r in done)
     if budget.goes_on or budget.is_spent(len(done), spent):
         finished = not budget.goes_on
     else:
-        finished = budget.extension is None and hits is not None and hits >= math.ceil(sizes.margin * query.n)
+        enough = hits is not None and hits >= math.ceil(sizes.margin * query.n)
+        finished = budget.extension is None and (enough or _hopeless(ledger, sizes, len(done), hits))
     finished = finished and len(done) == len(each)
-    ends = [e.round + min(sizes.rounds, e.relaxations) for e in extensions]
+    ends = [e.round + sizes.rounds_of(e.relaxations) for e in extensions]
     return RunStatus(
         ledger=ledger.where,
         query=query.in_words(),
@@ -132,7 +133,7 @@ def status(ledger: Ledger, alive: bool) -> RunStatus:
         version=header.version,
         state="running" if alive else "finished" if finished else "stopped",
         round=len(each),
-        rounds=max([min(sizes.rounds, query.relaxations), *ends]),
+        rounds=max([sizes.rounds_of(query.relaxations), *ends]),
         relaxed=sum(r.relaxed for r in each),
         failed=sum(r.failed for r in each),
         relaxations=query.relaxations + sum(e.relaxations for e in extensions),
@@ -143,6 +144,15 @@ def status(ledger: Ledger, alive: bool) -> RunStatus:
         recorded=last_recorded(ledger),
         each=each,
     )
+
+
+def _hopeless(ledger: Ledger, sizes: Sizes, done: int, hits: int | None) -> bool:
+    """Whether the run ended because its rest was expected to bring nothing, by the relaxations that succeeded."""
+    if done < 2 or hits is None:
+        return False
+    rows, last = stored_rows(ledger), ledger.relaxations(done - 1)
+    left = ledger.query.relaxations - sum(len(ledger.relaxations(number)) for number in range(done))
+    return left * hit_rate([r for r in rows if r.candidate.id in last], rows, hits) < sizes.hopeless
 
 
 def _sizes(header: Header, where: str) -> Sizes:

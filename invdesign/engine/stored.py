@@ -7,7 +7,7 @@ from dataclasses import replace
 from invdesign.engine.ledger import Ledger, Shard
 from invdesign.records import Evaluation, Relaxation
 
-STAGES = ("screen", "inspect", "place", "check", "unique", "estimate", "score")
+STAGES = ("screen", "inspect", "gate", "place", "check", "unique", "estimate", "score")
 """Stages whose results are read, in their order: later ones replace the fields of earlier ones."""
 
 

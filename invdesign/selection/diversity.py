@@ -95,7 +95,13 @@ ALL = Diversity(0.0, 1.0, 1.0, 1.0, 1_000_000, 1.0)
 """No limit on likeness: what a ranking of known crystals shows."""
 
 
-def spread(kinds: Sequence[Families], scores: Array, n: int, diversity: Diversity = EVEN) -> list[int]:
+def spread(
+    kinds: Sequence[Families],
+    scores: Array,
+    n: int,
+    diversity: Diversity = EVEN,
+    first: NDArray[np.bool_] | None = None,
+) -> list[int]:
     """Choice of up to `n` rows: the best score after a penalty for likeness to those already chosen, under caps.
 
     Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) with caps per family. Pure: the same rows
@@ -106,6 +112,8 @@ def spread(kinds: Sequence[Families], scores: Array, n: int, diversity: Diversit
         scores: (n_rows,) from 0 to 1.
         n: length of the list.
         diversity: how much alike the rows may be.
+        first: (n_rows,) rows that are all chosen before any other, such as those on target: variety never costs a
+            hit (None: no such rows).
 
     Returns:
         Indices, in the order of choice.
@@ -117,13 +125,15 @@ def spread(kinds: Sequence[Families], scores: Array, n: int, diversity: Diversit
     likeness, free = np.zeros(len(kinds)), np.ones(len(kinds), dtype=np.bool_)
     tally = np.zeros((len(fields), len(kinds)), dtype=np.int64)
     chosen: list[int] = []
+    hits = np.zeros(len(kinds), dtype=np.bool_) if first is None else first
     while len(chosen) < min(n, len(kinds)):
         below = tally < caps[:, None]
-        if not (free & below.all(axis=0)).any():
-            full = ~(free & below).any(axis=1)
+        left = free & hits if (free & hits).any() else free
+        if not (left & below.all(axis=0)).any():
+            full = ~(left & below).any(axis=1)
             caps = np.where(full if full.any() else True, 2 * caps, caps)
             continue
-        best = _next(scores, likeness, free, np.asarray(below.all(axis=0)), diversity)
+        best = _next(scores, likeness, left, np.asarray(below.all(axis=0)), diversity)
         chosen.append(best)
         free[best] = False
         same = [code == code[best] for code in codes]

@@ -40,7 +40,7 @@ from invdesign.selection.diversity import ALL, EVEN, Diversity, Families, famili
 from invdesign.selection.known_materials import known_materials
 from invdesign.selection.landmarks import judged
 from invdesign.selection.reasons import reason_for
-from invdesign.selection.targets import target_probability
+from invdesign.selection.targets import meets_targets, target_probability
 from invdesign.selection.verdicts import Landmark, best_landmark
 from invdesign.selection.verdicts import verdict as compared
 
@@ -182,7 +182,9 @@ def rank(
     table = desirabilities([subject_of(row) for row in eligible], objectives)
     scores = geometric_mean(table, weights)
     kinds = [families(row.crystal, row.crystal.gene or row.candidate.crystal.gene) for row in eligible]
-    chosen = spread(kinds, scores, n, diversity)
+    bounds = [t for t in (*query.targets, *chosen_component.constraints) if not t.goal]
+    hits = np.array([meets_targets(row, bounds) for row in eligible], dtype=np.bool_)
+    chosen = spread(kinds, scores, n, diversity, hits)
     chosen.sort(key=lambda i: (-scores[i], eligible[i].candidate.id))
     work = _Listed(query, chosen_component, objectives, weights)
     ranked, agreement, landmarks = work.ranked(
