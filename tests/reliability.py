@@ -393,8 +393,8 @@ def outcome(name: str, kills: int, seed: int) -> tuple[str, bool]:
         return FAULTS[name](lab), True
     except SkippedError as error:
         return f"not tested here: {error}", True
-    except (AssertionError, subprocess.TimeoutExpired) as error:
-        return f"FAILED: {str(error)[:300]}", False
+    except (AssertionError, InvdesignError, subprocess.TimeoutExpired) as error:
+        return f"FAILED: {' '.join(str(error).replace('|', '/').split())[:300]}", False
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
