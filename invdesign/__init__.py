@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invdesign.app.crystals import explain, predict, rank, validate
     from invdesign.app.design import design, feedback, resume
     from invdesign.app.generate import generate
+    from invdesign.app.phonons import phonons
     from invdesign.app.recipe import recipe
     from invdesign.app.relax import elastic, relax
     from invdesign.app.result import Found, Result
@@ -42,6 +43,7 @@ __all__ = [
     "explain",
     "feedback",
     "generate",
+    "phonons",
     "predict",
     "rank",
     "recipe",
@@ -66,6 +68,7 @@ _HOMES = {
     "explain": "invdesign.app.crystals",
     "feedback": "invdesign.app.design",
     "generate": "invdesign.app.generate",
+    "phonons": "invdesign.app.phonons",
     "predict": "invdesign.app.crystals",
     "rank": "invdesign.app.crystals",
     "recipe": "invdesign.app.recipe",

@@ -1,4 +1,4 @@
-"""Commands on crystals: predict, validate, relax, elastic, rank, recipe."""
+"""Commands on crystals: predict, validate, relax, elastic, phonons, rank, recipe."""
 
 from __future__ import annotations
 
@@ -117,6 +117,47 @@ def elastic(paths: Sequence[str], out: str, force: bool, as_json: bool, **settin
     tell(table, output(out), as_json, "crystals")
 
 
+@click.command(short_help="Phonons, thermal properties, unstable modes.")
+@PATHS
+@DIRECTORY
+@WORKERS
+@POTENTIAL
+@click.option("--qha", is_flag=True, help="Thermal expansion as well, from phonons at seven volumes.")
+@click.option("--follow", is_flag=True, help="Follow imaginary modes to what the crystal becomes.")
+@click.option("--no-relax", "relax", is_flag=True, flag_value=False, default=None, help="Take crystals as given.")
+@click.option("--min-length", type=float, metavar="A", help="Shortest lattice vector of the supercell, Å [10].")
+@click.option("--max-atoms", type=click.IntRange(1), help="Most atoms of the supercell [130].")
+@click.option("--displacement", type=float, metavar="A", help="Displacement of an atom, Å [0.02].")
+@click.option("--max-temperature", type=float, metavar="K", help="Of the thermal properties, K [1000].")
+@JSON
+@talk
+def phonons(
+    paths: Sequence[str],
+    out: str,
+    workers: int | None,
+    potential: str | None,
+    qha: bool,
+    follow: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Band structure, density of states, thermal properties and imaginary modes with the universal potential.
+
+    Needs the extra `phonons`.
+    """
+    from invdesign.app import phonons as app
+
+    folder = output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.phonons(
+            list(paths), folder, potential=potential, qha=qha, follow=follow, workers=workers, progress=reporter,
+            **chosen,
+        )  # fmt: skip
+    table = table.drop(columns="phonons", errors="ignore")
+    tell(table, None if folder is None else folder / app.TABLE, as_json, "crystals")
+
+
 @click.command()
 @PATHS
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
@@ -161,4 +202,4 @@ def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) 
     note(app.CAVEAT)
 
 
-COMMANDS = (predict, validate, relax, elastic, rank, recipe)
+COMMANDS = (predict, validate, relax, elastic, phonons, rank, recipe)

@@ -123,9 +123,29 @@ def shake_one(
         relax: relaxes a crystal within its space group, with the same potential.
         settings: of the shaking.
     """
+    cell = primitive(crystal)
+    return follow_one(cell, disturbed(supercell(cell, settings), settings), calculator, relax, settings)
+
+
+def follow_one(
+    crystal: Crystal,
+    displaced: Crystal,
+    calculator: Calculator,
+    relax: RelaxOne,
+    settings: ShakeSettings = SHAKE,
+) -> ShakenOne | Failure:
+    """Relax a displaced crystal without symmetry and see what it becomes; never raises for a bad crystal.
+
+    Args:
+        crystal: relaxed with this potential.
+        displaced: a supercell of it with atoms moved, along an unstable mode or at random.
+        calculator: of the potential that relaxed it.
+        relax: relaxes a crystal within its space group, with the same potential.
+        settings: limits of the relaxation, and the gain from which on there is a child.
+    """
     start = time.process_time()
     try:
-        found = _shaken(crystal, calculator, relax, settings)
+        found = _followed(crystal, displaced, calculator, relax, settings)
     except GiveUpError as error:
         return Failure(VERDICT, str(error), crystal.source)
     except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
@@ -133,22 +153,22 @@ def shake_one(
     return replace(found, seconds=time.process_time() - start)
 
 
-def _shaken(crystal: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings) -> ShakenOne:
-    cell = primitive(crystal)
+def _followed(
+    cell: Crystal, displaced: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings
+) -> ShakenOne:
     energy = _energy_at_rest(cell, calculator, settings)
-    larger = supercell(cell, settings)
     deadline = time.process_time() + settings.max_seconds
-    found, surface = _relaxed_freely(disturbed(larger, settings), calculator, settings, deadline)
-    gain, steps = energy - found.point.energy / larger.n_sites, surface.calls + 1
+    found, surface = _relaxed_freely(displaced, calculator, settings, deadline)
+    gain, steps = energy - found.point.energy / displaced.n_sites, surface.calls + 1
     child = None
     if gain > settings.gain:
         lattice, coords = surface.space.at(found.point.q)
-        end = replace(larger, lattice=lattice, frac_coords=coords, gene=None)
-        child, more = _child(end, found.point.energy / larger.n_sites, relax, settings)
+        end = replace(displaced, lattice=lattice, frac_coords=coords, gene=None)
+        child, more = _child(end, found.point.energy / displaced.n_sites, relax, settings)
         steps += more
         gain = gain if child is None else energy - child.energy_per_atom
     verdict = _verdict(cell, gain, child, found.converged, settings)
-    return ShakenOne(verdict, gain, larger.n_sites, child, steps, 0.0)
+    return ShakenOne(verdict, gain, displaced.n_sites, child, steps, 0.0)
 
 
 def _energy_at_rest(crystal: Crystal, calculator: Calculator, settings: ShakeSettings) -> float:
