@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invdesign.app.crystals import explain, predict, rank, validate
     from invdesign.app.design import design, feedback, resume
     from invdesign.app.generate import generate
+    from invdesign.app.md import md
     from invdesign.app.phonons import phonons
     from invdesign.app.recipe import recipe
     from invdesign.app.relax import elastic, relax
@@ -43,6 +44,7 @@ __all__ = [
     "explain",
     "feedback",
     "generate",
+    "md",
     "phonons",
     "predict",
     "rank",
@@ -68,6 +70,7 @@ _HOMES = {
     "explain": "invdesign.app.crystals",
     "feedback": "invdesign.app.design",
     "generate": "invdesign.app.generate",
+    "md": "invdesign.app.md",
     "phonons": "invdesign.app.phonons",
     "predict": "invdesign.app.crystals",
     "rank": "invdesign.app.crystals",

@@ -61,7 +61,7 @@ def test_a_minimum_comes_back() -> None:
     first, found = shaken(Crystal(FCC * 1.8, [29], [[0, 0, 0]]))
     assert found.verdict.status is Status.PASS and found.child is None
     assert abs(found.gain) < 0.001 and found.verdict.value == found.gain
-    assert found.n_atoms == 8 and found.steps > 3
+    assert found.n_atoms == 8 and 1 <= found.steps <= 3
     assert first.crystal.n_sites == 1
 
 

@@ -1,4 +1,4 @@
-"""Commands on crystals: predict, validate, relax, elastic, phonons, rank, recipe."""
+"""Commands on crystals: predict, validate, relax, elastic, phonons, md, rank, recipe."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from invdesign.cli.options import (
     PATHS,
     POTENTIAL,
     QUERY_LOAD,
+    SEED,
     SURROGATE,
     TABLE,
     VALIDATOR,
@@ -158,6 +159,59 @@ def phonons(
     tell(table, None if folder is None else folder / app.TABLE, as_json, "crystals")
 
 
+@click.command(short_help="Molecular dynamics at a temperature.")
+@PATHS
+@DIRECTORY
+@click.option(
+    "--temperature",
+    "temperatures",
+    type=float,
+    multiple=True,
+    metavar="K",
+    required=True,
+    help="Temperature, K; may be repeated.",
+)
+@WORKERS
+@POTENTIAL
+@click.option("--ensemble", type=click.Choice(["npt", "nvt"]), help="Constant pressure or volume [npt].")
+@click.option("--pressure", type=float, metavar="GPA", help="Pressure of npt, GPa [0].")
+@click.option("--steps", type=int, help="Steps of each simulation [2000].")
+@click.option("--timestep", type=float, metavar="FS", help="Femtoseconds; halved with hydrogen [2].")
+@click.option("--min-length", type=float, metavar="A", help="Shortest lattice vector of the supercell, Å [8].")
+@click.option("--max-atoms", type=click.IntRange(1), help="Most atoms of the supercell [130].")
+@click.option("--no-relax", is_flag=True, help="Start from crystals as given.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, and stop.")
+@SEED
+@JSON
+@talk
+def md(
+    paths: Sequence[str],
+    out: str,
+    temperatures: Sequence[float],
+    workers: int | None,
+    potential: str | None,
+    no_relax: bool,
+    dry_run: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Molecular dynamics with the universal potential: does the crystal stay crystalline, and what is its volume?
+
+    The cost is said before it starts.
+    """
+    from invdesign.app import md as app
+
+    folder = output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.md(
+            list(paths), folder, temperature=list(temperatures), potential=potential, relax=not no_relax,
+            workers=workers, say=note, dry_run=dry_run, progress=reporter, **chosen,
+        )  # fmt: skip
+    where = None if folder is None or dry_run else folder / app.TABLE
+    tell(table.drop(columns="simulation", errors="ignore"), where, as_json, "simulations")
+
+
 @click.command()
 @PATHS
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
@@ -202,4 +256,4 @@ def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) 
     note(app.CAVEAT)
 
 
-COMMANDS = (predict, validate, relax, elastic, phonons, rank, recipe)
+COMMANDS = (predict, validate, relax, elastic, phonons, md, rank, recipe)

@@ -1,9 +1,12 @@
 """Dynamic stability: whether a relaxed crystal rests in a minimum, and where it goes if it is on a saddle point.
 
-A relaxation within a space group cannot leave it, so that it may end on a saddle point. The primitive cell, or a
-small supercell of it, is shaken: its atoms are moved and its cell is strained at random, and it is relaxed without
-symmetry. A crystal in a minimum comes back. One on a saddle point comes to rest at a lower energy; what it has
-become is relaxed again within the symmetry found there, and this child is what the crystal really is.
+A relaxation within a space group cannot leave it, so that it may end on a saddle point. The curvature of the
+energy is measured first, in the primitive cell or a small supercell of it (`invdesign.relaxation.curvature`): a
+crystal is in a minimum where all force constants and elastic constants are clearly positive. Where that cannot be
+said, the supercell is shaken: its atoms are moved and its cell is strained at random and along its softest
+direction, and it is relaxed without symmetry. A crystal in a minimum comes back. One on a saddle point comes to
+rest at a lower energy; what it has become is relaxed again within the symmetry found there, and this child is what
+the crystal really is.
 
 The supercell doubles lattice vectors, so that modes of the zone's centre and of its boundary along these vectors
 can grow. Longer modulations cannot, and finite temperature, which may stabilise a saddle point, is left out.
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -25,6 +29,7 @@ from invdesign.crystallography.matching import reduced, same
 from invdesign.crystallography.symmetry import primitive, space_group
 from invdesign.errors import InputError
 from invdesign.records import Failure, Status, Verdict
+from invdesign.relaxation.curvature import Curvature, CurvatureSettings, measure
 from invdesign.relaxation.minimise import (
     Found,
     GiveUpError,
@@ -57,6 +62,8 @@ class ShakeSettings:
     Attributes:
         max_atoms: of the supercell; a larger primitive cell is shaken as it is.
         shortest: lattice vectors shorter than this are doubled, Å.
+        curvature: how force constants and elastic constants are measured first.
+        push: largest displacement along the softest mode, Å.
         shake: standard deviation of each Cartesian displacement, Å.
         strain: Frobenius norm of the random strain.
         seed: of the random displacements and strain.
@@ -72,7 +79,9 @@ class ShakeSettings:
     """
 
     max_atoms: int = 40
-    shortest: float = 6.0
+    shortest: float = 7.0
+    curvature: CurvatureSettings = field(default_factory=CurvatureSettings)
+    push: float = 0.1
     shake: float = 0.05
     strain: float = 0.01
     seed: int = 0
@@ -93,7 +102,7 @@ class ShakeSettings:
             InputError: if a setting is not positive.
         """
         for name, value in vars(self).items():
-            if name not in ("seed", "symprecs") and not value > 0:
+            if name not in ("seed", "symprecs", "curvature") and not value > 0:
                 raise InputError(name, value, "a positive number")
 
 
@@ -115,7 +124,10 @@ class ShakenOne:
 def shake_one(
     crystal: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings = SHAKE
 ) -> ShakenOne | Failure:
-    """Shake one relaxed crystal in this process; never raises for a bad crystal.
+    """Judge one relaxed crystal in this process; never raises for a bad crystal.
+
+    Where every force constant and elastic constant is clearly positive nothing more is done; otherwise the crystal
+    is shaken, and pushed along what is not positive.
 
     Args:
         crystal: relaxed with this potential; any cell, its primitive one is used.
@@ -123,8 +135,34 @@ def shake_one(
         relax: relaxes a crystal within its space group, with the same potential.
         settings: of the shaking.
     """
+    start = time.process_time()
     cell = primitive(crystal)
-    return follow_one(cell, disturbed(supercell(cell, settings), settings), calculator, relax, settings)
+    larger, curved = supercell(cell, settings), None
+    try:
+        _energy_at_rest(cell, calculator, settings)
+        with suppress(ValueError):  # no symmetry is found: it is shaken
+            curved = measure(cell, larger, calculator, settings.curvature)
+    except GiveUpError as error:
+        return Failure(VERDICT, str(error), crystal.source)
+    except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
+        return Failure(VERDICT, shorten(f"{type(error).__name__}: {error}", 200), crystal.source)
+    calls = 0 if curved is None else round(curved.calls)
+    if curved is not None and curved.is_minimum:
+        seconds = time.process_time() - start
+        return ShakenOne(Verdict(VERDICT, Status.PASS, "", 0.0), 0.0, larger.n_sites, None, calls, seconds)
+    moved = disturbed(larger if curved is None else _pushed(larger, curved, settings), settings)
+    found = follow_one(cell, moved, calculator, relax, settings)
+    if isinstance(found, Failure):
+        return found
+    return replace(found, steps=found.steps + calls, seconds=time.process_time() - start)
+
+
+def _pushed(crystal: Crystal, curved: Curvature, settings: ShakeSettings) -> Crystal:
+    """The crystal displaced along its softest mode, or strained along its softest strain."""
+    shift = curved.pattern * settings.push if np.isnan(curved.modulus) else np.zeros((crystal.n_sites, 3))
+    lattice: FloatArray = crystal.lattice @ (np.eye(3) + settings.strain * curved.strain)
+    coords = crystal.frac_coords + shift @ np.linalg.inv(lattice)
+    return replace(crystal, lattice=lattice, frac_coords=coords, gene=None)
 
 
 def follow_one(

@@ -96,3 +96,18 @@ def _sublattices(size: int) -> Iterator[IntArray]:
             c = size // (a * b)
             for x, y, z in itertools.product(range(a), range(a), range(b)):
                 yield np.array([[a, 0, 0], [x, b, 0], [y, z, c]], dtype=np.int64)
+
+
+def multiplied(crystal: Crystal, matrix: IntArray) -> Crystal:
+    """The supercell of a crystal.
+
+    Args:
+        crystal: any cell.
+        matrix: (3, 3) integers that multiply the lattice, rows are vectors.
+    """
+    from ase import Atoms
+    from ase.build import make_supercell
+
+    atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
+    large = make_supercell(atoms, matrix)
+    return Crystal(large.cell.array, large.numbers, large.get_scaled_positions(), None, crystal.source)

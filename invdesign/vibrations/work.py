@@ -7,7 +7,7 @@ crystal fill all processes. A task that fails is a `Failure` with the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Self, TypeVar
@@ -21,6 +21,7 @@ from invdesign.records import Failure
 from invdesign.relaxation.dynamics import SHAKE, ShakenOne, follow_one
 from invdesign.relaxation.minimise import Relaxed, RelaxSettings, evaluate
 from invdesign.relaxation.relaxer import relax_one
+from invdesign.vibrations.molecular_dynamics import MDSettings, Simulation, simulate
 from invdesign.workers import Lost, Workers, cpu_count
 
 STAGE = "phonons"
@@ -57,7 +58,15 @@ class Follow:
     gain: float
 
 
-Task = Relax | Evaluate | Follow
+@dataclass(frozen=True)
+class Simulate:
+    """Molecular dynamics of a supercell; answered by a `Simulation`."""
+
+    crystal: Crystal
+    settings: MDSettings
+
+
+Task = Relax | Evaluate | Follow | Simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +120,15 @@ class PotentialPool:
         """What a crystal becomes from each displaced supercell of it, in their order; see `Follow`."""
         return self._ask([Follow(crystal, d, gain) for d in displaced], ShakenOne)
 
+    def simulate_iter(
+        self, crystals: Sequence[Crystal], settings: Sequence[MDSettings]
+    ) -> Iterator[tuple[int, Simulation | Failure]]:
+        """Molecular dynamics of supercells; yields (index, result) as they are completed."""
+        tasks = [Simulate(c, s) for c, s in zip(crystals, settings, strict=True)]
+        for index, answer in self._workers.imap(tasks):
+            lost = isinstance(answer, Lost)
+            yield index, Failure("md", answer.reason, crystals[index].source) if lost else answer
+
     def _ask(self, tasks: Sequence[Task], kind: type[T]) -> list[T | Failure]:
         answers: dict[int, T | Failure] = {}
         for index, answer in self._workers.imap(tasks):
@@ -133,19 +151,21 @@ class PotentialPool:
         self.close()
 
 
-def answers(name: str) -> Callable[[Task], Relaxed | Answer | ShakenOne | Failure]:
+def answers(name: str) -> Callable[[Task], Relaxed | Answer | ShakenOne | Simulation | Failure]:
     """Load a potential and return the function that answers a task (set-up of a worker process)."""
     calculator, potential = potentials.load(name), potentials.find(name)
 
     def relax(crystal: Crystal, settings: RelaxSettings) -> Relaxed | Failure:
         return relax_one(crystal, [calculator], settings)
 
-    def answer(task: Task) -> Relaxed | Answer | ShakenOne | Failure:
+    def answer(task: Task) -> Relaxed | Answer | ShakenOne | Simulation | Failure:
         crystal = task.crystal
         if unknown := potential.unknown(crystal.numbers.tolist()):
             return Failure(STAGE, f"the potential {name} does not know {', '.join(unknown)}", crystal.source)
         if isinstance(task, Relax):
             return relax(crystal, task.settings)
+        if isinstance(task, Simulate):
+            return simulate(crystal, calculator, task.settings)
         if isinstance(task, Follow):
             return follow_one(crystal, task.displaced, calculator, relax, replace(SHAKE, gain=task.gain))
         start = time.process_time()
