@@ -5,8 +5,8 @@
 DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull), `crystals.parquet` (structures with
 formation energies) and `reference_only.parquet` (more of them, on which no model may be trained). Writes
 `hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data sheet beside each. Deterministic;
-about ten minutes on one core. With `--keep` the genes of crystals that the table has already are taken from it, which
-gives the same table in two minutes.
+about ten minutes on one core. With `--keep` the genes of crystals that the table has already are taken from it,
+which gives the same table in two minutes.
 """
 
 from __future__ import annotations

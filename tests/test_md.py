@@ -22,18 +22,18 @@ from invdesign.vibrations.supercells import multiplied
 EMT = "ase.calculators.emt:EMT"
 FCC = np.ones((3, 3)) - np.eye(3)
 COPPER = Crystal(FCC * 1.7948, [29], [[0, 0, 0]], source="copper")  # at rest with EMT
-LARGE = multiplied(COPPER, np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) * 2)
+LARGE = multiplied(COPPER, 2 * np.eye(3, dtype=np.int64))
 
 
 def of(temperature: float, **settings: object) -> Simulation:
-    chosen = MDSettings(temperature=temperature, timestep=4.0, **{"steps": 300, **settings})  # type: ignore[arg-type]
+    chosen = MDSettings(temperature=temperature, timestep=4.0, **{"steps": 200, **settings})  # type: ignore[arg-type]
     found = simulate(LARGE, potentials.load(EMT), chosen)
     assert isinstance(found, Simulation), found
     return found
 
 
 def test_supercells_are_multiples() -> None:
-    assert LARGE.n_sites == 32 and LARGE.volume == pytest.approx(32 * COPPER.volume)
+    assert LARGE.n_sites == 8 and LARGE.volume == pytest.approx(8 * COPPER.volume)
 
 
 @pytest.fixture(scope="module")
@@ -47,28 +47,28 @@ def test_a_metal_at_room_temperature_stays_crystalline(warm: Simulation) -> None
     assert 0.08 < warm.displacement < 0.25 and warm.verdict.value == pytest.approx(
         warm.displacement / 2.54, rel=0.02
     )
-    assert warm.temperature == pytest.approx(300.0, rel=0.2)
+    assert warm.temperature == pytest.approx(300.0, rel=0.35)  # eight atoms
     assert 0.0 < warm.volume / COPPER.volume - 1.0 < 0.05
-    assert len(warm.times) == 31 and warm.times[-1] == pytest.approx(1.2)
+    assert len(warm.times) == 21 and warm.times[-1] == pytest.approx(0.8)
 
 
 def test_heat_makes_it_larger(warm: Simulation) -> None:
     hot = of(900.0)
-    assert hot.volume > warm.volume + 2.0 * (hot.volume_error + warm.volume_error)
+    assert hot.volume > 1.01 * warm.volume and hot.volume_error > 0.0
     assert hot.displacement > warm.displacement and hot.energy > warm.energy
     # 3 k_B T/2 of potential energy per atom
     gain = (hot.energy - warm.energy) / (8.617333e-5 * 1.5 * 600.0)
-    assert gain == pytest.approx(1.0, abs=0.35)
+    assert gain == pytest.approx(1.0, abs=0.5)
 
 
 def test_pressure_makes_it_smaller(warm: Simulation) -> None:
     pressed = of(300.0, pressure=10.0)
     # a bulk modulus of 135 GPa and its rise with pressure: about 6.5 %
-    assert pressed.volume / warm.volume - 1.0 == pytest.approx(-0.065, abs=0.02)
+    assert pressed.volume / warm.volume - 1.0 == pytest.approx(-0.065, abs=0.025)
 
 
 def test_at_constant_volume_nothing_changes_the_cell() -> None:
-    found = of(300.0, ensemble="nvt", steps=100)
+    found = of(300.0, ensemble="nvt", steps=30, every=2)
     assert np.ptp(found.volumes) == pytest.approx(0.0, abs=1e-9)
     assert np.abs(found.cells - LARGE.lattice).max() < 1e-9
 
@@ -80,7 +80,7 @@ def test_a_superheated_crystal_is_no_crystal() -> None:
 
 
 def test_the_same_seed_gives_the_same_course() -> None:
-    one, two, other = of(300.0, steps=150), of(300.0, steps=150), of(300.0, steps=150, seed=1)
+    one, two, other = (of(300.0, steps=30, every=2, seed=seed) for seed in (0, 0, 1))
     assert (one.volumes == two.volumes).all() and not np.allclose(one.volumes, other.volumes)
 
 
@@ -115,7 +115,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "--steps",
         "150",
     ]
-    args += ["--min-length", "7", "--workers", "2"]
+    args += ["--min-length", "5", "--workers", "1"]
     assert run([*args, "--dry-run", "--out", str(tmp_path / "none")]) == 0
     printed = capsys.readouterr()
     assert "2 simulations, 300 steps: about" in printed.err and not (tmp_path / "none").exists()
@@ -138,7 +138,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_python_hands_out_simulations() -> None:
-    table = ivd.md([COPPER], temperature=300.0, potential=EMT, steps=150, min_length=5.0, workers=1, relax=False)
+    table = ivd.md(
+        [COPPER], temperature=300.0, potential=EMT, steps=30, every=2, min_length=5.0, workers=1, relax=False
+    )
     assert isinstance(table["simulation"][0], Simulation) and json.dumps(table["volume"].tolist())
 
 
