@@ -6,7 +6,7 @@ Draws crystals of the package that are known from experiment, lie within 0.05 eV
 most `--max-sites` atoms in the primitive cell. Each is relaxed within its space group with the default potential,
 shaken and relaxed without symmetry, as crystals of a run that are to be listed are. An alarm about one of them is
 false, or shows that temperature stabilises the crystal (many an oxide of high symmetry), or that the potential is
-wrong about it: the record names each.
+wrong about it: the record names each. The same is asked of textbook crystals whose answer at 0 K is known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ import numpy as np
 from invdesign.benchmarking.metrics import rate
 from invdesign.benchmarking.run import write_record
 from invdesign.chemistry.composition import reduced_formula
-from invdesign.crystal import Crystal
+from invdesign.crystal import Crystal, Gene
+from invdesign.crystallography.genes import decode
 from invdesign.crystallography.symmetry import space_group
+from invdesign.elements import atomic_number
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure, Relaxation, Shaken, Status
 from invdesign.reference.local import load_known
@@ -50,18 +52,84 @@ def main() -> None:
     given = parser.parse_args()
     chosen = choose(given.n, given.max_sites, given.seed)
     with PotentialRelaxer(workers=given.workers) as relaxer:
-        results = relaxer.relax(chosen)
-        relaxed = [r for r in results if isinstance(r, Relaxation) and r.converged]
-        answers = dict(relaxer.shake_iter([r.crystal for r in relaxed]))
+        relaxed, answers = judged(relaxer, chosen)
+        textbook = named(relaxer)
     record = {
         "potential": potentials.DEFAULT,
         "max_sites": given.max_sites,
         "crystals": len(chosen),
         "relaxed": len(relaxed),
-        **figures(relaxed, [answers[k] for k in range(len(relaxed))]),
+        **figures(relaxed, answers),
+        "textbook": textbook,
     }
     print(json.dumps(record, indent=1))
     write_record(given.out, record, given.seed, TABLES)
+
+
+def judged(
+    relaxer: PotentialRelaxer, crystals: Sequence[Crystal]
+) -> tuple[list[Relaxation], list[Shaken | Failure]]:
+    """Those crystals whose relaxation converged, and the answer about each."""
+    relaxed = [r for r in relaxer.relax(crystals) if isinstance(r, Relaxation) and r.converged]
+    answers = dict(relaxer.shake_iter([r.crystal for r in relaxed]))
+    return relaxed, [answers[k] for k in range(len(relaxed))]
+
+
+FCC, BCC = np.ones((3, 3)) - np.eye(3), np.ones((3, 3)) - 2.0 * np.eye(3)
+PAIR = [[0.0] * 3, [0.5] * 3]
+
+
+def hexagonal(a: float, c: float) -> np.ndarray:
+    return np.array([[a, 0.0, 0.0], [-a / 2.0, a * 3.0**0.5 / 2.0, 0.0], [0.0, 0.0, c]])
+
+
+def perovskite(name: str, edge: float) -> Crystal:
+    """A cubic perovskite by the symbols of its elements, e.g. `Ba Ti O`."""
+    a, b, x = (atomic_number(symbol) for symbol in name.split())
+    places = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    return Crystal(np.eye(3) * edge, [a, b, x, x, x], places)
+
+
+def corundum() -> Crystal:
+    """Al2O3, hexagonal cell (R. E. Newnham and Y. M. de Haan, Z. Kristallogr. 117, 235 (1962))."""
+    gene = Gene(167, (2, 4), (13, 8), (0.352, 0.306), (4.759, 12.991))
+    return decode([gene])[0]
+
+
+def named(relaxer: PotentialRelaxer) -> dict[str, Any]:
+    """Verdicts on crystals that are saddle points, and on minima, by measurement or published calculation."""
+    wurtzite = [[1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.377], [2 / 3, 1 / 3, 0.877]]
+    saddles = {
+        "BaTiO3": perovskite("Ba Ti O", 4.00),
+        "SrTiO3": perovskite("Sr Ti O", 3.91),
+        "PbTiO3": perovskite("Pb Ti O", 3.97),
+        "CaTiO3": perovskite("Ca Ti O", 3.88),
+        "CsPbI3": perovskite("Cs Pb I", 6.30),
+        "Ti, body-centred": Crystal(BCC * 1.63, [22], [[0, 0, 0]]),
+    }
+    minima = {
+        "Si": Crystal(FCC * 2.715, [14, 14], [[0, 0, 0], [0.25, 0.25, 0.25]]),
+        "MgO": Crystal(FCC * 2.105, [12, 8], PAIR),
+        "NaCl": Crystal(FCC * 2.82, [11, 17], PAIR),
+        "Al2O3": corundum(),
+        "TiC": Crystal(FCC * 2.16, [22, 6], PAIR),
+        "W": Crystal(BCC * 1.58, [74], [[0, 0, 0]]),
+        "GaN": Crystal(hexagonal(3.19, 5.19), [31, 31, 7, 7], wurtzite),
+        "CaF2": Crystal(FCC * 2.73, [20, 9, 9], [[0, 0, 0], [0.25] * 3, [0.75] * 3]),
+    }
+    return {"saddle_points": _verdicts(relaxer, saddles), "minima": _verdicts(relaxer, minima)}
+
+
+def _verdicts(relaxer: PotentialRelaxer, crystals: Mapping[str, Crystal]) -> dict[str, Any]:
+    relaxed, answers = judged(relaxer, list(crystals.values()))
+    if len(relaxed) < len(crystals):
+        raise SystemExit("a textbook crystal cannot be relaxed")
+    return {
+        name: {"verdict": a.verdict.status.value, "reason": a.verdict.reason, "seconds": a.seconds}
+        if isinstance(a, Shaken)
+        else {"verdict": "none", "reason": a.reason, "seconds": None}
+        for name, a in zip(crystals, answers, strict=True)
+    }
 
 
 def choose(n: int, max_sites: int, seed: int) -> list[Crystal]:

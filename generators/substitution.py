@@ -181,7 +181,7 @@ class _Index:
         group: (n_templates,) space groups.
         sites: (n_templates,) atoms in the primitive cells.
         holds: (n_templates, n_numbers) which elements they hold.
-        stable: (n_templates,) not known to lie far above the hull.
+        stable: (n_templates,) not known to lie far above the hull, and not for the reference alone.
         compositions: hashes of space group and atoms of the primitive cells.
     """
 
@@ -201,7 +201,8 @@ class _Index:
             gene = known.gene
             position = table.group_start[gene.space_group - 1] + np.array(gene.wyckoffs)
             group[i], sites[i] = gene.space_group, table.primitive_multiplicity[position].sum()
-            stable[i] = known.within(MAX_ABOVE_HULL) and max(gene.numbers) < size
+            usable = known.within(MAX_ABOVE_HULL) and not known.held_out
+            stable[i] = usable and max(gene.numbers) < size
             holds[i, [z for z in gene.numbers if z < size]] = True
             keys.add(_composition_key(gene))
         return cls(group, sites, holds, stable, frozenset(keys))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from invdesign.app.crystals import explain, predict, rank, validate
     from invdesign.app.design import design, feedback, resume
     from invdesign.app.generate import generate
+    from invdesign.app.md import md
+    from invdesign.app.phonons import phonons
     from invdesign.app.recipe import recipe
     from invdesign.app.relax import elastic, relax
     from invdesign.app.result import Found, Result
@@ -42,6 +44,8 @@ __all__ = [
     "explain",
     "feedback",
     "generate",
+    "md",
+    "phonons",
     "predict",
     "rank",
     "recipe",
@@ -66,6 +70,8 @@ _HOMES = {
     "explain": "invdesign.app.crystals",
     "feedback": "invdesign.app.design",
     "generate": "invdesign.app.generate",
+    "md": "invdesign.app.md",
+    "phonons": "invdesign.app.phonons",
     "predict": "invdesign.app.crystals",
     "rank": "invdesign.app.crystals",
     "recipe": "invdesign.app.recipe",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from invdesign.relaxation.elastic import ElasticTensors
     from invdesign.relaxation.relaxer import Ceiling, PotentialRelaxer
     from invdesign.surrogates.custom.transfer import TransferSurrogate
+    from invdesign.vibrations.work import PotentialPool
 
 Trainer = Callable[[Path, Mapping[str, Any], Path, Progress], Path]
 
@@ -298,6 +299,14 @@ def elastic_tensors(potential: str | None = None, workers: Workforce = None) -> 
     from invdesign.relaxation.elastic import ElasticTensors
 
     return ElasticTensors(potential or potentials.DEFAULT, workers=workers)
+
+
+def potential_pool(potential: str | None = None, workers: int | None = None) -> PotentialPool:
+    """Processes that answer forces and relaxations, with a potential by name (None: the default)."""
+    from invdesign.potentials import calculators as potentials
+    from invdesign.vibrations.work import PotentialPool
+
+    return PotentialPool(potential or potentials.DEFAULT, workers=workers)
 
 
 def reference() -> LocalReference:

@@ -1,11 +1,12 @@
 """Build the reference that ships with invdesign: hull phases, known crystals as genes, and formulas without one.
 
-    python scripts/build_reference.py --data DIR [--out FOLDER] [--only hull|known|formulas]
+    python scripts/build_reference.py --data DIR [--out FOLDER] [--only hull|known|formulas] [--keep]
 
 DIR holds `convex_hull.parquet` (formula, formation_energy_per_atom, on_hull), `crystals.parquet` (structures with
 formation energies) and `reference_only.parquet` (more of them, on which no model may be trained). Writes
 `hull.parquet`, `known_crystals.parquet`, `known_formulas.parquet` and a data sheet beside each. Deterministic;
-about ten minutes on one core.
+about ten minutes on one core. With `--keep` the genes of crystals that the table has already are taken from it,
+which gives the same table in two minutes.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ Phase = tuple[str, dict[int, int], float]
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--only", choices=("hull", "known", "formulas"), help="build one of the three")
+    parser.add_argument("--keep", action="store_true", help="take genes from the table that is there")
     given = begin(parser)
     data = sources(given, CRYSTALS, HELD_OUT, PHASES)
     crystals, phases = read_crystals(given.data), pd.read_parquet(given.data / PHASES)
@@ -50,7 +52,7 @@ def main() -> None:
         sheet(given.out / HULL_TABLE, about, "hull", data, metrics, given.commit)
     if given.only in (None, "known"):
         placed = with_distances(crystals, Hull(*columns(all_phases(phases, crystals)[0])))
-        about, metrics = build_known(placed, given.out)
+        about, metrics = build_known(placed, given.out, kept_genes(given.out) if given.keep else {})
         sheet(given.out / TABLE, about, "known", data, metrics, given.commit)
     if given.only in (None, "formulas"):
         about, metrics = build_formulas(phases, crystals, given.out)
@@ -176,13 +178,29 @@ def check_hull(hull: Hull, crystals: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def build_known(crystals: pd.DataFrame, out: Path) -> tuple[str, str]:
+def kept_genes(out: Path) -> dict[str, Gene]:
+    """The genes of the table that is there, by id."""
+    known = KnownCrystals.load(out / TABLE)
+    return {known.id(row): known[row].gene for row in range(len(known))}
+
+
+def build_known(crystals: pd.DataFrame, out: Path, kept: dict[str, Gene]) -> tuple[str, str]:
     """Write the gene of every crystal; one whose gene does not return it is kept in P1.
+
+    Args:
+        crystals: of both files.
+        out: folder.
+        kept: genes that need not be found again, by id.
 
     Returns:
         what the table holds, and figures of the check.
     """
-    found = [gene_of(crystal_of(row)) for row in crystals.itertuples()]
+    found = [
+        (kept[row.material_id], "taken from the table before")
+        if row.material_id in kept
+        else gene_of(crystal_of(row))
+        for row in crystals.itertuples()
+    ]
     genes, causes = [gene for gene, _ in found], Counter(cause for _, cause in found)
     order = np.lexsort([crystals.material_id.to_numpy(str), crystals.formula.to_numpy(str)])
     write_known(crystals.iloc[order], [genes[i] for i in order], out)

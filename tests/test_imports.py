@@ -28,13 +28,13 @@ LAYERS = (
     " space_groups structure_types",
     "chemistry crystallography mechanics settings workers executors",
     "data reference potentials",
-    "surrogates relaxation generators validators",
+    "surrogates relaxation vibrations generators validators",
     "engine evolution selection synthesis",
     "report benchmarking training app web build testing cli __main__",
 )
 """Modules and packages by layer; `invdesign` itself only names its public objects."""
 PARTS = {"surrogates": "surrogates", "generators": "generators", "validators": "validators"} | dict.fromkeys(
-    ("relaxation",), "relaxation"
+    ("relaxation", "vibrations"), "relaxation"
 )
 """Layer 3: to which family a module belongs."""
 HEAVY = (

@@ -1,4 +1,4 @@
-"""Commands on crystals: predict, validate, relax, elastic, rank, recipe."""
+"""Commands on crystals: predict, validate, relax, elastic, phonons, md, rank, recipe."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from invdesign.cli.options import (
     PATHS,
     POTENTIAL,
     QUERY_LOAD,
+    SEED,
     SURROGATE,
     TABLE,
     VALIDATOR,
@@ -29,6 +30,8 @@ from invdesign.cli.options import (
 )
 from invdesign.executors import Workforce
 from invdesign.query import Query
+
+PROCESSES = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
 
 
 @click.command()
@@ -117,6 +120,105 @@ def elastic(paths: Sequence[str], out: str, force: bool, as_json: bool, **settin
     tell(table, output(out), as_json, "crystals")
 
 
+@click.command(short_help="Phonons, thermal properties, unstable modes.")
+@PATHS
+@DIRECTORY
+@PROCESSES
+@POTENTIAL
+@click.option("--qha", is_flag=True, help="Thermal expansion as well, from phonons at seven volumes.")
+@click.option("--follow", is_flag=True, help="Follow imaginary modes to what the crystal becomes.")
+@click.option("--no-relax", "relax", is_flag=True, flag_value=False, default=None, help="Take crystals as given.")
+@click.option("--min-length", type=float, metavar="A", help="Shortest lattice vector of the supercell, Å [10].")
+@click.option("--max-atoms", type=click.IntRange(1), help="Most atoms of the supercell [130].")
+@click.option("--displacement", type=float, metavar="A", help="Displacement of an atom, Å [0.02].")
+@click.option("--max-temperature", type=float, metavar="K", help="Of the thermal properties, K [1000].")
+@JSON
+@talk
+def phonons(
+    paths: Sequence[str],
+    out: str,
+    workers: int | None,
+    potential: str | None,
+    qha: bool,
+    follow: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Band structure, density of states, thermal properties and imaginary modes with the universal potential.
+
+    Needs the extra `phonons`.
+    """
+    from invdesign.app import phonons as app
+
+    folder = output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.phonons(
+            list(paths), folder, potential=potential, qha=qha, follow=follow, workers=workers, progress=reporter,
+            **chosen,
+        )  # fmt: skip
+    table = table.drop(columns="phonons", errors="ignore")
+    tell(table, None if folder is None else folder / app.TABLE, as_json, "crystals")
+
+
+@click.command(short_help="Molecular dynamics at a temperature.")
+@PATHS
+@DIRECTORY
+@click.option(
+    "--temperature",
+    "temperatures",
+    type=float,
+    multiple=True,
+    metavar="K",
+    required=True,
+    help="Temperature, K; may be repeated.",
+)
+@PROCESSES
+@POTENTIAL
+@click.option("--ensemble", type=click.Choice(["npt", "nvt"]), help="Constant pressure or volume [npt].")
+@click.option("--pressure", type=float, metavar="GPA", help="Pressure of npt, GPa [0].")
+@click.option("--steps", type=int, help="Steps of each simulation [2000].")
+@click.option("--timestep", type=float, metavar="FS", help="Femtoseconds; halved with hydrogen [2].")
+@click.option("--min-length", type=float, metavar="A", help="Shortest lattice vector of the supercell, Å [8].")
+@click.option("--max-atoms", type=click.IntRange(1), help="Most atoms of the supercell [130].")
+@click.option("--no-relax", is_flag=True, help="Start from crystals as given.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, and stop.")
+@SEED
+@JSON
+@talk
+def md(
+    paths: Sequence[str],
+    out: str,
+    temperatures: Sequence[float],
+    workers: int | None,
+    potential: str | None,
+    no_relax: bool,
+    dry_run: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Molecular dynamics with the universal potential: does the crystal stay crystalline, and what is its volume?
+
+    The cost is said before it starts.
+    """
+    from invdesign.app import md as app
+
+    folder = None if dry_run else output(out)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.md(
+            list(paths), folder, temperature=list(temperatures), potential=potential, relax=not no_relax,
+            workers=workers, say=_only_said if dry_run else note, progress=reporter, **chosen,
+        )  # fmt: skip
+    where = None if folder is None else folder / app.TABLE
+    tell(table.drop(columns="simulation", errors="ignore"), where, as_json, "simulations")
+
+
+def _only_said(words: str) -> bool:
+    note(words)
+    return False
+
+
 @click.command()
 @PATHS
 @click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
@@ -161,4 +263,4 @@ def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) 
     note(app.CAVEAT)
 
 
-COMMANDS = (predict, validate, relax, elastic, rank, recipe)
+COMMANDS = (predict, validate, relax, elastic, phonons, md, rank, recipe)

@@ -157,6 +157,15 @@ def primitive(crystal: Crystal, symprec: float = 1e-3) -> Crystal:
     return Crystal(np.asarray(lattice), np.asarray(numbers), np.asarray(coords), crystal.gene, crystal.source)
 
 
+def conventional(crystal: Crystal, symprec: float = 1e-3) -> Crystal:
+    """The conventional cell, not rotated or symmetrised; the crystal itself if spglib finds none."""
+    found = _ask("standardize_cell", crystal, symprec=symprec, to_primitive=False, no_idealize=True)
+    if found is None:
+        return crystal
+    lattice, coords, numbers = found
+    return Crystal(np.asarray(lattice), np.asarray(numbers), np.asarray(coords), None, crystal.source)
+
+
 def _ask(function: str, crystal: Crystal, **options: float) -> Any:
     """What a function of spglib finds, or None where it finds nothing."""
     import spglib

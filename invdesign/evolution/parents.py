@@ -129,7 +129,7 @@ def _shortlist(
     if simple:
         score = score + log_target_chance(answers, (), simple, _no_hardness)
     score = score - NOT_ALLOWED * known.foreign_elements(chemistry.allowed)
-    usable = np.isfinite(score) & (known.sites <= chemistry.max_sites)
+    usable = np.isfinite(score) & (known.sites <= chemistry.max_sites) & ~known.held_out
     if wanted.groups is not None:
         usable &= np.isin(known.space_groups, sorted(wanted.groups))
     if wanted.n_elements is not None:

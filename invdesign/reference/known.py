@@ -137,6 +137,11 @@ class KnownCrystals(Sequence[KnownCrystal]):
         """(n,) space group numbers."""
         return np.asarray(self._columns["space_group"], dtype=np.int64)
 
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """(n,) whether a crystal is for the reference alone."""
+        return np.asarray(self._columns["held_out"], dtype=np.bool_)
+
     @cached_property
     def sites(self) -> NDArray[np.int64]:
         """(n,) atoms in the primitive cells."""

@@ -1,9 +1,12 @@
 """Dynamic stability: whether a relaxed crystal rests in a minimum, and where it goes if it is on a saddle point.
 
-A relaxation within a space group cannot leave it, so that it may end on a saddle point. The primitive cell, or a
-small supercell of it, is shaken: its atoms are moved and its cell is strained at random, and it is relaxed without
-symmetry. A crystal in a minimum comes back. One on a saddle point comes to rest at a lower energy; what it has
-become is relaxed again within the symmetry found there, and this child is what the crystal really is.
+A relaxation within a space group cannot leave it, so that it may end on a saddle point. The curvature of the
+energy is measured first, in the primitive cell or a small supercell of it (`invdesign.relaxation.curvature`): a
+crystal is in a minimum where all force constants and elastic constants are clearly positive. Where that cannot be
+said, the supercell is shaken: its atoms are moved and its cell is strained at random and along its softest
+direction, and it is relaxed without symmetry. A crystal in a minimum comes back. One on a saddle point comes to
+rest at a lower energy; what it has become is relaxed again within the symmetry found there, and this child is what
+the crystal really is.
 
 The supercell doubles lattice vectors, so that modes of the zone's centre and of its boundary along these vectors
 can grow. Longer modulations cannot, and finite temperature, which may stabilise a saddle point, is left out.
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -25,6 +29,7 @@ from invdesign.crystallography.matching import reduced, same
 from invdesign.crystallography.symmetry import primitive, space_group
 from invdesign.errors import InputError
 from invdesign.records import Failure, Status, Verdict
+from invdesign.relaxation.curvature import Curvature, CurvatureSettings, measure
 from invdesign.relaxation.minimise import (
     Found,
     GiveUpError,
@@ -57,6 +62,8 @@ class ShakeSettings:
     Attributes:
         max_atoms: of the supercell; a larger primitive cell is shaken as it is.
         shortest: lattice vectors shorter than this are doubled, Å.
+        curvature: how force constants and elastic constants are measured first.
+        push: largest displacement along the softest mode, Å.
         shake: standard deviation of each Cartesian displacement, Å.
         strain: Frobenius norm of the random strain.
         seed: of the random displacements and strain.
@@ -72,7 +79,9 @@ class ShakeSettings:
     """
 
     max_atoms: int = 40
-    shortest: float = 6.0
+    shortest: float = 7.0
+    curvature: CurvatureSettings = field(default_factory=CurvatureSettings)
+    push: float = 0.1
     shake: float = 0.05
     strain: float = 0.01
     seed: int = 0
@@ -93,7 +102,7 @@ class ShakeSettings:
             InputError: if a setting is not positive.
         """
         for name, value in vars(self).items():
-            if name not in ("seed", "symprecs") and not value > 0:
+            if name not in ("seed", "symprecs", "curvature") and not value > 0:
                 raise InputError(name, value, "a positive number")
 
 
@@ -115,7 +124,10 @@ class ShakenOne:
 def shake_one(
     crystal: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings = SHAKE
 ) -> ShakenOne | Failure:
-    """Shake one relaxed crystal in this process; never raises for a bad crystal.
+    """Judge one relaxed crystal in this process; never raises for a bad crystal.
+
+    Where every force constant and elastic constant is clearly positive nothing more is done; otherwise the crystal
+    is shaken, and pushed along what is not positive.
 
     Args:
         crystal: relaxed with this potential; any cell, its primitive one is used.
@@ -124,8 +136,54 @@ def shake_one(
         settings: of the shaking.
     """
     start = time.process_time()
+    cell = primitive(crystal)
+    larger, curved = supercell(cell, settings), None
     try:
-        found = _shaken(crystal, calculator, relax, settings)
+        _energy_at_rest(cell, calculator, settings)
+        with suppress(ValueError):  # no symmetry is found: it is shaken
+            curved = measure(cell, larger, calculator, settings.curvature)
+    except GiveUpError as error:
+        return Failure(VERDICT, str(error), crystal.source)
+    except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
+        return Failure(VERDICT, shorten(f"{type(error).__name__}: {error}", 200), crystal.source)
+    calls = 0 if curved is None else round(curved.calls)
+    if curved is not None and curved.is_minimum:
+        seconds = time.process_time() - start
+        return ShakenOne(Verdict(VERDICT, Status.PASS, "", 0.0), 0.0, larger.n_sites, None, calls, seconds)
+    moved = disturbed(larger if curved is None else _pushed(larger, curved, settings), settings)
+    found = follow_one(cell, moved, calculator, relax, settings)
+    if isinstance(found, Failure):
+        return found
+    return replace(found, steps=found.steps + calls, seconds=time.process_time() - start)
+
+
+def _pushed(crystal: Crystal, curved: Curvature, settings: ShakeSettings) -> Crystal:
+    """The crystal displaced along its softest mode, or strained along its softest strain."""
+    shift = curved.pattern * settings.push if np.isnan(curved.modulus) else np.zeros((crystal.n_sites, 3))
+    lattice: FloatArray = crystal.lattice @ (np.eye(3) + settings.strain * curved.strain)
+    coords = crystal.frac_coords + shift @ np.linalg.inv(lattice)
+    return replace(crystal, lattice=lattice, frac_coords=coords, gene=None)
+
+
+def follow_one(
+    crystal: Crystal,
+    displaced: Crystal,
+    calculator: Calculator,
+    relax: RelaxOne,
+    settings: ShakeSettings = SHAKE,
+) -> ShakenOne | Failure:
+    """Relax a displaced crystal without symmetry and see what it becomes; never raises for a bad crystal.
+
+    Args:
+        crystal: relaxed with this potential.
+        displaced: a supercell of it with atoms moved, along an unstable mode or at random.
+        calculator: of the potential that relaxed it.
+        relax: relaxes a crystal within its space group, with the same potential.
+        settings: limits of the relaxation, and the gain from which on there is a child.
+    """
+    start = time.process_time()
+    try:
+        found = _followed(crystal, displaced, calculator, relax, settings)
     except GiveUpError as error:
         return Failure(VERDICT, str(error), crystal.source)
     except Exception as error:  # a calculator may raise anything; the crystal is the row, the reason stays with it
@@ -133,22 +191,22 @@ def shake_one(
     return replace(found, seconds=time.process_time() - start)
 
 
-def _shaken(crystal: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings) -> ShakenOne:
-    cell = primitive(crystal)
+def _followed(
+    cell: Crystal, displaced: Crystal, calculator: Calculator, relax: RelaxOne, settings: ShakeSettings
+) -> ShakenOne:
     energy = _energy_at_rest(cell, calculator, settings)
-    larger = supercell(cell, settings)
     deadline = time.process_time() + settings.max_seconds
-    found, surface = _relaxed_freely(disturbed(larger, settings), calculator, settings, deadline)
-    gain, steps = energy - found.point.energy / larger.n_sites, surface.calls + 1
+    found, surface = _relaxed_freely(displaced, calculator, settings, deadline)
+    gain, steps = energy - found.point.energy / displaced.n_sites, surface.calls + 1
     child = None
     if gain > settings.gain:
         lattice, coords = surface.space.at(found.point.q)
-        end = replace(larger, lattice=lattice, frac_coords=coords, gene=None)
-        child, more = _child(end, found.point.energy / larger.n_sites, relax, settings)
+        end = replace(displaced, lattice=lattice, frac_coords=coords, gene=None)
+        child, more = _child(end, found.point.energy / displaced.n_sites, relax, settings)
         steps += more
         gain = gain if child is None else energy - child.energy_per_atom
     verdict = _verdict(cell, gain, child, found.converged, settings)
-    return ShakenOne(verdict, gain, larger.n_sites, child, steps, 0.0)
+    return ShakenOne(verdict, gain, displaced.n_sites, child, steps, 0.0)
 
 
 def _energy_at_rest(crystal: Crystal, calculator: Calculator, settings: ShakeSettings) -> float:

@@ -118,7 +118,7 @@ def unconstrained(crystal: Crystal) -> SymmetryAdapted:
 
 
 def _spanned(crystal: Crystal, rotations: IntArray, translations: FloatArray) -> SymmetryAdapted:
-    images, shifts = _images(crystal, rotations, translations)
+    images, shifts = images_of(crystal, rotations, translations)
     symmetrised = _symmetrise(crystal, rotations, translations, images, shifts)
     turns = cartesian(rotations, symmetrised.lattice)
     return SymmetryAdapted(symmetrised, rotations, images, _strains(turns), _displacements(turns, images))
@@ -129,7 +129,7 @@ def cartesian(rotations: IntArray, lattice: FloatArray) -> FloatArray:
     return np.asarray(lattice.T @ rotations @ np.linalg.inv(lattice.T))
 
 
-def _images(crystal: Crystal, rotations: IntArray, translations: FloatArray) -> tuple[IntArray, FloatArray]:
+def images_of(crystal: Crystal, rotations: IntArray, translations: FloatArray) -> tuple[IntArray, FloatArray]:
     """Onto which atom each operation carries each atom, and by which whole cell vector it misses it.
 
     Raises:

@@ -1,0 +1,228 @@
+"""The command `md`: molecular dynamics of crystals with a universal potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign import build
+from invdesign.app.tables import Given, read, written
+from invdesign.checks import whole
+from invdesign.errors import InputError
+from invdesign.progress import Shown, told, with_progress
+from invdesign.records import Failure
+from invdesign.report import export
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign.crystal import Crystal
+    from invdesign.vibrations.molecular_dynamics import MDSettings, Simulation
+    from invdesign.vibrations.work import PotentialPool
+
+TABLE = "md.csv"
+Job = tuple[int, "Crystal", "MDSettings"]
+"""Place of the crystal in the input, its supercell, the settings of one temperature."""
+
+
+@with_progress
+def md(
+    crystals: Given,
+    out: str | Path | None = None,
+    *,
+    temperature: float | Sequence[float] = 300.0,
+    potential: str | None = None,
+    relax: bool = True,
+    workers: int | None = None,
+    say: Callable[[str], bool | None] | None = None,
+    progress: Shown = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Molecular dynamics of crystals: whether they stay crystalline, and their volume against temperature.
+
+    Args:
+        crystals: as in `predict`.
+        out: folder to make, with `md.csv` and a folder for each simulation (None: nothing is written).
+        temperature: K; one or several.
+        potential: its name, or `package.module:factory` (None: the default).
+        relax: relax each crystal within its space group first.
+        workers: processes (None: one per core).
+        say: is given the cost in words, measured by a call of the potential for each crystal, before anything else
+            is done; nothing is simulated if it returns False.
+        progress: see `invdesign.progress.Shown`.
+        **settings: fields of `invdesign.vibrations.molecular_dynamics.MDSettings`, e.g. `steps=5000`.
+
+    Returns:
+        One row per item and temperature; an item that could not be simulated has the reason in `failure`. Without
+        a folder the column `simulation` holds the `invdesign.vibrations.molecular_dynamics.Simulation`.
+
+    Raises:
+        InputError: if there is nothing to read, no such potential, or a setting is out of range.
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    chosen, tell = _settings(temperature, settings), told(progress)
+    number = None if workers is None else whole("workers", workers)
+    with build.potential_pool(potential, number) as pool:
+        folder = None if out is None else export.new_folder(Path(out))
+        items = read(crystals, tell)
+        starts = _starts(items, pool, relax)
+        jobs = _jobs(starts, chosen)
+        seconds = _cost(jobs, pool)
+        goes_on = say is None or say(_words(jobs, seconds, pool.n)) is not False
+        found: dict[int, Simulation | Failure] = {}
+        if goes_on:
+            crystals_, each = [job[1] for job in jobs], [job[2] for job in jobs]
+            for index, result in pool.simulate_iter(crystals_, each):
+                found[index] = result
+                tell("md", len(found), len(jobs))
+        rows = _rows(items, starts, jobs, seconds, found, folder)
+    return written(rows, None if folder is None else folder / TABLE)
+
+
+def _settings(temperature: float | Sequence[float], given: dict[str, Any]) -> list[MDSettings]:
+    from invdesign.vibrations.molecular_dynamics import MDSettings
+
+    several: list[Any] = list(temperature) if isinstance(temperature, (list, tuple)) else [temperature]
+    if not several:
+        raise InputError("temperature", temperature, "at least one temperature in K")
+    try:
+        return [MDSettings(temperature=each, **given) for each in several]
+    except TypeError:
+        allowed = [field.name for field in fields(MDSettings) if field.name != "temperature"]
+        raise InputError("setting of molecular dynamics", sorted(given), allowed) from None
+
+
+def _starts(items: Sequence[Crystal | Failure], pool: PotentialPool, relax: bool) -> list[Crystal | Failure]:
+    """The crystals relaxed, or as primitive cells as they are."""
+    from invdesign.crystallography.symmetry import primitive
+    from invdesign.relaxation.minimise import RelaxSettings
+
+    sound = [item for item in items if not isinstance(item, Failure)]
+    done: list[Crystal | Failure]
+    if relax:
+        answers = pool.relax(sound, [RelaxSettings()] * len(sound))
+        done = [answer if isinstance(answer, Failure) else answer.crystal for answer in answers]
+    else:
+        done = [primitive(item) for item in sound]
+    following = iter(done)
+    return [item if isinstance(item, Failure) else next(following) for item in items]
+
+
+def _jobs(starts: Sequence[Crystal | Failure], chosen: Sequence[MDSettings]) -> list[Job]:
+    from invdesign.vibrations.supercells import choose, multiplied
+
+    jobs: list[Job] = []
+    for place, start in enumerate(starts):
+        if isinstance(start, Failure):
+            continue
+        for settings in chosen:
+            matrix, _ = choose(start, settings.min_length, settings.max_atoms)
+            jobs.append((place, multiplied(start, matrix), settings))
+    return jobs
+
+
+def _cost(jobs: Sequence[Job], pool: PotentialPool) -> list[float]:
+    """CPU seconds of each simulation, from one call of the potential for its supercell."""
+    by_place = {place: crystal for place, crystal, _ in jobs}
+    pool.evaluate(list(by_place.values())[:1] * pool.n)  # the first call of a process takes longer
+    calls = dict(zip(by_place, pool.evaluate(list(by_place.values())), strict=True))
+    return [
+        0.0 if isinstance(answer := calls[place], Failure) else answer.seconds * settings.steps
+        for place, _, settings in jobs
+    ]
+
+
+def _words(jobs: Sequence[Job], seconds: Sequence[float], workers: int) -> str:
+    total, longest = sum(seconds), max(seconds, default=0.0)
+    wall = max(total / max(1, min(workers, len(jobs))), longest)
+    steps = sum(settings.steps for _, _, settings in jobs)
+    return f"{len(jobs)} simulations, {steps:,} steps: about {total / 60:.1f} CPU minutes, {wall / 60:.1f} minutes"
+
+
+def _rows(
+    items: Sequence[Crystal | Failure],
+    starts: Sequence[Crystal | Failure],
+    jobs: Sequence[Job],
+    seconds: Sequence[float],
+    found: dict[int, Simulation | Failure],
+    folder: Path | None,
+) -> list[export.Row]:
+    rows: list[export.Row] = []
+    for place, (item, start) in enumerate(zip(items, starts, strict=True)):
+        source = item.item if isinstance(item, Failure) else item.source
+        if isinstance(start, Failure):
+            rows.append({"source": source} | export.failure_columns(start))
+            continue
+        for index, (_, large, settings) in enumerate(jobs):
+            if jobs[index][0] != place:
+                continue
+            about = {"source": source, "temperature": settings.temperature, "supercell_atoms": large.n_sites,
+                     "estimated_seconds": seconds[index]}  # fmt: skip
+            answer = found.get(index)
+            if isinstance(answer, Failure):
+                rows.append(about | export.failure_columns(answer))
+            elif answer is None:
+                rows.append(about | {"failure": ""})
+            else:
+                rows.append(about | _row(start, answer, folder, place))
+    return rows
+
+
+def _row(start: Crystal, found: Simulation, folder: Path | None, place: int) -> export.Row:
+    row: export.Row = {"failure": "", "formula": export.file_stem(start)}
+    if folder is None:
+        row["simulation"] = found
+    else:
+        name = f"{place + 1:03d}_{export.file_stem(start)}_{found.settings.temperature:g}K"
+        write_simulation(found, folder / name)
+        row["folder"] = name
+    before = start.volume / start.n_sites
+    return row | {
+        "verdict_crystalline": found.verdict.status.value,
+        "verdict_crystalline_reason": found.verdict.reason,
+        "mean_temperature": found.temperature,
+        "volume": found.volume,
+        "volume_error": found.volume_error,
+        "volume_change": found.volume / before - 1.0,
+        "potential_energy": found.energy,
+        "displacement": found.displacement,
+        "lindemann": found.verdict.value,
+        "picoseconds": float(found.times[-1]),
+        "ensemble": found.settings.ensemble,
+        "seconds": found.seconds,
+    }
+
+
+def write_simulation(found: Simulation, folder: Path) -> None:
+    """`course.csv`, `trajectory.extxyz`, `average.cif` and `last.cif` of one simulation.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    from invdesign.data.convert import to_ase
+
+    export.writable_folder(folder)
+    rows = [
+        {"time": t, "temperature": k, "volume": v, "potential_energy": e}
+        for t, k, v, e in zip(found.times, found.temperatures, found.volumes, found.energies, strict=True)
+    ]
+    export.write_table(export.frame(rows), folder / "course.csv")
+    export.write_text(export.plain_cif(found.average)[0], folder / "average.cif")
+    export.write_text(export.plain_cif(found.crystal)[0], folder / "last.cif")
+    atoms = to_ase(found.crystal)
+    export.write_text("".join(_frames(atoms.symbols, found)), folder / "trajectory.extxyz")
+
+
+def _frames(symbols: Sequence[str], found: Simulation) -> Sequence[str]:
+    """Frames in the extended XYZ format, positions without jumps through the cell's faces."""
+    frames = []
+    for time, energy, cell, places in zip(found.times, found.energies, found.cells, found.frames, strict=True):
+        lattice = " ".join(f"{x:.6f}" for x in np.asarray(cell).ravel())
+        head = f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="T T T" time={time:.4f} '
+        lines = [f"{s} {x:.5f} {y:.5f} {z:.5f}" for s, (x, y, z) in zip(symbols, places, strict=True)]
+        frames.append(f"{len(lines)}\n{head}energy={energy * len(lines):.6f}\n" + "\n".join(lines) + "\n")
+    return frames

@@ -1,0 +1,1 @@
+"""Vibrations of crystals by a universal potential: phonons, what follows from them, unstable modes."""
