@@ -216,10 +216,13 @@ def test_variety_never_costs_a_hit():
     query = Query(targets=["bulk_modulus>=250"], n=10)
     listed = [r.row.candidate.id for r in select.rank(alike + others, query).ranked]
     assert {name for name in listed if name.startswith("a")} == {f"a{i}" for i in range(8)} and len(listed) == 10
+    unlikely = [row(f"c{i}", f"{metal} C", 300, 190, hull=0.09) for i, metal in enumerate(metals)]
+    listed = [r.row.candidate.id for r in select.rank(alike + others + unlikely, query).ranked]
+    assert sorted(name[0] for name in listed) == ["a"] * 8 + ["c"] * 2
     kinds = [Families("boride", "one", f"system {i}", f"f{i}") for i in range(6)]
     kinds += [Families("oxide", f"type {i}", f"o{i}", f"o{i}") for i in range(6)]
-    hits = np.arange(12) < 6
-    assert sorted(spread(kinds, np.ones(12), 6, first=hits)) == list(range(6))
+    tiers = np.repeat([1, 2], 6)
+    assert sorted(spread(kinds, np.ones(12), 6, tiers=tiers)) == list(range(6))
     assert len({kinds[i].structure_type for i in spread(kinds, np.ones(12), 6)}) > 3
 
 

@@ -100,7 +100,7 @@ def spread(
     scores: Array,
     n: int,
     diversity: Diversity = EVEN,
-    first: NDArray[np.bool_] | None = None,
+    tiers: NDArray[np.int64] | None = None,
 ) -> list[int]:
     """Choice of up to `n` rows: the best score after a penalty for likeness to those already chosen, under caps.
 
@@ -112,8 +112,8 @@ def spread(
         scores: (n_rows,) from 0 to 1.
         n: length of the list.
         diversity: how much alike the rows may be.
-        first: (n_rows,) rows that are all chosen before any other, such as those on target: variety never costs a
-            hit (None: no such rows).
+        tiers: (n_rows,) rows of a lower number are all chosen before those of a higher one, such as those on
+            target: variety never costs a hit (None: all are alike).
 
     Returns:
         Indices, in the order of choice.
@@ -125,10 +125,10 @@ def spread(
     likeness, free = np.zeros(len(kinds)), np.ones(len(kinds), dtype=np.bool_)
     tally = np.zeros((len(fields), len(kinds)), dtype=np.int64)
     chosen: list[int] = []
-    hits = np.zeros(len(kinds), dtype=np.bool_) if first is None else first
+    tiers = np.zeros(len(kinds), dtype=np.int64) if tiers is None else tiers
     while len(chosen) < min(n, len(kinds)):
         below = tally < caps[:, None]
-        left = free & hits if (free & hits).any() else free
+        left = free & (tiers == tiers[free].min())
         if not (left & below.all(axis=0)).any():
             full = ~(left & below).any(axis=1)
             caps = np.where(full if full.any() else True, 2 * caps, caps)

@@ -43,11 +43,15 @@ from invdesign.selection.reasons import reason_for
 from invdesign.selection.targets import meets_targets, target_probability
 from invdesign.selection.verdicts import Landmark, best_landmark
 from invdesign.selection.verdicts import verdict as compared
+from invdesign.target import Target
+from invdesign.uncertainty import probability_below
 
 Array = NDArray[np.float64]
 
 ANYTHING = Component("any", radioactive=True, restricted=True)
 """The component of a query that names none."""
+LIKELY = 0.75
+"""Probability to lie within the limit above the hull from which a row on target is listed before others."""
 NOT_RELAXED = "not relaxed"
 """Objection to what was never chosen for a relaxation, and so was not judged to the end."""
 UNSTABLE = ("stability failed", "too far above the hull")
@@ -183,8 +187,8 @@ def rank(
     scores = geometric_mean(table, weights)
     kinds = [families(row.crystal, row.crystal.gene or row.candidate.crystal.gene) for row in eligible]
     bounds = [t for t in (*query.targets, *chosen_component.constraints) if not t.goal]
-    hits = np.array([meets_targets(row, bounds) for row in eligible], dtype=np.bool_)
-    chosen = spread(kinds, scores, n, diversity, hits)
+    tiers = np.array([_tier(row, bounds, query.max_energy_above_hull) for row in eligible], dtype=np.int64)
+    chosen = spread(kinds, scores, n, diversity, tiers)
     chosen.sort(key=lambda i: (-scores[i], eligible[i].candidate.id))
     work = _Listed(query, chosen_component, objectives, weights)
     ranked, agreement, landmarks = work.ranked(
@@ -205,6 +209,14 @@ def rank(
         landmarks=landmarks,
         variety=spread_text([kinds[i] for i in chosen]) if chosen else "",
     )
+
+
+def _tier(row: Evaluation, bounds: Sequence[Target], limit: float) -> int:
+    """0: on target, and likely within the limit above the hull (or that is not known); 1: on target; 2: not."""
+    if not meets_targets(row, bounds):
+        return 2
+    above = row.energy_above_hull
+    return int(above is not None and probability_below(limit, above) < LIKELY)
 
 
 @dataclass(frozen=True)
