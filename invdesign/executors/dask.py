@@ -52,7 +52,10 @@ class DaskExecutor:
     def pool(self, target: str, settings: object, timeout: float) -> DaskPool:
         """See `Executor.pool`."""
         if self._client is None:
-            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is raised, in one line
+            import distributed  # noqa: F401 - sets the levels of its loggers
+
+            for name in [n for n in logging.root.manager.loggerDict if n.partition(".")[0] == "distributed"]:
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what is wrong is raised, in one line
             try:
                 self._client = self._connect()
             except (OSError, TimeoutError, RuntimeError) as error:
