@@ -57,7 +57,13 @@ class Lab:
         """A run as a process of its own; it says `ready` when it has its modules."""
         env = os.environ | {"PYTHONPATH": str(HERE), "FAULT_RUN_DELAY": str(delay)} | self.environment
         return subprocess.Popen(
-            [*RUN, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, user=user
+            [*RUN, *arguments],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            user=user,
+            preexec_fn=hears_interrupts,
         )
 
     def finish(self, where: Path | str, executor: str = "local") -> str:
@@ -86,6 +92,11 @@ class Lab:
         folder = self.folder / name
         folder.mkdir()
         return folder / "ledger.sqlite"
+
+
+def hears_interrupts() -> None:
+    """A process that was started in the background of a shell ignores SIGINT, and so would all below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_ready(process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -263,9 +264,10 @@ def test_a_design_run_is_the_same_with_each_executor(tmp_path: Path) -> None:
     killed = 0
     while there.poll() is None:
         # the process of the cluster, its Dask workers, their worker processes
-        below = [
-            p for p in psutil.Process(there.pid).children(recursive=True) if "serve()" in " ".join(p.cmdline())
-        ]
+        below = []
+        with contextlib.suppress(psutil.Error):  # one of them has just ended
+            children = psutil.Process(there.pid).children(recursive=True)
+            below = [p for p in children if "serve()" in " ".join(p.cmdline())]
         if below and killed < 1:
             time.sleep(5.0)  # it has its model, and works
             below[0].parent().kill()
