@@ -122,3 +122,10 @@ def read_all(where: Path | str) -> None:
             rows, _ = ledger.candidates(request.id)
             ledger.load(Shard(0, "screen", request.id), rows)
         ledger.shards(0), ledger.relaxations(0), ledger.feedback(), ledger.extensions()
+
+
+def hold(where: Path | str, ready: Any, leave: Any) -> None:
+    """Hold a ledger open in another process: here, where a process that is spawned finds it."""
+    with Ledger.open(where):
+        ready.set()
+        leave.wait(60)

@@ -24,6 +24,7 @@ import yaml
 from jinja2 import UndefinedError
 
 from invdesign.cli import RUN_KEYS, commands
+from invdesign.cli.runs import LIST, ListFirst
 from invdesign.query import Query
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +123,8 @@ def check_invdesign(args: list[str]) -> None:
     with commands.make_context("invdesign", list(args)) as top:
         command, name, rest = commands, "", list(args)
         while hasattr(command, "commands"):
+            if isinstance(command, ListFirst) and (not rest or rest[0] not in command.commands):
+                rest = [LIST, *rest]
             name, rest = rest[0], rest[1:]
             command = command.commands[name]
         with command.make_context(name, rest, parent=top) as context:

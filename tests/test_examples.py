@@ -114,7 +114,7 @@ def test_a_move_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_callback_stops_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module = example("stop_early")
-    result = module.main(relaxations=20, search="none")
+    result = module.main(relaxations=40, search="none")
     rounds = capsys.readouterr().out.count("round ")
     assert 1 <= rounds < 5 and len(result) >= module.ENOUGH
-    assert result.record["relaxations"] == 4 * rounds
+    assert result.record["relaxations"] == 8 * rounds

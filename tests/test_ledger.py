@@ -26,6 +26,7 @@ from ledger_parts import (
     changed,
     evaluation,
     filled,
+    hold,
     named,
     path,
     postgres,
@@ -212,12 +213,6 @@ def reopened(where: Path | str) -> Ledger:
                 raise
             time.sleep(0.1)
     raise TimeoutError
-
-
-def hold(where: Path | str, ready: Any, leave: Any) -> None:
-    with Ledger.open(where):
-        ready.set()
-        leave.wait(60)
 
 
 def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(where: Path | str) -> None:
