@@ -36,8 +36,8 @@ from invdesign.errors import InvdesignError  # noqa: E402
 RUN = [sys.executable, str(HERE / "fault_run.py")]
 PATIENCE = 600.0
 """Seconds that a run may take on a machine that is busy with other work."""
-QUICK = 30.0
-"""Seconds of wall clock in which a run ends after a signal: half of a relaxation, on a machine that is busy."""
+QUICK = 10.0
+"""Seconds of wall clock in which a run ends after a signal."""
 LEAVES = 10.0
 """Seconds in which all its processes are gone after that."""
 MARKS = ("<!-- faults -->", "<!-- end of faults -->")

@@ -22,7 +22,7 @@ from invdesign.web import processes
 from invdesign.web.folder import Runs
 
 pytestmark = chromium.MARKS
-RUN_PATIENCE = 1_800_000
+RUN_PATIENCE = 600_000
 """Milliseconds for a run of three relaxations, on a machine that may be busy."""
 
 

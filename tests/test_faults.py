@@ -30,6 +30,6 @@ def test_the_table_of_the_page_is_of_these_faults_and_all_held() -> None:
     table = PAGE.read_text(encoding="utf-8").split(MARKS[0])[1].split(MARKS[1])[0]
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]
-    assert rows[0] == ["fault", "what became of it", "held"] and len(rows) > 2
-    assert {name for name, _, _ in rows[2:]} <= {title(name) for name in FAULTS}
+    assert rows[0] == ["fault", "what became of it", "held"]
+    assert [name for name, _, _ in rows[2:]] == [title(name) for name in FAULTS]
     assert all(held == "yes" and what for _, what, held in rows[2:])
