@@ -301,7 +301,7 @@ def elastic_tensors(potential: str | None = None, workers: Workforce = None) -> 
     return ElasticTensors(potential or potentials.DEFAULT, workers=workers)
 
 
-def potential_pool(potential: str | None = None, workers: int | None = None) -> PotentialPool:
+def potential_pool(potential: str | None = None, workers: Workforce = None) -> PotentialPool:
     """Processes that answer forces and relaxations, with a potential by name (None: the default)."""
     from invdesign.potentials import calculators as potentials
     from invdesign.vibrations.work import PotentialPool

@@ -16,6 +16,7 @@ from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import space_group
 from invdesign.data.read import read_columns
 from invdesign.errors import InputError, MissingDependencyError
+from invdesign.executors import Local, Pool
 from invdesign.mechanics.tensors import point_group
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure, Status
@@ -44,6 +45,29 @@ DULONG_PETIT = 3.0 * BOLTZMANN * AVOGADRO
 def pool() -> Iterator[PotentialPool]:
     with PotentialPool(EMT, workers=2) as made:
         yield made
+
+
+class Counting(Local):
+    """Processes of this machine, and how many pools were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked: list[str] = []
+
+    def pool(self, target: str, settings: object, timeout: float) -> Pool:
+        self.asked.append(target)
+        return super().pool(target, settings, timeout)
+
+
+def test_an_executor_computes_what_the_processes_of_this_machine_do(pool: PotentialPool) -> None:
+    elsewhere = Counting()
+    with PotentialPool(EMT, elsewhere) as made:
+        (there,), (here,) = made.evaluate([COPPER]), pool.evaluate([COPPER])
+    assert elsewhere.asked == ["invdesign.vibrations.work:answers"]
+    assert not isinstance(there, Failure) and not isinstance(here, Failure)
+    assert there.energy == here.energy and np.array_equal(there.stress, here.stress)
+    with pytest.raises(InputError, match="workers"):
+        PotentialPool(EMT, workers=0)
 
 
 def of(crystal: Crystal, pool: PotentialPool, qha: bool = False, **settings: object) -> Phonons:

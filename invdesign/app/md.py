@@ -11,8 +11,8 @@ import numpy as np
 
 from invdesign import build
 from invdesign.app.tables import Given, read, written
-from invdesign.checks import whole
 from invdesign.errors import InputError
+from invdesign.executors import Workforce, checked
 from invdesign.progress import Shown, told, with_progress
 from invdesign.records import Failure
 from invdesign.report import export
@@ -37,7 +37,7 @@ def md(
     temperature: float | Sequence[float] = 300.0,
     potential: str | None = None,
     relax: bool = True,
-    workers: int | None = None,
+    workers: Workforce = None,
     say: Callable[[str], bool | None] | None = None,
     progress: Shown = None,
     **settings: Any,
@@ -50,7 +50,7 @@ def md(
         temperature: K; one or several.
         potential: its name, or `package.module:factory` (None: the default).
         relax: relax each crystal within its space group first.
-        workers: processes (None: one per core).
+        workers: processes (None: one per core), or an executor.
         say: is given the cost in words, measured by a call of the potential for each crystal, before anything else
             is done; nothing is simulated if it returns False.
         progress: see `invdesign.progress.Shown`.
@@ -65,8 +65,7 @@ def md(
         OutputError: if the folder is not empty or cannot be written.
     """
     chosen, tell = _settings(temperature, settings), told(progress)
-    number = None if workers is None else whole("workers", workers)
-    with build.potential_pool(potential, number) as pool:
+    with build.potential_pool(potential, checked(workers)) as pool:
         folder = None if out is None else export.new_folder(Path(out))
         items = read(crystals, tell)
         starts = _starts(items, pool, relax)

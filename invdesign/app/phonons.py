@@ -13,6 +13,7 @@ from invdesign import build
 from invdesign.app.tables import Given, read, written
 from invdesign.checks import whole
 from invdesign.errors import InputError
+from invdesign.executors import Workforce, checked
 from invdesign.progress import Shown, told, with_progress
 from invdesign.records import Failure
 from invdesign.report import export
@@ -37,7 +38,7 @@ def phonons(
     potential: str | None = None,
     qha: bool = False,
     follow: bool | int = False,
-    workers: int | None = None,
+    workers: Workforce = None,
     progress: Shown = None,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def phonons(
         qha: compute the thermal expansion in the quasi-harmonic approximation as well.
         follow: displace an unstable crystal along its imaginary modes and relax it without symmetry; a number says
             along how many (True: 3).
-        workers: processes (None: one per core).
+        workers: processes (None: one per core), or an executor.
         progress: see `invdesign.progress.Shown`.
         **settings: fields of `invdesign.vibrations.settings.PhononSettings`, e.g. `min_length=12.0` (Å), and
             `relax=False` to take the crystals as they are.
@@ -69,8 +70,7 @@ def phonons(
 
     harmonic.check_installed()
     chosen, tell = _settings(settings, follow), told(progress)
-    number = None if workers is None else whole("workers", workers)
-    with build.potential_pool(potential, number) as pool:
+    with build.potential_pool(potential, checked(workers)) as pool:
         folder = None if out is None else export.new_folder(Path(out))
         items = read(crystals, tell)
         sound = [item for item in items if not isinstance(item, Failure)]

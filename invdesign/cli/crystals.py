@@ -31,8 +31,6 @@ from invdesign.cli.options import (
 from invdesign.executors import Workforce
 from invdesign.query import Query
 
-PROCESSES = click.option("--workers", type=click.IntRange(1), help="Worker processes [number of cores].")
-
 
 @click.command()
 @PATHS
@@ -123,7 +121,7 @@ def elastic(paths: Sequence[str], out: str, force: bool, as_json: bool, **settin
 @click.command(short_help="Phonons, thermal properties, unstable modes.")
 @PATHS
 @DIRECTORY
-@PROCESSES
+@execution
 @POTENTIAL
 @click.option("--qha", is_flag=True, help="Thermal expansion as well, from phonons at seven volumes.")
 @click.option("--follow", is_flag=True, help="Follow imaginary modes to what the crystal becomes.")
@@ -173,7 +171,7 @@ def phonons(
     required=True,
     help="Temperature, K; may be repeated.",
 )
-@PROCESSES
+@execution
 @POTENTIAL
 @click.option("--ensemble", type=click.Choice(["npt", "nvt"]), help="Constant pressure or volume [npt].")
 @click.option("--pressure", type=float, metavar="GPA", help="Pressure of npt, GPa [0].")

@@ -15,14 +15,14 @@ from typing import Self, TypeVar
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.errors import InputError
+from invdesign.executors import Executor, Workforce, counted_here, pool
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure
 from invdesign.relaxation.dynamics import SHAKE, ShakenOne, follow_one
 from invdesign.relaxation.minimise import Relaxed, RelaxSettings, evaluate
 from invdesign.relaxation.relaxer import relax_one
 from invdesign.vibrations.molecular_dynamics import MDSettings, Simulation, simulate
-from invdesign.workers import Lost, Workers, cpu_count
+from invdesign.workers import Lost, cpu_count
 
 STAGE = "phonons"
 T = TypeVar("T")
@@ -87,26 +87,29 @@ class Answer:
 
 
 class PotentialPool:
-    """Worker processes with one potential. Use it as a context manager, or call `close`."""
+    """Worker processes with one potential. Use it as a context manager, or call `close`.
+
+    Attributes:
+        potential: what they have.
+        n: number of processes of this machine; 1 for an executor, which does not say how many it has.
+    """
 
     def __init__(
-        self, potential: str = potentials.DEFAULT, workers: int | None = None, timeout: float = 3600.0
+        self, potential: str = potentials.DEFAULT, workers: Workforce = None, timeout: float = 3600.0
     ) -> None:
         """Check the names; processes start with the first tasks.
 
         Args:
             potential: a name of `invdesign.potentials.calculators`, or `package.module:factory`.
-            workers: number of processes, by default one per core.
+            workers: number of processes (None: one per core), or an executor.
             timeout: wall seconds after which a task is given up.
 
         Raises:
             InputError, MissingDependencyError: for an unknown potential or a wrong number of workers.
         """
-        if workers is not None and workers < 1:
-            raise InputError("workers", workers, "a whole number from 1")
         self.potential = potentials.find(potential)
-        self.n = workers or cpu_count()
-        self._workers = Workers("invdesign.vibrations.work:answers", potential, self.n, timeout)
+        self.n = 1 if isinstance(workers, Executor) else counted_here(workers) or cpu_count()
+        self._workers = pool(workers, "invdesign.vibrations.work:answers", potential, timeout)
 
     def relax(self, crystals: Sequence[Crystal], settings: Sequence[RelaxSettings]) -> list[Relaxed | Failure]:
         """Each crystal relaxed with its settings, in their order."""
