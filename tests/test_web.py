@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_runs as campaign
+from postgres import PASSWORD, Server, postgres
 from run_folder import run_folder
 from starlette.testclient import TestClient
 
 from invdesign.app.feasibility import known_values
 from invdesign.errors import InputError, OutputError
 from invdesign.properties import SHIPPED
+from invdesign.report import export
 from invdesign.web import candidates, feedback, form, processes, server, state
 from invdesign.web.distribution import distribution
 from invdesign.web.folder import BESIDE, Runs
 from invdesign.web.guard import LARGEST
 
+__all__ = ["postgres"]
 ORIGIN = {"origin": "http://localhost"}
 TARGET = {"target_property": "bulk_modulus", "target_operator": "min", "target_value": "200", "target_to": ""}
 
@@ -58,6 +62,27 @@ def line(answer: Any) -> str:
     found = re.search(r'<p class="problem" role="alert">(.*?)</p>', answer.text, re.DOTALL)
     assert found is not None, answer.text
     return found[1].replace("&#39;", "'").replace("&gt;", ">")
+
+
+def test_a_run_that_was_stopped_can_go_on_though_its_list_is_written(runs: Runs) -> None:
+    campaign.made(runs.root / "one", rounds=1).close()
+    found = state.state(runs, "one")
+    assert (found.status, found.relaxed, found.budget) == ("stopped", 4, 12)
+    (runs.root / "two" / export.LEDGER).unlink(missing_ok=True)
+    campaign.made(runs.root / "two").close()
+    assert state.state(runs, "two").status == "finished"
+
+
+def test_a_run_on_a_server_is_shown(runs: Runs, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    running = campaign.made(f"{postgres.url}?schema=shown", rounds=1)
+    (runs.root / "far").mkdir()
+    assert running.ledger is not None
+    (runs.root / "far" / export.LEDGER_URL).write_text(running.ledger.where)
+    assert "far" in runs.names() and state.state(runs, "far").status == "elsewhere"
+    running.close()
+    found = state.state(runs, "far")
+    assert (found.status, found.relaxed, found.budget) == ("stopped", 4, 12) and "bulk modulus" in found.query
 
 
 def test_only_the_token_lets_in_and_a_cookie_takes_its_place(runs: Runs) -> None:

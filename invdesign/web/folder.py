@@ -12,7 +12,7 @@ from typing import Any
 
 from invdesign.errors import InputError, OutputError
 from invdesign.report.candidates import CIF
-from invdesign.report.export import LEDGER, writable_folder
+from invdesign.report.export import has_ledger, writable_folder
 from invdesign.report.formats import RUN_FILES
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -52,8 +52,8 @@ class Runs:
     def _is_run(self, path: Path) -> bool:
         if not NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             return False
-        known = (path / LEDGER, path / "run.json", self.root / BESIDE / path.name / PROCESS)
-        return any(each.is_file() for each in known)
+        known = (path / "run.json", self.root / BESIDE / path.name / PROCESS)
+        return has_ledger(path) or any(each.is_file() for each in known)
 
     def new(self, name: str) -> Path:
         """The folder of a run that is to be made.

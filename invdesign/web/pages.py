@@ -21,7 +21,7 @@ from invdesign import __version__
 from invdesign.app.export import export_run
 from invdesign.app.plan import plan
 from invdesign.errors import InputError, InvdesignError
-from invdesign.report.export import LEDGER
+from invdesign.report.export import has_ledger
 from invdesign.report.formats import FORMATS
 from invdesign.web import candidates, feedback, form, processes
 from invdesign.web.distribution import distribution
@@ -167,7 +167,7 @@ async def resumed(request: Request) -> Response:
 
 def _resume(runs: Runs, name: str, more: str) -> None:
     folder = runs.run(name)
-    if not (folder / LEDGER).is_file():
+    if not has_ledger(folder):
         raise InputError("run", name, "one that has begun: there is nothing to go on with; compose it anew")
     added: list[str] = []
     if more:

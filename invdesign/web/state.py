@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 from invdesign.app.design import query_of
 from invdesign.errors import InputError, InvdesignError
 from invdesign.query import Query
+from invdesign.report import export
 from invdesign.report.candidates import read_record
-from invdesign.report.export import LEDGER
 from invdesign.settings import read_yaml
 from invdesign.web import processes
 from invdesign.web.folder import Runs
@@ -114,7 +112,7 @@ def state(runs: Runs, name: str) -> State:
     asked_to_stop = float(runs.process(name).get("stop_asked") or 0.0) if process else 0.0
     log, query = read_log(runs.log(name)), _query(runs, name)
     status = _status(folder, process is not None, bool(asked_to_stop), bool(record), log)
-    relaxed, extra = _counts(folder)
+    relaxed, extra = _counted(folder, _stamp(folder)) if export.has_ledger(folder) else (0, 0)
     return State(
         name=name,
         status=status,
@@ -129,32 +127,39 @@ def state(runs: Runs, name: str) -> State:
     )
 
 
-def _status(folder: Path, alive: bool, stopping: bool, finished: bool, log: Log) -> str:
-    there = (folder / LEDGER).is_file()
+def _status(folder: Path, alive: bool, stopping: bool, written: bool, log: Log) -> str:
+    there = export.has_ledger(folder)
     if alive:
         return "stopping" if stopping else "running" if there else "starting"
-    if there and _held(folder / LEDGER):
+    if there and _is_running(folder):
         return "elsewhere"
-    if finished and not log.error:
-        return "finished"
-    if there and (not log.error or log.error.startswith(("interrupted", "terminated"))):
-        return "finished" if finished else "stopped"
-    return "finished" if finished else "failed"
+    if log.error and not log.error.startswith(("interrupted", "terminated")):
+        return "finished" if written else "failed"
+    if there:
+        return "finished" if written and _ledger_state(folder, _stamp(folder)) != "stopped" else "stopped"
+    return "finished" if written else "failed"
 
 
-def _held(ledger: Path) -> bool:
-    """Whether another process works on a ledger: it keeps a companion file open and a lock."""
-    if not ledger.with_name(f"{ledger.name}-wal").exists():
-        return False
-    beside = ledger.with_name(f".{ledger.name}.lock")
-    if not beside.exists():
-        return False
+def _is_running(folder: Path) -> bool:
+    """Whether another process works on the ledger of a run."""
+    from invdesign.engine.database import is_running
+
     try:
-        with closing(sqlite3.connect(f"{beside.as_uri()}?mode=ro", uri=True, timeout=0.0)) as lock:
-            lock.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        return "locked" in str(error)
-    return False
+        return is_running(export.ledger_of(folder))
+    except InvdesignError:  # a server that does not answer, or a file that is no ledger
+        return False
+
+
+@lru_cache(maxsize=256)
+def _ledger_state(folder: Path, stamp: object) -> str:
+    """The state of a run by its ledger; empty where that cannot be read."""
+    from invdesign.app.runs import status
+
+    del stamp
+    try:
+        return status(folder).state
+    except InvdesignError:
+        return ""
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -168,8 +173,9 @@ def _query(runs: Runs, name: str) -> Query | None:
     """The query of a run: of its ledger, or of the file that it is started with."""
     folder = runs.run(name)
     try:
-        if (folder / LEDGER).is_file():
-            return _query_of(folder, (folder / LEDGER).stat().st_ino)
+        if export.has_ledger(folder):
+            file = folder / (export.LEDGER_URL if (folder / export.LEDGER_URL).exists() else export.LEDGER)
+            return _query_of(folder, file.stat().st_ino)
         wishes = read_yaml(runs.query(name), "query file")
         return Query.from_dict({key: value for key, value in wishes.items() if key not in ("seed", "workers")})
     except (InvdesignError, OSError):
@@ -191,23 +197,22 @@ def _query_of(folder: Path, file: int) -> Query:
     return query_of(folder)[1]
 
 
-def _counts(folder: Path) -> tuple[int, int]:
-    """Relaxations that are recorded, and those that were added to the budget."""
-    path = folder / LEDGER
-    if not path.is_file():
-        return 0, 0
-    wal = path.with_name(f"{path.name}-wal")
-    stamp = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in (path, wal) if p.exists())
-    return _counted(folder, stamp)
+def _stamp(folder: Path) -> object:
+    """What changes when something is recorded: the ledger's files; on a server, which does not say, the second."""
+    names = (export.LEDGER, f"{export.LEDGER}-wal", export.LEDGER_URL)
+    found = [p.stat() for name in names if (p := folder / name).exists()]
+    server = int(time.monotonic()) if (folder / export.LEDGER_URL).exists() else 0
+    return server, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in found)
 
 
 @lru_cache(maxsize=256)
 def _counted(folder: Path, stamp: object) -> tuple[int, int]:
+    """Relaxations that are recorded, and those that were added to the budget."""
     from invdesign.engine.ledger import Ledger
 
     del stamp
     try:
-        with Ledger.read(folder / LEDGER) as ledger:
+        with Ledger.read(export.ledger_of(folder)) as ledger:
             relaxed = sum(len(ledger.relaxations(number)) for number in range(ledger.rounds()))
             return relaxed, sum(extension.relaxations for extension in ledger.extensions())
     except InvdesignError:  # a ledger that is just being made, or damaged: the log says so
