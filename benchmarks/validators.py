@@ -5,7 +5,9 @@
 Draws n crystals with at most 40 sites from DIR/crystals.parquet, reduces each to its gene and decodes it (as a
 proposal would be), and prints the share of PASS, FAIL and UNKNOWN as JSON and as a Markdown table. The control for
 `distances` and `symmetry` is the same cell with its atoms at random places, for `charge_balance` the same crystal
-with its elements permuted. `stability` is given the crystal's own formation energy with no uncertainty.
+with its elements permuted. `stability` is given the crystal's own formation energy with no uncertainty. `polytype`
+is asked whether the crystal is one of *another* known crystal: each FAIL of a real phase is one that a run would
+refuse.
 """
 
 from __future__ import annotations
@@ -24,16 +26,20 @@ import pandas as pd
 from pymatgen.core import Lattice
 
 from invdesign.benchmarking.run import write_record
+from invdesign.chemistry.composition import reduced_formula
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, encode
+from invdesign.crystallography.matching import reduced, same
+from invdesign.crystallography.polytypes import alike, surroundings
 from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Status, Value
-from invdesign.reference.local import LocalReference
+from invdesign.reference.local import LocalReference, load_known
 from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance
 from invdesign.validators.disorder import Disorder
 from invdesign.validators.distances import Distances
 from invdesign.validators.novelty import Novelty
+from invdesign.validators.polytype import Polytype
 from invdesign.validators.stability import Stability
 from invdesign.validators.symmetry import Symmetry
 from invdesign.validators.uniqueness import Uniqueness
@@ -81,6 +87,21 @@ def real_rows(table: pd.DataFrame) -> tuple[list[Evaluation], dict[str, np.ndarr
     return rows, groups
 
 
+class Others:
+    """The known crystals without the one that is asked about and those that are the same."""
+
+    def polytype(self, crystal: Crystal) -> str | None:
+        """Id of another known crystal of which the crystal is a polytype, or None."""
+        known, mine = load_known(), reduced(crystal)
+        around = surroundings(mine)
+        for row, other in known.structures(known.rows_of_formula(reduced_formula(crystal.numbers))):
+            if other is None or known.id(row) == crystal.source or not alike(around, surroundings(other)):
+                continue
+            if not same(mine, other):
+                return known.id(row)
+        return None
+
+
 def rates(
     rows: list[Evaluation], groups: dict[str, np.ndarray[Any, Any]], names: list[str], seed: int
 ) -> dict[str, Any]:
@@ -91,7 +112,7 @@ def rates(
     }  # fmt: skip
     validators: list[Validator] = [
         Distances(), ChargeBalance(), Symmetry(), Stability(), Uniqueness(), Novelty(reference),
-        Disorder(reference),
+        Polytype(Others()), Disorder(reference),
     ]  # fmt: skip
     found: dict[str, Any] = {}
     for validator in (validator for validator in validators if validator.name in names):

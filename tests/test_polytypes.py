@@ -92,5 +92,9 @@ def test_an_alloy_in_whole_layers_is_an_ordering_of_a_solid_solution() -> None:
     layered = stacking("ABABABAC", ["Ir", "Ir", "Os", "Ir", "Os", "Os", "Ir", "Ir"])
     found = possible_disorder(layered, load_known())
     assert found is not None and found.elements == (("Os", "Ir"),) and found.known
+    known = load_known()
+    for name, formula in (("mp-2377", "GaMo3"), ("mp-2214", "TmMg2"), ("mp-5723", "ZrAlNi")):  # A15, Laves, Fe2P
+        (place,) = (r for r in known.rows_of_formula(formula) if known.id(r) == name)
+        assert possible_disorder(known.crystal(place), known) is None, formula
     unlike = stacking("ABABABAC", ["Ir", "Ir", "Mg", "Ir", "Mg", "Mg", "Ir", "Ir"])
     assert possible_disorder(unlike, load_known()) is None

@@ -6,8 +6,8 @@ the neighbours, in units of the cube root of the volume per atom, agrees within 
 that are two bonds away within 6 % (face-centred cubic stacking has 42 and hexagonal 44; rutile has 10 titanium
 atoms around titanium and brookite 9). Neighbours are the atoms up to 1.25 times the distance of the nearest.
 
-The atoms of a close-packed element are compared on average, so that a stacking fault or a twin boundary in
-every cell makes no new crystal: their mean number of neighbours agrees within 8 %.
+The atoms of a close-packed element, with 11 or 12 neighbours each, are compared on average, so that a stacking
+fault or a twin boundary in every cell makes no new crystal.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ REACH = 2.5
 """Where neighbours are sought, in units of the cube root of the volume per atom."""
 DISTANCE, SECOND, SHARE = 0.02, 0.06, 0.01
 """Relative tolerances of the mean distance and of the number of second neighbours; tolerance of a kind's share."""
-PACKED, COORDINATION = 10.0, 0.08
-"""Least mean number of neighbours of a close-packed element; relative tolerance of that number."""
+PACKED = frozenset([11, 12])
+"""Numbers of neighbours in a close-packed element: one is missing at a fault."""
 Kind = tuple[int, tuple[tuple[int, int], ...]]
 """Atomic number of a site, and how many neighbours of each atomic number it has."""
 Bond = tuple[int, tuple[int, int, int]]
@@ -69,24 +69,18 @@ def alike(one: Mapping[Kind, Surroundings], two: Mapping[Kind, Surroundings]) ->
     """Whether the surroundings in two crystals are those of polytypes."""
     first, second = _packing(one), _packing(two)
     if first is not None and second is not None:
-        (element, neighbours, seen), (other, more, known) = first, second
-        return (
-            element == other
-            and abs(neighbours - more) <= COORDINATION * max(neighbours, more)
-            and _alike(seen, known)
-        )
+        return first[0] == second[0] and _alike(first[1], second[1])
     return bool(one) and one.keys() == two.keys() and all(_alike(one[kind], two[kind]) for kind in one)
 
 
-def _packing(found: Mapping[Kind, Surroundings]) -> tuple[int, float, Surroundings] | None:
-    """Element, number of neighbours and surroundings of a close-packed element, on average; None for others."""
+def _packing(found: Mapping[Kind, Surroundings]) -> tuple[int, Surroundings] | None:
+    """A close-packed element and its surroundings on average; None for other crystals."""
     elements = {number for number, _ in found}
-    if len(elements) != 1:
+    if len(elements) != 1 or not {sum(n for _, n in neighbours) for _, neighbours in found} <= PACKED:
         return None
-    neighbours = sum(seen.share * float(sum(n for _, n in kind[1])) for kind, seen in found.items())
     distance = sum(seen.share * seen.distance for seen in found.values())
     second = sum(seen.share * seen.second for seen in found.values())
-    return (elements.pop(), neighbours, Surroundings(1.0, distance, second)) if neighbours >= PACKED else None
+    return elements.pop(), Surroundings(1.0, distance, second)
 
 
 def surroundings(crystal: Crystal | Structure) -> dict[Kind, Surroundings]:
