@@ -149,18 +149,27 @@ def test_a_target_that_is_not_there_ends_the_run(dask: Executor) -> None:
         list(pool(dask, "adding:nothing", None).imap([1]))
 
 
+def _appears(folder: Path, pattern: str) -> Path:
+    """The file that a worker leaves when it takes an item up."""
+    end = time.monotonic() + 60.0
+    while not (found := list(folder.glob(pattern))) and time.monotonic() < end:
+        time.sleep(0.02)
+    (mark,) = found
+    return mark
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
 def test_a_killed_dask_worker_costs_a_repetition(folder: Path, dask: Executor) -> None:
-    items = [("slow", 30.0), *range(10)]
+    items = [("slow", 90.0), *range(10)]
     answers = pool(dask, TARGET, (1, str(folder))).imap(items)
     found = dict([next(answers)])
-    (mark,) = folder.glob("slow-*")
+    mark = _appears(folder, "slow-*")  # the other worker may have answered before this one was set up
     os.kill(int(mark.name.split("-")[1]), signal.SIGKILL)  # the Dask worker that hosts the process
     start = time.monotonic()
     found.update(answers)
     assert found == {0: "slow"} | {i + 1: i + 1 for i in range(10)}
     assert len(list(folder.glob("slow-*"))) == 2, "computed by two workers"
-    assert time.monotonic() - start < 25.0
+    assert time.monotonic() - start < 80.0, "not by waiting for the killed one"
 
 
 @pytest.mark.slow
@@ -171,12 +180,10 @@ def test_a_cluster_ends_with_its_parent(folder: Path) -> None:
         "list(found.imap([('busy', 600.0)]))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
-    end = time.monotonic() + 60.0
-    while not (marks := list(folder.glob("busy-*"))) and time.monotonic() < end:
-        time.sleep(0.1)
+    mark = _appears(folder, "busy-*")
     parent.kill()
     parent.wait()
-    worker = Path(f"/proc/{marks[0].name.split('-')[1]}")
+    worker = Path(f"/proc/{mark.name.split('-')[1]}")
     end = time.monotonic() + 15.0
     while worker.exists() and time.monotonic() < end:
         time.sleep(0.1)

@@ -138,11 +138,15 @@ class LocalCluster(DaskExecutor):
         super().close()
         if self._host is not None:
             host, self._host = self._host, None
-            with contextlib.suppress(OSError, ValueError):
-                host.communicate(timeout=10.0)  # closes its input, at whose end it leaves
-            if host.poll() is None:
+            assert host.stdin is not None and host.stdout is not None
+            with contextlib.suppress(OSError):
+                host.stdin.close()  # at whose end it leaves
+            try:
+                host.wait(timeout=10.0)  # not for the end of its output, which a process of a lost worker may hold
+            except subprocess.TimeoutExpired:
                 host.kill()
                 host.wait()
+            host.stdout.close()
 
 
 class Jobs(DaskExecutor):
