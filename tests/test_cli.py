@@ -387,7 +387,7 @@ def test_generate_writes_crystals_and_names_failures(
     verdicts = pd.read_csv(tmp_path / "v.csv")
     assert (verdicts["formula"] == "MgO").all()
     assert list(verdicts["verdict_uniqueness"]) == ["pass"] + 7 * ["fail"]
-    assert (verdicts["verdict_novelty"] == "unknown").all()  # MgO is on the hull, its crystal not in the table
+    assert (verdicts["verdict_novelty"] == "fail").all()  # rock salt MgO is known
 
 
 def test_one_corrupt_file_among_good_ones_is_a_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -252,14 +252,27 @@ def test_novelty_is_unknown_where_a_phase_is_known_without_its_structure() -> No
     from invdesign.reference.local import LocalReference
 
     judge = Novelty(LocalReference())
-    on_hull = judge.check(row(rock_salt("Mg", "O", 4.21)))
+    fcc = 3.8 * (np.ones((3, 3)) - np.eye(3))
+    antifluorite = Crystal(fcc, np.array([81, 81, 52]), np.array([[0.25] * 3, [0.75] * 3, [0.0] * 3]))
+    on_hull = judge.check(row(antifluorite))  # Tl2Te is on the hull; none of its crystals is in the table
     assert (on_hull.status, on_hull.reason) == (
         Status.UNKNOWN,
         "known formula, its structure is not in the package",
     )
-    assert judge.check(row(rock_salt("W", "N", 4.4))).status is Status.UNKNOWN  # known above the hull
+    assert judge.check(row(rock_salt("Na", "Te", 6.3))).status is Status.UNKNOWN  # known above the hull
     assert judge.check(row(rock_salt("Ti", "N", 4.24))).status is Status.FAIL
     assert judge.check(row(rock_salt("W", "Cl", 5.5))).status is Status.PASS
+
+
+def test_crystals_that_serve_as_reference_only_are_known_and_no_parents() -> None:
+    """Rock salt MgO is one of them: known by its structure, and never a start for new crystals."""
+    from invdesign.reference.local import LocalReference, load_known
+
+    verdict = Novelty(LocalReference()).check(row(rock_salt("Mg", "O", 4.21)))
+    assert (verdict.status, verdict.reason) == (Status.FAIL, "known as mp-1265")
+    known = load_known()
+    (found,) = [known[r] for r in known.rows_of_formula("MgO") if known.id(r) == "mp-1265"]
+    assert found.held_out and found.gene.space_group == 225 and int(known.held_out.sum()) == 5636
 
 
 class MadeReference(FakeReference):
