@@ -315,6 +315,15 @@ def test_known_parents_meet_the_query_or_nearly() -> None:
     assert {"mp-7913", "mp-661"} <= formulas  # BeSiN2 and AlN
 
 
+def test_crystals_that_serve_as_reference_only_are_no_parents() -> None:
+    known = load_known()
+    targets = (Target.parse("bulk_modulus>=100"),)
+    found = KnownPool().parents(Wanted(targets), chemistry([12, 8]), formula_hardness, 60)
+    apart = {known.id(int(row)) for row in np.flatnonzero(known.held_out)}
+    assert "mp-1265" in apart, "rock salt MgO, which would be among the first"
+    assert len(found) == 60 and not apart & {m.origin for m in found}
+
+
 def test_parents_with_foreign_elements_come_later() -> None:
     targets = (Target.parse("bulk_modulus>=150"),)
     found = KnownPool().parents(Wanted(targets), chemistry([13, 7]), formula_hardness, 40)
