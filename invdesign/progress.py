@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from html import escape
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TextIO, TypeVar
@@ -140,6 +141,25 @@ def reported(progress: Shown) -> Iterator[Progress]:
             yield reporter
     else:
         raise InputError("progress", progress, "True, False, or a function of (stage, done, total)")
+
+
+_ADVANCE: ContextVar[Callable[[int, int], object] | None] = ContextVar("advance", default=None)
+
+
+@contextmanager
+def advancing(tell: Callable[[int, int], object]) -> Iterator[None]:
+    """For as long as the block lasts, `tell` gets what code deep inside it says by `advance`."""
+    token = _ADVANCE.set(tell)
+    try:
+        yield
+    finally:
+        _ADVANCE.reset(token)
+
+
+def advance(done: int, total: int) -> None:
+    """Say that `done` of `total` items are done to whoever listens (`advancing`), if anybody does."""
+    if (tell := _ADVANCE.get()) is not None:
+        tell(done, total)
 
 
 def with_progress(function: Callable[P, T]) -> Callable[P, T]:

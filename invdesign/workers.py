@@ -17,11 +17,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from invdesign.errors import InvdesignError
+from invdesign.run_log import event
 
 _COMMAND = "from invdesign.workers import serve; serve()"
 OWN_GROUP = 0 if os.name == "posix" else None
@@ -80,7 +82,7 @@ class Workers:
             n: number of processes, by default one per usable core.
             timeout: seconds after which an item's process is stopped; such an item is not repeated.
         """
-        self._start = pickle.dumps((target, settings))
+        self._start, self._name = pickle.dumps((target, settings)), target.rpartition(":")[2]
         self._n = max(1, n if n is not None else cpu_count())
         self._timeout = timeout
         self._idle: list[_Process] = []
@@ -123,6 +125,13 @@ class Workers:
                         process.kill()
             for thread in threads:
                 thread.join()
+            self._log(len(items))
+
+    def _log(self, items: int) -> None:
+        """Say what each process has done since it was last said."""
+        with self._lock:
+            shares = [process.share() for process in self._idle]
+        event("workers", work=self._name, items=items, processes=[share for share in shares if share["items"]])
 
     @property
     def is_busy(self) -> bool:
@@ -236,6 +245,7 @@ class _Process:
     def __init__(self) -> None:
         """Start it."""
         self._ready = False
+        self._items, self._busy = 0, 0.0
         self._popen = subprocess.Popen(
             [sys.executable, "-P", "-W", "ignore", "-c", _COMMAND],
             stdin=subprocess.PIPE,
@@ -291,6 +301,7 @@ class _Process:
         timer = threading.Timer(timeout, stop)
         timer.daemon = True
         timer.start()
+        start = time.perf_counter()
         try:
             _send(self._stdin, request)
             reply = _receive(self._stdout)
@@ -301,7 +312,13 @@ class _Process:
             raise _DiedError(f"its worker process died (exit code {code})") from error
         finally:
             timer.cancel()
+        self._items, self._busy = self._items + 1, self._busy + time.perf_counter() - start
         return pickle.loads(reply)
+
+    def share(self) -> dict[str, Any]:
+        """Its id, and the items and seconds that it has answered since this was last asked."""
+        items, busy, self._items, self._busy = self._items, self._busy, 0, 0.0
+        return {"pid": self._popen.pid, "items": items, "seconds": round(busy, 2)}
 
     def kill(self) -> None:
         """Stop it at once."""

@@ -24,8 +24,8 @@ HOMES = {
 }
 LAYERS = (
     "invdesign answers errors elements units properties crystal records uncertainty query protocols progress"
-    " serialize numbers configs tables target catalogue display checks query_fields element_classes stoichiometry"
-    " space_groups structure_types",
+    " run_log serialize numbers configs tables target catalogue display checks query_fields element_classes"
+    " stoichiometry space_groups structure_types",
     "chemistry crystallography mechanics settings workers executors",
     "data reference potentials",
     "surrogates relaxation vibrations generators validators",

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign import build
+from invdesign import __version__, build
 from invdesign.app.elements import check_elements
 from invdesign.app.feasibility import feasibility
 from invdesign.app.outcome import outcome
@@ -30,6 +30,8 @@ from invdesign.executors import Workforce, checked, counted_here
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.report import export
+from invdesign.run_log import RunLog, logged
+from invdesign.workers import cpu_count
 
 if TYPE_CHECKING:
     from invdesign.engine.campaign import Campaign, Step
@@ -96,10 +98,16 @@ def design(
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
     where = None if folder is None else _new_ledger(folder, ledger)
-    with Campaign(query, seed, parts, where, progress=told(progress)) as campaign:
+    opened = logged(folder, workers=_processes(workers), seed=seed, version=__version__)
+    with Campaign(query, seed, parts, where, progress=told(progress)) as campaign, opened as log:
         if folder is not None and ledger is not None and campaign.ledger is not None:
             export.write_text(f"{campaign.ledger.where}\n", folder / export.LEDGER_URL)
-        return _finish(campaign, folder, callback)
+        return _finish(campaign, folder, log, callback)
+
+
+def _processes(workers: Workforce) -> int:
+    """Worker processes of this machine; none where an executor has them."""
+    return (counted_here(workers) or cpu_count()) if workers is None or isinstance(workers, int) else 0
 
 
 def _new_ledger(folder: Path, url: str | None) -> str | Path:
@@ -165,12 +173,12 @@ def resume(
         InputError: if `more` is not positive.
     """
     more = None if more is None else whole("more", more)
-    with _reopened(Path(folder), checked(workers), told(progress)) as campaign:
+    with _reopened(Path(folder), checked(workers), told(progress)) as (campaign, log):
         if more is not None:
             for _ in campaign:
                 pass
             campaign.extend(more)
-        return _finish(campaign, Path(folder))
+        return _finish(campaign, Path(folder), log)
 
 
 @with_progress
@@ -219,7 +227,7 @@ def feedback_of(
 
     folder = Path(folder)
     custom = resolved(query_of(folder)[1]).known_properties
-    with _reopened(folder, checked(workers), told(progress)) as campaign:
+    with _reopened(folder, checked(workers), told(progress)) as (campaign, log):
         assert campaign.ledger is not None
         _run(campaign)
         results_of.check(told_now, campaign.rows)
@@ -228,7 +236,7 @@ def feedback_of(
         # before anything is recorded, so that nothing is that cannot be used
         results_of.revise(campaign.rows, known, campaign.parts, known=custom)
         campaign.ledger.add_feedback(told_now)
-        return _finish(campaign, folder)
+        return _finish(campaign, folder, log)
 
 
 def _ids(folder: Path) -> dict[str, str]:
@@ -259,8 +267,8 @@ def query_of(folder: Path) -> tuple[Header, Query]:
 
 
 @contextmanager
-def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[Campaign]:
-    """The campaign of a run folder, as it was made."""
+def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[tuple[Campaign, RunLog]]:
+    """The campaign of a run folder, as it was made, and its log."""
     from invdesign.engine.campaign import Campaign, Sizes
     from invdesign.engine.screening import GatePolicy
     from invdesign.evolution.evolve import EvolutionSettings
@@ -274,10 +282,13 @@ def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[
     except (KeyError, TypeError) as error:
         raise LedgerError(f"{where}: the ledger's settings are damaged ({error})") from None
     parts = build.default_parts(query, workers)
-    with Campaign(
-        query, header.seed, parts, where, sizes=sizes, policy=policy, evolution=evolution, progress=progress
-    ) as campaign:
-        yield campaign
+    with (
+        Campaign(
+            query, header.seed, parts, where, sizes=sizes, policy=policy, evolution=evolution, progress=progress
+        ) as campaign,
+        logged(folder, workers=_processes(workers), seed=header.seed, version=__version__) as log,
+    ):
+        yield campaign, log
 
 
 def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -> None:
@@ -287,7 +298,9 @@ def _run(campaign: Campaign, callback: Callable[[Step], object] | None = None) -
             break
 
 
-def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], object] | None = None) -> Result:
+def _finish(
+    campaign: Campaign, folder: Path | None, log: RunLog, callback: Callable[[Step], object] | None = None
+) -> Result:
     """Run the rounds that are left, rank with what came back since, and write the run folder."""
     try:
         _run(campaign, callback)
@@ -296,6 +309,7 @@ def _finish(campaign: Campaign, folder: Path | None, callback: Callable[[Step], 
         close = getattr(campaign.parts.relaxer, "close", None)
         if close is not None:
             close()
+    result = replace(result, record={**result.record, "resources": log.resources()})
     return result if folder is None else result.write(folder)
 
 

@@ -17,6 +17,7 @@ from invdesign.errors import InvdesignWarning
 from invdesign.executors import Workforce
 from invdesign.progress import Progress, shown
 from invdesign.query import Query
+from invdesign.run_log import EVENTS, Readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ def talk(function: F) -> F:
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet,
                      help="No progress and no notes."),
         click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose,
-                     help="Warnings of libraries, and the traceback of a defect."),
+                     help="Events of a run, warnings of libraries, the traceback of a defect."),
     )  # fmt: skip
     return _with(function, flags)
 
@@ -101,6 +102,7 @@ def _verbose(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         os.environ["INVDESIGN_DEBUG"] = "1"  # until the command has ended, see `invdesign.cli.process.run`
         warnings.simplefilter("default")
+        EVENTS.addHandler(Readable())
 
 
 SEED = click.option("--seed", type=click.IntRange(0), help="Seed of every random choice [0].")

@@ -15,6 +15,7 @@ import click
 
 from invdesign.cli.group import commands
 from invdesign.errors import InvdesignError, InvdesignWarning
+from invdesign.run_log import EVENTS, Readable
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 DEBUG = "INVDESIGN_DEBUG"
@@ -58,6 +59,8 @@ def run(args: Sequence[str] | None = None) -> int:
             warnings.showwarning = _shown  # type: ignore[assignment]  # put back by catch_warnings
             return _run(args)
     finally:
+        for handler in [each for each in EVENTS.handlers if isinstance(each, Readable)]:
+            EVENTS.removeHandler(handler)
         os.environ.pop(DEBUG, None)
         os.environ |= {} if before is None else {DEBUG: before}
 

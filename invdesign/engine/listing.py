@@ -19,6 +19,7 @@ from invdesign.engine.ledger import Shard
 from invdesign.engine.pipeline import LENIENT, check, estimate, place, rejection, score, unique
 from invdesign.protocols import Shaker
 from invdesign.records import Evaluation, Failure, Shaken, Status, Verdict
+from invdesign.run_log import event
 from invdesign.selection.ranking import Selection, rank
 
 DYNAMICS = "dynamics"
@@ -111,6 +112,8 @@ class _Stage:
             after = judged(row, result)
             found[row.candidate.id] = after
             seconds += spent
+            verdict = str(after.verdicts[DYNAMICS].status)
+            event(DYNAMICS, candidate=row.candidate.id, verdict=verdict, seconds=round(spent, 2))
             self._save("shake", after, ("verdicts",) if _same(row, after) else ("verdicts", "relaxation"), spent)
             self.campaign.progress("shake", len(found), len(rows))
         return found, seconds

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,9 @@ from invdesign.engine.screening import acquire, promising, select
 from invdesign.engine.search import seed_of
 from invdesign.errors import InvdesignError, PartError
 from invdesign.evolution.judge import Correct
+from invdesign.progress import advancing
 from invdesign.records import Evaluation, Failure, Relaxation, Request
+from invdesign.run_log import event
 
 if TYPE_CHECKING:
     from invdesign.engine.campaign import Campaign
@@ -89,7 +91,8 @@ class Round:
             "check", rows, _JUDGED, lambda r: check(r, (self.campaign.screens[0], *self.parts.checks))
         )
         rows = self._unique(rows)
-        rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
+        with self._advancing("predict properties"):
+            rows = self._stage("estimate", rows, ("estimate", "failure"), self._estimate)
         return self._stage(
             "score", rows, ("score",), lambda r: score(r, targets, limit, self.campaign.desirability)
         )
@@ -111,7 +114,7 @@ class Round:
         else:
             start = time.perf_counter()
             self._tell("search among candidates", 0, wanted)
-            with _named("search among candidates"):
+            with _named("search among candidates"), self._advancing("search among candidates", wanted):
                 seed = seed_of(c.seed, "evolve", self.number)
                 made, judged = c.search.propose(name, wanted, rows, c.informed, c.learned(), seed)
             counts = StageCount(judged, len(made), _left(judged, len(made)), time.perf_counter() - start)
@@ -321,8 +324,26 @@ class Round:
             counts = StageCount(**self._marks[shard][0])
         else:
             self.resumed = False
+            event(
+                "stage",
+                round=self.number + 1,
+                stage=shard.stage,
+                request=shard.request,
+                entered=counts.entered,
+                passed=counts.passed,
+                rejected=dict(counts.rejected),
+                seconds=round(counts.seconds, 3),
+            )
         self.seconds += counts.seconds
         self.funnel = self.funnel + Funnel({shard.stage: counts})
+
+    def _advancing(self, what: str, items: int | None = None) -> AbstractContextManager[None]:
+        """Progress of work that a part does in one call, shown as so many items."""
+
+        def tell(done: int, total: int) -> None:
+            self._tell(what, done if items is None else items * done // total, total if items is None else items)
+
+        return advancing(tell)
 
     def _tell(self, what: str, done: int, total: int) -> None:
         self.campaign.progress(f"round {self.number + 1}: {what}", done, total)

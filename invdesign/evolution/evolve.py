@@ -19,6 +19,7 @@ from invdesign.errors import InputError
 from invdesign.evolution.archive import Archive, Member
 from invdesign.evolution.judge import Judge
 from invdesign.evolution.moves import MOVES, Chemistry, Child
+from invdesign.progress import advance
 
 Array = NDArray[np.float64]
 MARGIN = 1.0
@@ -147,9 +148,10 @@ def evolve(
     archive.add(parents)
     seen = {m.key for m in parents} | set(avoid)
     judged = 0
-    for _ in range(settings.generations):
+    for number in range(settings.generations):
         if not archive.members:
             break
+        advance(number, settings.generations)
         made = _children(archive, world, settings, rng, seen)
         judged += len(made)
         archive.add(_survivors(made, archive, world))

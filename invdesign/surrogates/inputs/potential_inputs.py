@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from invdesign.crystal import Crystal
 from invdesign.crystallography.symmetry import primitive
+from invdesign.progress import advance
 from invdesign.surrogates.inputs.features import FloatTable
 from invdesign.surrogates.inputs.potential_features import N_FEATURES, PotentialFeatures
 from invdesign.surrogates.inputs.response import N_RESPONSE, ElasticResponse
@@ -48,7 +49,11 @@ class PotentialInputs:
         self.response.potential.load()
         with ThreadPoolExecutor(cpu_count()) as threads:
             parts = [crystals[start : start + CHUNK] for start in starts]
-            return np.concatenate(list(threads.map(self._chunk, parts, [wanted[s : s + CHUNK] for s in starts])))
+            found: list[FloatTable] = []
+            for part in threads.map(self._chunk, parts, [wanted[s : s + CHUNK] for s in starts]):
+                found.append(part)
+                advance(min(CHUNK * len(found), len(crystals)), len(crystals))
+            return np.concatenate(found)
 
     def _chunk(self, crystals: Sequence[Crystal], wanted: NDArray[Any]) -> FloatTable:
         cells = [primitive(crystal) for crystal in crystals]
