@@ -68,7 +68,3 @@ def test_the_expression_comes_first_then_classifiers_then_the_field(licences: Mo
     assert licences.licence("x", "", classifiers, "GPL") == "MIT License"
     assert licences.licence("x", "", ["License :: OSI Approved"], "ISC\nmore") == "ISC"
     assert licences.licence("symfc", "", [], "") == "BSD-3-Clause"
-
-
-def test_what_is_installed_here_fits(licences: ModuleType) -> None:
-    assert licences.main() == 0
