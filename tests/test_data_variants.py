@@ -314,7 +314,7 @@ def test_paths_that_are_none(paths: Any) -> None:
         ({"lattice_parameters": CELL, "atomic_numbers": [119], "frac_coords": [0, 0, 0]}, "119"),
         ({"lattice_parameters": CELL, "atomic_numbers": [55], "frac_coords": "0 ... 0"}, "ellipsis"),
         ({"lattice": np.nan, "atomic_numbers": [55], "frac_coords": [0, 0, 0]}, "missing"),
-        ({"lattice_parameters": [A] * 3 + [60, 60, 121], "atomic_numbers": [1], "frac_coords": [0, 0, 0]}, "angles"),
+        ({"lattice_parameters": [A] * 3 + [60, 60, 121], "atomic_numbers": [1], "frac_coords": [0] * 3}, "angles"),
     ],
 )  # fmt: skip
 def test_rows_refused(row: dict[str, Any], words: str) -> None:
