@@ -79,7 +79,8 @@ def test_targets_are_refused_in_one_line(typed: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", [None, 3, 2.5, True, ["bulk_modulus>=250"], {"bulk_modulus": 250}, b"bulk_modulus>=250", datetime.date(2020, 1, 1)]
+    "typed", [None, 3, 2.5, True, ["bulk_modulus>=250"], {"bulk_modulus": 250}, b"bulk_modulus>=250",
+              datetime.date(2020, 1, 1)]
 )  # fmt: skip
 def test_targets_of_a_wrong_type(typed: Any) -> None:
     with pytest.raises(InvdesignError, match="target"):
