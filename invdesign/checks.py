@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 from invdesign.errors import InputError
+
+_SIGNS = str.maketrans(
+    {"≥": ">=", "≤": "<=", "−": "-", "–": "-", "‐": "-", "‑": "-", "…": "..", "³": "3", "²": "2"}
+    | {chr(0x2080 + digit): str(digit) for digit in range(10)}
+)
+
+
+def plain_signs(text: str) -> str:
+    """A text with the signs that keyboards have in the place of typographic ones: `≥`, `−`, `…`, `₂`."""
+    return text.translate(_SIGNS)
 
 
 def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
@@ -45,7 +54,7 @@ def whole_range(name: str, value: object, least: int, most: int) -> tuple[int, i
         InputError: if they are none, out of bounds or in the wrong order.
     """
     allowed = f"a whole number such as {least + 1} or a range such as {least}..{least + 2}, from {least} to {most}"
-    parts = re.split(r"\.\.", value.strip()) if isinstance(value, str) else value
+    parts = plain_signs(value.strip()).split("..") if isinstance(value, str) else value
     ends: list[Any] = list(parts) if isinstance(parts, (list, tuple)) else [parts]
     if len(ends) not in (1, 2):
         raise InputError(name, value, allowed)

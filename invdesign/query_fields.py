@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign.checks import items, number, text, whole, whole_range, yes_or_no
+from invdesign.checks import items, number, plain_signs, text, whole, whole_range, yes_or_no
 from invdesign.element_classes import CLASSES, class_or_symbol, is_class
 from invdesign.errors import ConflictError, InputError
 from invdesign.properties import (
@@ -72,7 +72,10 @@ def plain(name: str, value: Any) -> Any:
 def _names(field_name: str, value: Any, classes: bool = True) -> tuple[str, ...]:
     """Symbols, and names of classes where they may stand, each once."""
     if isinstance(value, str):
-        value = [part for token in re.split(r"[,;]", value) if token.strip() for part in _parts(token)]
+        said = value
+        value = [part for token in re.split(r"[,;]", plain_signs(said)) if token.strip() for part in _parts(token)]
+        if said.strip() and not value:
+            raise InputError(field_name, said, "chemical symbols such as Ti,W,N")
     found = []
     for item in items(field_name, value, "Ti"):
         name = class_or_symbol(item, field_name)
@@ -126,7 +129,7 @@ def _targets(value: Any, custom: Sequence[Property], files: Sequence[str]) -> tu
         if isinstance(wish, Target):
             out.append(_with_property(wish, known))
             continue
-        name = split_target(wish)[1][0]
+        name = split_target(wish)[1]
         if files and not custom and name not in known:
             known[name] = unread_property(name)
         out.append(Target.parse(wish, known))

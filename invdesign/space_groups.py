@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from invdesign.checks import plain_signs
 from invdesign.errors import InputError
 
 CRYSTAL_SYSTEMS: dict[str, range] = {
@@ -83,7 +84,7 @@ def _one(value: object) -> int | str:
         raise InputError("space_group", value, _ALLOWED)
     if text.isdigit() and 1 <= int(text) <= 230:
         return int(text)
-    plain = re.sub(r"[\s_]", "", text).lower()
+    plain = re.sub(r"[\s_]", "", plain_signs(text)).lower()
     if plain in CRYSTAL_SYSTEMS:
         return plain
     number = _NUMBERS.get(plain) or _OLD.get(plain)

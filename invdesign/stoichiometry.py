@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from invdesign.checks import plain_signs
 from invdesign.elements import SYMBOLS
 from invdesign.errors import InputError
 
@@ -54,7 +55,7 @@ def reduced(counts: Mapping[str, int]) -> dict[str, int]:
 
 def _counts(what: str, text: object, allowed: str) -> dict[str, int]:
     """Atoms by name in the text of a formula, brackets resolved."""
-    plain = re.sub(r"[\s_]", "", str(text)) if isinstance(text, str) else ""
+    plain = re.sub(r"[\s_]", "", plain_signs(text)) if isinstance(text, str) else ""
     levels: list[Counter[str]] = [Counter()]
     position = 0
     while position < len(plain):
@@ -68,6 +69,8 @@ def _counts(what: str, text: object, allowed: str) -> dict[str, int]:
             if len(levels) < 2:
                 raise InputError(what, text, allowed)
             inner = levels.pop()
+            if not inner:
+                raise InputError(what, text, allowed)
             for symbol, number in inner.items():
                 levels[-1][symbol] += number * int(multiple or 1)
         else:

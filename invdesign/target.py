@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from invdesign.checks import plain_signs
 from invdesign.errors import InputError
 from invdesign.properties import SHIPPED, Property, get_property
 
@@ -13,12 +14,13 @@ FORMS = "name>=v, name<=v, name=v, name=lo..hi, name=max, name=min"
 """What `Target.parse` reads."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NAME, _UNIT = r"(?P<name>\w[\w -]*?)\s*", r"\s*(?P<unit>[A-Za-z][^=<>,;]*|%)?"
 _PATTERNS = (
-    (re.compile(rf"^(\w+)\s*>=\s*({_NUMBER})$"), "min"),
-    (re.compile(rf"^(\w+)\s*<=\s*({_NUMBER})$"), "max"),
-    (re.compile(rf"^(\w+)\s*=\s*({_NUMBER})\s*\.\.\s*({_NUMBER})$"), "range"),
-    (re.compile(rf"^(\w+)\s*=\s*({_NUMBER})$"), "value"),
-    (re.compile(r"^(\w+)\s*=\s*(max|min)$"), "extreme"),
+    (re.compile(rf"{_NAME}>=\s*({_NUMBER}){_UNIT}"), "min"),
+    (re.compile(rf"{_NAME}<=\s*({_NUMBER}){_UNIT}"), "max"),
+    (re.compile(rf"{_NAME}=\s*({_NUMBER})\s*\.\.\s*({_NUMBER}){_UNIT}"), "range"),
+    (re.compile(rf"{_NAME}=\s*({_NUMBER}){_UNIT}"), "value"),
+    (re.compile(rf"{_NAME}=\s*(max|min)(?P<unit>)", re.IGNORECASE), "extreme"),
 )
 _SHIPPED = Property("", "", 0.0, 0.0, False, "", "", False)
 """Stands for the shipped property of the target's name."""
@@ -63,6 +65,8 @@ class Target:
     def parse(cls, text: str, known: Mapping[str, Property] = SHIPPED) -> Target:
         """Read `name>=v`, `name<=v`, `name=v` (within 10 %), `name=lo..hi`, `name=max` or `name=min`.
 
+        The property's own unit may follow the number.
+
         Args:
             text: one wish.
             known: the properties that it may name (`invdesign.properties.known_properties` adds custom ones).
@@ -70,11 +74,13 @@ class Target:
         Raises:
             InputError: if the form, the property or a value is not valid.
         """
-        form, parts = split(text)
-        prop = get_property(parts[0], known)
+        form, name, parts, unit = split(text)
+        prop = get_property(name, known)
+        if unit and _plain_unit(unit) != _plain_unit(prop.unit):
+            raise InputError(f"unit of target {prop.name}", unit, prop.unit or "a number without a unit")
         if form == "extreme":
-            return cls(prop.name, goal=parts[1], prop=prop)
-        values = [float(part) for part in parts[1:]]
+            return cls(prop.name, goal=parts[0], prop=prop)
+        values = [float(part) for part in parts]
         if form == "min":
             return cls(prop.name, low=values[0], prop=prop)
         if form == "max":
@@ -125,17 +131,25 @@ class Target:
         return f"{self.prop.label} from {self.low:g} to {self.high:g}{unit}"
 
 
-def split(text: object) -> tuple[str, Sequence[str]]:
-    """The form of a wish (`min`, `max`, `range`, `value`, `extreme`), and the property's name and values.
+def split(text: object) -> tuple[str, str, Sequence[str], str]:
+    """The form of a wish (`min`, `max`, `range`, `value`, `extreme`), the property's name, the values and the
+    unit, if one is stated.
+
+    Names may be written with capitals, spaces and hyphens: `Bulk modulus` is `bulk_modulus`.
 
     Raises:
         InputError: if it has none of the forms.
     """
     for pattern, form in _PATTERNS:
-        match = pattern.match(str(text).strip())
+        match = pattern.fullmatch(plain_signs(text).strip()) if isinstance(text, str) else None
         if match:
-            return form, match.groups()
+            name, *values, unit = match.groups()
+            return form, re.sub(r"[\s-]+", "_", name.lower()), [v.lower() for v in values], unit or ""
     raise InputError("target", text, FORMS)
+
+
+def _plain_unit(unit: str) -> str:
+    return re.sub(r"[\s·*^()]", "", plain_signs(unit)).lower()
 
 
 def _around(prop: Property, value: float) -> tuple[float | None, float | None]:

@@ -18,7 +18,8 @@ import numpy as np
 from invdesign.chemistry.composition import integer_composition
 from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.oxidation import metals, mixed_valent, oxidation_states
-from invdesign.elements import SYMBOLS
+from invdesign.element_classes import CLASSES
+from invdesign.elements import SYMBOLS, atomic_number
 from invdesign.records import Evaluation, Status, Verdict
 
 COVALENT_METALLIC = frozenset({5, 6, 14})
@@ -26,13 +27,30 @@ COVALENT_METALLIC = frozenset({5, 6, 14})
 known ones that hold no other non-metal."""
 
 
+POLYANIONS: dict[int, dict[int, tuple[int, str]]] = {
+    7: {3: (1, "an azide")},
+    8: {2: (1, "a superoxide"), 3: (1, "an ozonide")},
+    16: dict.fromkeys(range(2, 7), (2, "a polysulfide")),
+    34: dict.fromkeys(range(2, 7), (2, "a polyselenide")),
+    52: dict.fromkeys(range(2, 7), (2, "a polytelluride")),
+    53: {3: (1, "a triiodide")},
+}
+"""Anions of several atoms of one element that are bonded to each other, as alkali and alkaline earth metals form
+them: by atomic number and number of atoms, the charge and what its compound is called. Greenwood and Earnshaw,
+Chemistry of the Elements, 2nd ed. (1997), chapters 4, 5, 11 and 14 to 17."""
+_IONIC = {atomic_number(name): 1 for name in CLASSES["alkali_metals"]} | {
+    atomic_number(name): 2 for name in CLASSES["alkaline_earth_metals"]
+}
+
+
 @dataclass(frozen=True)
 class ChargeBalance:
     """Judges the composition only.
 
-    PASS: one oxidation state per element balances, or, for mixed-valent elements, several
-    (the reason says so). FAIL: none does. UNKNOWN: the question does not apply (an element; only metals; a
-    metallic boride, carbide or silicide that does not balance), or an element has no known oxidation state.
+    PASS: one oxidation state per element balances, or, for mixed-valent elements, several, or an alkali or
+    alkaline earth metal balances a polyanion such as O2- and N3- (the reason says so). FAIL: none does. UNKNOWN:
+    the question does not apply (an element; only metals; a metallic boride, carbide or silicide that does not
+    balance), or an element has no known oxidation state.
 
     Attributes:
         mixed_valence: whether atoms of one mixed-valent element may have different charges (Fe3O4).
@@ -62,9 +80,29 @@ def _judge(composition: tuple[tuple[int, int], ...], mixed_valence: bool) -> tup
         return Status.PASS, ""
     if mixed_valence and balances(dict(composition), mixed_valence=True):
         return Status.PASS, "balanced with mixed valence"
+    if kind := polyanion(dict(composition)):
+        return Status.PASS, f"balanced as {kind}"
     if elements & metals() and elements - metals() <= COVALENT_METALLIC:
         return Status.UNKNOWN, "metallic boride, carbide or silicide: charges do not decide"
     return Status.FAIL, "no combination of known oxidation states is neutral and obeys Pauling's rule"
+
+
+def polyanion(composition: dict[int, int]) -> str:
+    """What a compound of alkali and alkaline earth metals with one of the :data:`POLYANIONS` is called; empty if
+    it is none.
+
+    Args:
+        composition: atomic number to count.
+    """
+    positive = sum(_IONIC[number] * count for number, count in composition.items() if number in _IONIC)
+    others = composition.keys() - _IONIC.keys()
+    if len(others) != 1 or not positive:
+        return ""
+    (anion,) = others
+    for size, (charge, name) in POLYANIONS.get(anion, {}).items():
+        if positive * size == charge * composition[anion]:
+            return name
+    return ""
 
 
 def balances(composition: dict[int, int], mixed_valence: bool = False) -> bool:

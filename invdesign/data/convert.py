@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import IStructure, Structure
 
-OCCUPANCY_TOLERANCE = 1e-3
-"""How far an occupancy may be from 1."""
+OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
+"""How far an occupancy may be from 1: as printed, 0.999 and 1.001."""
+_ISOTOPES = ("D", "T")
 _SMALLEST_CELL = 1.0
 """Å³: hardly the volume of a proton's neighbourhood; anything below is a broken lattice."""
 _LARGEST_CELL_EDGE = 1000.0
@@ -90,8 +91,11 @@ def from_optimade(entry: Mapping[str, Any], source: str = "") -> Crystal:
             the structure is disordered, not three-dimensional, or has unknown species.
     """
     attributes = entry.get("attributes", entry)
-    if "assemblies" in (attributes.get("structure_features") or ()):
+    features = attributes.get("structure_features") or ()
+    if "assemblies" in features:
         raise StructureReadError("disordered: assemblies of alternative sites")
+    if "implicit_atoms" in features:
+        raise StructureReadError("atoms without positions (structure_features: implicit_atoms)")
     if list(attributes.get("dimension_types") or (1, 1, 1)) != [1, 1, 1]:
         raise StructureReadError("not periodic in three directions")
     parts = [attributes.get(k) for k in ("lattice_vectors", "cartesian_site_positions", "species_at_sites")]
@@ -217,20 +221,32 @@ def _site_number(site: Any, index: int) -> int:
 
 
 def _optimade_species(species: Mapping[str, Any]) -> int:
+    if any(species.get("nattached") or ()) or any(species.get("attached") or ()):
+        raise StructureReadError(f"species {species['name']!r} has atoms attached without positions")
     shares = species.get("concentration") or [1.0] * len(species["chemical_symbols"])
-    amounts = dict(zip(species["chemical_symbols"], shares, strict=True))
+    amounts: dict[str, float] = {}
+    for name, share in zip(species["chemical_symbols"], shares, strict=True):
+        amounts[name] = amounts.get(name, 0.0) + share
     return element_number(check_occupants(amounts, repr(species["name"])))
 
 
 def check_occupants(amounts: Mapping[str, float], where: str) -> str:
-    """The one occupant of a site.
+    """The one occupant of a site; isotopes of hydrogen are one element, and one of which there is nothing is
+    left out.
 
     Raises:
-        StructureReadError: if there are several, none, or a part of one.
+        StructureReadError: if there are several, none, or a part of one, or an amount is no number.
     """
-    if len(amounts) != 1:
-        raise StructureReadError(f"disordered: site {where} is shared by {', '.join(amounts) or 'nothing'}")
-    (name, amount), *_ = amounts.items()
+    shares: dict[str, float] = {}
+    for name, amount in amounts.items():
+        if not isinstance(amount, (int, float)):
+            raise StructureReadError(f"site {where}: the occupancy {str(amount)[:40]!r} is not a number")
+        if amount != 0:
+            element = "H" if name in _ISOTOPES else name
+            shares[element] = shares.get(element, 0.0) + amount
+    if len(shares) != 1:
+        raise StructureReadError(f"disordered: site {where} is shared by {', '.join(shares) or 'nothing'}")
+    (name, amount), *_ = shares.items()
     if not abs(amount - 1.0) <= OCCUPANCY_TOLERANCE:
         raise StructureReadError(f"disordered: site {where} is occupied by {amount:g} {name}")
     return name
@@ -243,7 +259,7 @@ def element_number(name: object) -> int:
         StructureReadError: if it is no element.
     """
     try:
-        return 1 if name in ("D", "T") else atomic_number(str(name))
+        return 1 if name in _ISOTOPES else atomic_number(str(name))
     except InvdesignError:
         raise StructureReadError(f"{str(name)[:40]!r} is not an element") from None
 

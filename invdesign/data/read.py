@@ -10,8 +10,9 @@ any depth. `.txt` behind such a name is passed over."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,11 @@ def _labelled(item: Item) -> tuple[Crystal | Failure, dict[str, float]]:
 
 def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[Path] | None]]:
     """Every path with, for a folder, the files to read in it."""
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    is_one = isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable)
+    given = [paths] if is_one else list(paths)  # type: ignore[arg-type, list-item]
+    for path in given:
+        if not isinstance(path, (str, os.PathLike)) or not str(path):
+            raise InputError("path", path, f"the path of {FORMATS}")
     if not given:
         raise InputError("paths", given, f"at least one path of {FORMATS}")
     found: list[tuple[Path, list[Path] | None]] = []

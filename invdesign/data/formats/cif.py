@@ -34,7 +34,11 @@ _CARTESIAN = "_atom_site_Cartn_x"
 _OCCUPANCY, _HYDROGENS, _FLAG = "_atom_site_occupancy", "_atom_site_attached_hydrogens", "_atom_site_calc_flag"
 _MULTIPLICITY = ("_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity")
 _FORMULA, _UNITS, _DENSITY = "_chemical_formula_sum", "_cell_formula_units_Z", "_exptl_crystal_density_diffrn"
-_MODULATED = ("_cell_modulation_dimension", "_space_group_ssg_name", "_space_group_symop_ssg_operation_algebraic")
+_GROUP, _ASSEMBLY = "_atom_site_disorder_group", "_atom_site_disorder_assembly"
+_MODULATED = (
+    "_cell_modulation_dimension", "_space_group_ssg_name", "_space_group_symop_ssg_operation_algebraic",
+    "_space_group_symop_magn_ssg_operation_algebraic", "_cell_wave_vector_x", "_cell_wave_vector_seq_id",
+)  # fmt: skip
 _NUDGE = 3.0
 """Degrees by which an angle that is missing is changed to see whether the symmetry asks for it."""
 
@@ -126,6 +130,7 @@ def _sites(tags: Tags, stated: Stated) -> list[Site]:
     names = [label or f"number {k + 1}" for k, label in enumerate(labels)]
     tag = next((tag for tag in _MULTIPLICITY if column(tags, tag)), _MULTIPLICITY[0])
     parts = [names, labels, types, *(_column(tags, t, rows) for t in (*_POSITION, _OCCUPANCY, tag))]
+    _check_alternatives(tags, names)
     is_atom = _check_flags(tags, names, bool(stated.formula))
     kept = [row for row, keep in zip(zip(*parts, strict=True), is_atom, strict=True) if keep]
     if not kept:
@@ -139,6 +144,20 @@ def _column(tags: Tags, tag: str, rows: int) -> Sequence[str | None]:
     if len(values) not in (0, rows):
         raise StructureReadError(f"{tag} has {len(values)} values for {rows} sites")
     return values or [None] * rows
+
+
+def _check_alternatives(tags: Tags, names: Sequence[str]) -> None:
+    """Sites of different groups of one assembly are never there together, whatever their occupancy."""
+    first: dict[str | None, tuple[str, str]] = {}
+    groups, assemblies = _column(tags, _GROUP, len(names)), _column(tags, _ASSEMBLY, len(names))
+    for name, group, assembly in zip(names, groups, assemblies, strict=True):
+        if group in (None, "0"):
+            continue
+        other, known = first.setdefault(assembly, (name, str(group)))
+        if known != group:
+            raise StructureReadError(
+                f"disordered: sites {other} and {name} are alternatives ({_GROUP} {known!r} and {group!r})"
+            )
 
 
 def _check_flags(tags: Tags, names: Sequence[str], can_leave_out: bool) -> list[bool]:

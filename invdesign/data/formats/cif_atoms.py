@@ -22,6 +22,7 @@ from invdesign.elements import SYMBOLS, symbol
 from invdesign.errors import StructureReadError
 
 _PART = re.compile(r"([A-Z][a-z]?)(\d{0,6}(?:\.\d{1,6})?)")
+_LONGEST_FORMULA = 2000
 _LISTED_TWICE = 0.15
 """Å: a site this near to an atom of an earlier site is that atom if the digits allow it."""
 _STOICHIOMETRY, _DENSITY = 0.01, 0.05
@@ -81,14 +82,18 @@ class Atoms:
 
 
 def formula_of(text: str | None) -> dict[str, float]:
-    """Numbers of atoms by symbol in a formula such as `Al2 O3`, deuterium as hydrogen; empty if it is none."""
+    """Numbers of atoms by symbol in a formula such as `Al2 O3` or `Al2O3`, deuterium as hydrogen; empty if it is
+    none."""
+    compact = "".join((text or "").split())
+    parts = _PART.findall(compact) if len(compact) <= _LONGEST_FORMULA else []
+    if "".join(name + count for name, count in parts) != compact:
+        return {}
     amounts: dict[str, float] = {}
-    for part in (text or "").split():
-        match = _PART.fullmatch(part)
-        name = {"D": "H", "T": "H"}.get(match[1], match[1]) if match else ""
-        if not match or name not in SYMBOLS:
+    for letters, count in parts:
+        name = {"D": "H", "T": "H"}.get(letters, letters)
+        if name not in SYMBOLS:
             return {}
-        amounts[name] = amounts.get(name, 0.0) + float(match[2] or 1)
+        amounts[name] = amounts.get(name, 0.0) + float(count or 1)
     return {name: amount for name, amount in amounts.items() if amount > 0}
 
 

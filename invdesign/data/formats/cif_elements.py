@@ -15,12 +15,14 @@ from invdesign.errors import StructureReadError
 
 TYPE_TAG, LABEL_TAG = "_atom_site_type_symbol", "_atom_site_label"
 
-_CHARGE = r"(?:\(?(?:[+-]?\d{0,2}|\d{0,2}[+-]|[IVX]{1,4})\)?)"
+_CHARGE = r"(?:\(?(?:[+-]?\d{0,2}|\d{0,2}[+-]|[+-]\d{0,2}\.\d{1,4}|\d{0,2}\.\d{1,4}[+-]|[IVX]{1,4})\)?)"
 _TYPE = re.compile(rf"\d{{0,3}}([A-Za-z]{{1,2}}){_CHARGE}")
 _LETTERS = re.compile(r"\d{0,3}([A-Za-z]+)")
 _ISOTOPES = {"D": "H", "T": "H"}
-_GROUPS = {"CN", "CO", "HO", "NH", "NO"}
-"""Symbols of elements that in capitals may be molecules."""
+_GROUPS = {"CN", "CO", "HO", "NH", "NO", "RE", "TM"}
+"""Symbols of elements that in capitals may be molecules, a rare earth or a transition metal."""
+_SEVERAL = re.compile(r"[/,&]\s*[A-Z]")
+"""What names a second element of a site, as in `Si/Al1`."""
 _SYMBOLS = frozenset(SYMBOLS[:103])
 """Elements that crystals are known of: what looks like a heavier one is something else."""
 _WORDS = {"vac", "wat", "water"}
@@ -72,7 +74,7 @@ def _of_label(label: str | None, formula: Collection[str]) -> str:
     if not label:
         raise StructureReadError(f"a site has neither {TYPE_TAG} nor {LABEL_TAG}: its element is not known")
     match = _LETTERS.match(label)
-    letters = match.group(1) if match else ""
+    letters = match.group(1) if match and not _SEVERAL.search(label) else ""
     found = _by_formula(letters, formula) if formula else _by_spelling(letters)
     if len(found) != 1:
         why = f"may be {' or '.join(found)}" if found else "does not name one element"

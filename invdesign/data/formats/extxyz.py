@@ -6,6 +6,7 @@ A frame that is broken inside is a failure of its own; one whose number of atoms
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,15 +15,17 @@ from typing import Any, TextIO
 import numpy as np
 
 from invdesign.crystal import Crystal
-from invdesign.data.convert import checked, element_number, lattice_of
+from invdesign.data.convert import check_occupants, checked, element_number, lattice_of
 from invdesign.data.items import Item, attempt
 from invdesign.data.limits import LONGEST_LINE, MOST_ATOMS
+from invdesign.elements import symbol
 from invdesign.errors import StructureReadError
 from invdesign.records import Failure
 
 _DEFAULT = "species:S:1:pos:R:3"
 _MOST_COLUMNS = 1000
 _NOT_BESIDE = ("Lattice", "Properties", "pbc")
+_LATTICE = re.compile(r"""Lattice=["'{][^"'}]*""")
 
 
 @dataclass
@@ -88,12 +91,20 @@ def _frame(count: int, comment: str, rows: Sequence[str], columns: dict[str, Any
         raise StructureReadError(f"{count} atoms, at most {MOST_ATOMS}")
     if "lattice" not in comment.lower():
         raise StructureReadError("not periodic in three directions: no Lattice in the second line")
-    info: dict[str, Any] = key_val_str_to_dict(comment)
+    try:
+        info: dict[str, Any] = key_val_str_to_dict(
+            _LATTICE.sub(lambda found: re.sub(r"(?<=[\d.])[dD]", "e", found[0]), comment)
+        )
+    except ValueError as error:
+        raise StructureReadError(f"the second line of the frame cannot be read: {error}") from None
     columns.update({k: v for k, v in info.items() if k not in _NOT_BESIDE})
     if "Lattice" not in info:
         raise StructureReadError("not periodic in three directions: no Lattice in the second line")
     if not all(np.ravel(info.get("pbc", True))):
         raise StructureReadError("not periodic in three directions")
+    shares = info.get("occupancy")
+    for occupants in shares.values() if isinstance(shares, dict) else ():
+        check_occupants(occupants, "of the cell")
     matrix = lattice_of(np.asarray(info["Lattice"]).T)
     at, total = _columns(info)
     numbers, positions = [], []
@@ -101,11 +112,19 @@ def _frame(count: int, comment: str, rows: Sequence[str], columns: dict[str, Any
         words = row.split()
         if len(words) < total:
             raise StructureReadError(f"atom {k + 1} has {len(words)} of {total} columns")
-        numbers.append(_number(words, at))
-        positions.append(
-            [float(word.replace("D", "e").replace("d", "e")) for word in words[at["pos"] : at["pos"] + 3]]
-        )
+        number = _number(words, at)
+        if "occupancy" in at:
+            check_occupants({symbol(number): _real(words[at["occupancy"]], k)}, str(k + 1))
+        numbers.append(number)
+        positions.append([_real(word, k) for word in words[at["pos"] : at["pos"] + 3]])
     return checked(matrix, numbers, np.array(positions) @ np.linalg.inv(matrix), source)
+
+
+def _real(word: str, index: int) -> float:
+    try:
+        return float(word.replace("D", "e").replace("d", "e"))
+    except ValueError:
+        raise StructureReadError(f"atom {index + 1}: {word[:40]!r} is not a number") from None
 
 
 def _columns(info: Mapping[str, Any]) -> tuple[dict[str, int], int]:

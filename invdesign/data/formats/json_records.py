@@ -140,8 +140,15 @@ def _occupant(site: Any, index: int) -> int:
     amounts: dict[str, float] = {}
     for one in species:
         name = str(one["element"])
-        amounts[name] = amounts.get(name, 0.0) + float(one.get("occu", 1.0))
+        amounts[name] = amounts.get(name, 0.0) + _share(one.get("occu", 1.0), index)
     return element_number(check_occupants(amounts, str(index + 1)))
+
+
+def _share(value: Any, index: int) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise StructureReadError(f"site {index + 1}: the occupancy {str(value)[:40]!r} is not a number") from None
 
 
 def _vector(value: Any, index: int) -> FloatArray:
@@ -155,9 +162,16 @@ def _from_jarvis(record: Record, source: str) -> Crystal:
     names, matrix = record["elements"], lattice_of(record["lattice_mat"])
     _check_count(names)
     coords = _positions(record["coords"], len(names))
-    if record.get("cartesian"):
+    if _is_true(record.get("cartesian") or False):
         coords = coords @ np.linalg.inv(matrix)
     return checked(matrix, [element_number(name) for name in names], coords, source)
+
+
+def _is_true(value: object) -> bool:
+    """A truth value of JSON, or the same printed by Python."""
+    if str(value).lower() not in ("true", "false", "1", "0"):
+        raise StructureReadError(f"cartesian: {str(value)[:40]!r} is neither true nor false")
+    return str(value).lower() in ("true", "1")
 
 
 def _from_ase(record: Record, source: str) -> Crystal:
