@@ -325,6 +325,8 @@ def test_a_killed_process_leaves_whole_shards(undisturbed: app.Screened, tmp_pat
     assert header.query["generator"] == "mixture"
     resumed = app.resume(folder, workers=Here())
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert not [path for path in (folder / app.PARTS).iterdir() if path.suffix != ".parquet"]
+    assert len(pd.read_parquet(folder / app.PARTS)) == resumed.record["counts"]["made"]
     whole = app.screen(replace(QUERY, generator="mixture"), out=tmp_path / "whole", workers=Here(), **SIZES)
     same(whole, resumed)
     assert resumed.table.id.tolist() == undisturbed.table.id.tolist()

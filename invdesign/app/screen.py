@@ -1,8 +1,8 @@
 """Screens of very many candidates: generated, checked and judged by the gate in shards; nothing is relaxed.
 
 A folder holds the question (`screen.json`), one file per finished shard (`parts/`), and, once all are there, the
-best candidates, a random sample of the others and the record. All but the files of the shards is made of them anew at
-the end, so that a screen that was stopped anywhere ends as one that was not.
+best candidates, a random sample of the others and the record. All but the files of the shards is made of them anew
+at the end, so that a screen that was stopped anywhere ends as one that was not.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ def _written(folder: Path, header: Header, rows: Sequence[Evaluation], tally: _T
     write_parquet(export.frame([dict(row) for row in others]), folder / SAMPLE)
     record = _record(header, tally, len(rows), len(others), seconds)
     export.write_json(record, folder / "run.json")
-    for draft in (folder / PARTS).glob("*.part"):  # of processes that were killed
+    for draft in (folder / PARTS).glob(".*.part"):  # of processes that were killed
         draft.unlink(missing_ok=True)
     return Screened(table, record, folder)
 

@@ -190,7 +190,7 @@ def write_part(data: bytes, path: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with draft.open("wb") as stream:
             stream.write(data)
