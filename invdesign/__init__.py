@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from invdesign.app.recipe import recipe
     from invdesign.app.relax import elastic, relax
     from invdesign.app.result import Found, Result
+    from invdesign.app.screen import screen
     from invdesign.crystal import Crystal, Gene
     from invdesign.engine.campaign import Campaign
     from invdesign.errors import InvdesignError, InvdesignWarning
@@ -51,6 +52,7 @@ __all__ = [
     "recipe",
     "relax",
     "resume",
+    "screen",
     "validate",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "recipe": "invdesign.app.recipe",
     "relax": "invdesign.app.relax",
     "resume": "invdesign.app.design",
+    "screen": "invdesign.app.screen",
     "validate": "invdesign.app.crystals",
 }
 """Where each public name is at home."""

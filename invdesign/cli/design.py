@@ -1,4 +1,4 @@
-"""Commands of design runs: design, resume, feedback, report, export, generate."""
+"""Commands of design runs and screens: design, resume, feedback, report, export, generate, screen."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from invdesign.query_fields import SAMPLERS, SEARCHES
 
 if TYPE_CHECKING:
     from invdesign.app.result import Result
+    from invdesign.app.screen import Screened
     from invdesign.engine.campaign import Step
 
 RUN_KEYS = ("seed", "out", "workers", "minutes")
@@ -114,9 +115,17 @@ def design(query_file: str | None, ledger: str | None, dry_run: bool, as_json: b
 @JSON
 @talk
 def resume(folder: str, more: int | None, workers: Workforce, as_json: bool) -> None:
-    """Go on with a run that was stopped, or search on after it."""
+    """Go on with a run or a screen that was stopped, or search on after a run."""
     from invdesign.app import design as app
+    from invdesign.app import screen as screens
 
+    if screens.is_screen(Path(folder)):
+        if more is not None:
+            raise InputError("more", more, "none: a screen relaxes nothing")
+        with _run_in(Path(folder)) as reporter:
+            found = screens.resume(folder, workers=workers, progress=reporter)
+        _show_screen(found, as_json)
+        return
     with _run_in(Path(folder)) as reporter:
         result = app.resume(Path(folder), more=more, workers=workers, progress=reporter)
     _show(result, as_json)
@@ -229,19 +238,75 @@ def generate(
     tell(table, None if folder is None else folder / "candidates.csv", as_json, "crystals")
 
 
-COMMANDS = (design, resume, feedback, report, export_run, import_run, generate)
+@click.command(short_help="Judge very many candidates by the screening surrogate.")
+@conditions
+@click.option("-n", "--n", "n", type=click.IntRange(1), required=True, help="Candidates to generate.")
+@click.option("--keep", type=click.IntRange(1), default=1000, show_default=True, help="Length of the list.")
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="How many of the others are drawn at random.",
+)
+@click.option(
+    "--shard",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Candidates of one task and file [1,000 or more, at most a thousand files or so].",
+)
+@click.option(
+    "--generator", metavar="NAME", help=f"vae, gan, substitution, random, mixture [{DEFAULTS.generator}]."
+)
+@VALIDATOR
+@click.option("--component", metavar="NAME", help="What the material is for, e.g. cutting_tool.")
+@click.option(
+    "--max-energy-above-hull",
+    type=float,
+    metavar="EV",
+    help=f"Stability limit, eV/atom [{DEFAULTS.max_energy_above_hull:g}].",
+)
+@QUERY_LOAD
+@SURROGATE
+@click.option("--correction", metavar="FILE", help="A proposal correction that `learn` has made.")
+@SEED
+@execution
+@click.option("--out", required=True, metavar="DIR", help="Folder to make.")
+@JSON
+@talk
+def screen(
+    n: int, keep: int, sample: int, shard: int | None, seed: int | None, workers: Workforce, out: str,
+    as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Generate, check and judge very many candidates, and keep the best; nothing is relaxed.
+
+    All candidates are written to parquet files, one for each shard. A screen that was stopped goes on with
+    `invdesign resume DIR`.
+    """
+    from invdesign.app import screen as app
+
+    query, folder = Query.from_dict(given(flags)), Path(out)
+    with _run_in(folder) as reporter:
+        found = app.screen(
+            query, n, seed or 0, folder, keep=keep, sample=sample, shard=shard, workers=workers, progress=reporter
+        )
+    _show_screen(found, as_json)
+
+
+COMMANDS = (design, resume, feedback, report, export_run, import_run, generate, screen)
 
 
 @contextmanager
 def _run_in(folder: Path, is_new: bool = False) -> Iterator[Progress]:
     """What a run tells its progress to; names a new run folder at its start, and any where Ctrl-C ends it."""
+    from invdesign.app.screen import is_screen
     from invdesign.report.export import has_ledger
 
     try:
         with progress() as reporter:
             yield _announcing(folder, reporter) if is_new else reporter
     except (KeyboardInterrupt, click.Abort) as error:
-        if has_ledger(folder):
+        if has_ledger(folder) or is_screen(folder):
             raise InterruptedRunError(folder, isinstance(error, TerminatedError)) from None
         raise
 
@@ -270,6 +335,12 @@ def _show(result: Result, as_json: bool) -> None:
     from invdesign.app.tables import rows_json
 
     click.echo(rows_json({**result.record, "folder": str(result.folder)}, result.table))
+
+
+def _show_screen(found: Screened, as_json: bool) -> None:
+    from invdesign.app.tables import rows_json
+
+    click.echo(rows_json(found.record, found.table) if as_json else "\n".join(found.lines()))
 
 
 def _plan(query: Query, minutes: float | None, workers: Workforce, as_json: bool) -> None:

@@ -19,9 +19,18 @@ LIST = "list"
 def status(run: str, as_json: bool) -> None:
     """Say how far a run has come: of any process, on any machine that reaches its ledger."""
     from invdesign.app import runs as app
+    from invdesign.app import screen
     from invdesign.app.lists import aligned
     from invdesign.engine.status import lines
 
+    if screen.is_screen(Path(run)):
+        so_far = screen.status(Path(run))
+        click.echo(
+            json.dumps(so_far, indent=1)
+            if as_json
+            else "{state}: {shards_done} of {shards} shards".format(**so_far)
+        )
+        return
     found = app.status(run)
     if as_json:
         click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))

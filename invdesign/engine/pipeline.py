@@ -48,17 +48,26 @@ def propose(request: Request, generator: Generator) -> tuple[list[Evaluation], l
         One row per crystal, and one failure per item that could not be made, its `item` being the id that the
         candidate would have had. Ids are `<request id>-<index>`.
     """
-    rng = np.random.default_rng(request.seed)
     rows: list[Evaluation] = []
     failures: list[Failure] = []
+    for item in proposals(request, generator):
+        if isinstance(item, Failure):
+            failures.append(item)
+        else:
+            rows.append(item)
+    return rows, failures
+
+
+def proposals(request: Request, generator: Generator) -> Iterator[Evaluation | Failure]:
+    """What `propose` returns, one by one as the generator makes them."""
+    rng = np.random.default_rng(request.seed)
     items = generator.propose(request.n, rng, request.conditions)
     for index, item in enumerate(islice(items, request.n)):
         name = f"{request.id}-{index:05d}"
         if isinstance(item, Failure):
-            failures.append(replace(item, item=name))
+            yield replace(item, item=name)
         else:
-            rows.append(Evaluation(Candidate(name, item, request.id, request.generator)))
-    return rows, failures
+            yield Evaluation(Candidate(name, item, request.id, request.generator))
 
 
 def screen(rows: Sequence[Evaluation], validators: Sequence[Validator]) -> list[Evaluation]:

@@ -112,6 +112,33 @@ def conditions_of(query: Query, targets: Sequence[Target] | None = None) -> Cond
     )
 
 
+def plain_requests(
+    query: Query,
+    generators: Sequence[str],
+    seed: int,
+    targets: Sequence[Target] | None,
+    number: int,
+    n: int,
+    requests: int,
+) -> list[Request]:
+    """Requests with the query's own conditions for together `n` crystals, the generators taken in turn.
+
+    Args:
+        query: what is asked.
+        generators: names to share the requests among.
+        seed: of the run.
+        targets: wishes, if other than the query's.
+        number: of the round, or of the shard.
+        n: crystals.
+        requests: how many requests, if there are as many crystals.
+    """
+    conditions = conditions_of(query, targets)
+    return [
+        Request(name, generators[i % len(generators)], conditions, share, seed_of(seed, name))
+        for i, (name, share) in enumerate(_shares(number, n, requests))
+    ]
+
+
 @dataclass
 class PlainSearcher:
     """`search=none`: the query's own conditions in every request, generators in equal shares.
@@ -133,17 +160,9 @@ class PlainSearcher:
 
     def ask(self, n: int) -> list[Request]:
         """Requests for together `n` crystals."""
-        conditions = conditions_of(self.query, self.targets)
-        requests = [
-            Request(
-                name,
-                self.generators[i % len(self.generators)],
-                conditions,
-                share,
-                seed_of(self.seed, name),
-            )
-            for i, (name, share) in enumerate(_shares(self._round, n, self.per_round))
-        ]
+        requests = plain_requests(
+            self.query, self.generators, self.seed, self.targets, self._round, n, self.per_round
+        )
         self._round += 1
         return requests
 
