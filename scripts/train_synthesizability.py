@@ -2,8 +2,8 @@
 
     python scripts/train_synthesizability.py [--out FOLDER] [--seed 0] [--small]
 
-Reads `known_crystals.parquet` of the folder. The figures of the data sheet are of chemical systems left out in three
-folds; `benchmarks/synthesizability.py` has others. About two minutes of one core.
+Reads `known_crystals.parquet` of the folder. The figures of the data sheet are of chemical systems left out in
+three folds; `benchmarks/synthesizability.py` has others. About two minutes of one core.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ from invdesign.training.synthesizability import (
 )
 
 ABOUT = """\
-The score of synthesizability: boosted trees of whether a known crystal is listed as made (`crystal_*`: composition,
-symmetry, prototype, energy above hull; `composition_*`: formula alone), their calibration with the label frequency c
-(`*_calibration`: slope, intercept, c), and counts of known crystals by pair of elements (`pairs`: made, all) and by
-prototype (`prototypes`, `prototype_counts`). Read by `invdesign.synthesis.synthesizability`.
+The score of synthesizability: boosted trees of whether a known crystal is listed as made (`crystal_*`:
+composition, symmetry, prototype, energy above hull; `composition_*`: formula alone), their calibration with the
+label frequency c (`*_calibration`: slope, intercept, c), counts of known crystals by pair of elements (`pairs`:
+made, all) and by prototype (`prototypes`, `prototype_counts`). Read by `invdesign.synthesis.synthesizability`.
 
 Learnt from {n:,} known crystals with an energy above hull, {made:,} of them listed as known from experiment. The
 others are unlabelled, not negative: nobody says that they cannot be made."""
 MORE = """\
-Limits: what is listed is what chemists tried and databases took up, so the score follows fashion (oxides, rare earths,
-common prototypes). A crystal of a generator is further from the known ones than they are from each other. The flag says nothing of how hard, under which
-pressure, or at what cost; a low score is no proof that a crystal cannot be made."""
+Limits: what is listed is what chemists tried and databases took up, so the score follows fashion (oxides, rare
+earths, common prototypes). A crystal of a generator is further from the known ones than they are from each other.
+The flag says nothing of how hard, under which pressure, or at what cost; a low score is no proof that a crystal
+cannot be made."""
 
 
 def main() -> None:

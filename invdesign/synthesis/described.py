@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from invdesign.chemistry.element_features import element_features
 from invdesign.crystal import FloatArray, Gene
 from invdesign.crystallography.prototypes import prototype_keys
 from invdesign.crystallography.wyckoff import wyckoff_table
+from invdesign.elements import symbol
 
 LAST = 103
 COLUMNS = ("group", "period", "mendeleev_number", "radius_covalent", "radius_ionic", "en_pauling", "melting_point",
@@ -26,6 +28,8 @@ COLUMNS = ("group", "period", "mendeleev_number", "radius_covalent", "radius_ion
            "oxidation_max", "oxidation_min", "is_metal")  # fmt: skip
 """Numbers of the elements whose mean, deviation, least and most describe a composition."""
 SYSTEM_LIMITS = (3, 16, 75, 143, 168, 195)
+FEW = 20
+"""With fewer crystals of an element among those counted there is no evidence."""
 PRIOR = 2.0
 """Crystals that the overall share counts for in the share of a prototype."""
 SHAPE = ("n_elements", "largest_fraction", "mixing_entropy")
@@ -170,10 +174,29 @@ class Known:
             found[:, rows] = made.min(axis=1), made.mean(axis=1), known.min(axis=1)
         return found[0], found[1], found[2]
 
+    def lacking(self, fractions: FloatArray) -> list[str]:
+        """What the crystals counted lack for each composition, (n, 104); empty where they lack nothing.
+
+        Column 0 stands for elements beyond the table.
+        """
+        return [self._lacking(np.flatnonzero(row).tolist()) for row in fractions > 0]
+
+    def _lacking(self, numbers: Sequence[int]) -> str:
+        every = self.pairs[1]
+        if rare := [z for z in numbers if every[z, z] < FEW]:
+            return f"fewer than {FEW} known crystals hold {', '.join(map(_name, rare))}"
+        if never := [pair for pair in combinations(numbers, 2) if not every[pair]]:
+            return f"no known crystal holds {' and '.join(map(_name, never[0]))}"
+        return ""
+
     def of_prototypes(self, keys: IntArray) -> FloatArray:
         """(2, n) crystals made, and all, of each prototype; zeros for one that was not counted."""
         place = np.minimum(np.searchsorted(self.prototypes, keys), len(self.prototypes) - 1)
         return np.where(self.prototypes[place] == keys, self.counts[:, place], 0.0)
+
+
+def _name(number: int) -> str:
+    return symbol(number) if number else f"elements beyond number {LAST}"
 
 
 def own_counts(crystals: Described, made: NDArray[np.bool_], keys: IntArray | None = None) -> FloatArray:
@@ -191,7 +214,8 @@ def inputs(crystals: Described, known: Known, made: NDArray[np.bool_] | None = N
     Args:
         crystals: to be described.
         known: counts of the training.
-        made: given if `crystals` are those that were counted: their own chemical systems are left out of the counts.
+        made: given if `crystals` are those that were counted: their own chemical systems are left out of the
+            counts.
     """
     none = np.zeros((2, len(crystals)))
     of_system = none if made is None else own_counts(crystals, made)

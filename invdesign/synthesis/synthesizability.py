@@ -1,7 +1,7 @@
 """A score of synthesizability: how probable it is that a compound can be made, learnt from what has been made.
 
-Databases say which crystals are known from experiment; of the others nobody says that they cannot be made. Learning
-is therefore from positive and unlabelled examples (C. Elkan and K. Noto, KDD 2008, 213): boosted trees give the
+Databases say which crystals are known from experiment; of the others nobody says that they cannot be made. So the
+score learns from positive and unlabelled examples (C. Elkan and K. Noto, KDD 2008, 213): boosted trees give the
 probability g(x) that a crystal is listed as made, calibrated on chemical systems left out, and
 
     P(can be made | x) = g(x) / c,   at most 1,   c = P(listed | can be made)
@@ -17,12 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
 
 import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
-from invdesign.elements import symbol
 from invdesign.records import Value
 from invdesign.synthesis.described import LAST, Described, Known, composition_inputs, described_genes, inputs
 from invdesign.synthesis.formulas import Amounts
@@ -31,8 +29,6 @@ from invdesign.synthesis.trees import Trees
 from invdesign.tables import read_arrays
 
 TABLE = "synthesizability.npz"
-FEW = 20
-"""With fewer crystals of an element in the training there is no evidence."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 """Gauss-Hermite quadrature over the error of the energy above hull."""
 
@@ -109,23 +105,7 @@ class Model:
             return self.crystal.listed(inputs(crystals, self.known))
         at = [crystals.energies + node * spread for node in _NODES]
         found = [self.crystal.listed(inputs(crystals.at(energies), self.known)) for energies in at]
-        return np.asarray(np.tensordot(_WEIGHTS / _WEIGHTS.sum(), np.stack(found), axis=1))
-
-    def no_evidence(self, fractions: FloatArray) -> list[str]:
-        """Why the training says nothing of each composition, (n, 104) atomic fractions; empty if it does."""
-        return [self._missing(np.flatnonzero(row).tolist()) for row in fractions > 0]
-
-    def _missing(self, numbers: Sequence[int]) -> str:
-        every = self.known.pairs[1]
-        if rare := [z for z in numbers if every[z, z] < FEW]:
-            return f"fewer than {FEW} known crystals hold {', '.join(map(_name, rare))}"
-        if never := [pair for pair in combinations(numbers, 2) if not every[pair]]:
-            return f"no known crystal holds {' and '.join(map(_name, never[0]))}"
-        return ""
-
-
-def _name(number: int) -> str:
-    return symbol(number) if number else f"elements beyond number {LAST}"
+        return np.asarray(np.average(np.stack(found), axis=0, weights=_WEIGHTS))
 
 
 @cache
@@ -209,7 +189,7 @@ def _fractions(crystal: Crystal) -> FloatArray:
 
 
 def _of_fractions(fractions: FloatArray, model: Model) -> list[Synthesizability]:
-    reasons = model.no_evidence(fractions)
+    reasons = model.known.lacking(fractions)
     listed = model.composition.listed(composition_inputs(fractions, model.known))
     return [
         Synthesizability(float("nan"), float("nan"), "composition", reason)

@@ -1,8 +1,8 @@
 """Training and judging of the score of synthesizability: trees, calibration, label frequency, figures.
 
 Every crystal is judged by trees that have seen no crystal of its chemical system, or, as a stand-in for time, no
-crystal with a later number in the Materials Project. Entries without the flag are unlabelled, not negative: figures
-say how well the *listing* is predicted.
+crystal with a later number in the Materials Project. Entries without the flag are unlabelled, not negative:
+figures say how well the *listing* is predicted.
 """
 
 from __future__ import annotations
