@@ -276,8 +276,8 @@ def test_the_record_and_the_page_of_a_finalist_have_it() -> None:
     table = pd.DataFrame([{"formula": "TiB2", "failure": ""}, {"formula": "UNKNOWN", "failure": ""}])
     shown = run_of(table, record)
     first, second = (page(place, row, shown) for place, row in enumerate(shown.rows, 1))
-    assert "How it might be made" in first and "https://doi.org/10." in first
-    assert "How it might be made" not in second
+    assert "Can it be made?" in first and "https://doi.org/10." in first
+    assert "Can it be made?" not in second
 
 
 def test_a_missing_table_is_said_and_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

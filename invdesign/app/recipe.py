@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 CAVEAT = "Learnt from published recipes that a machine has read: read the cited article before you mix anything."
 
 
-def recipe(given: Any, method: str | None = None, n: int = 5) -> list[Synthesis | Failure]:
+def recipe(
+    given: Any, method: str | None = None, n: int = 5, own: str | Path | None = None
+) -> list[Synthesis | Failure]:
     """How compounds might be made, by published recipes of similar ones.
 
     >>> recipe("BaTiO3")[0].routes[0].precursors  # doctest: +SKIP
@@ -28,6 +30,7 @@ def recipe(given: Any, method: str | None = None, n: int = 5) -> list[Synthesis 
         given: formulas, files and folders of crystals, or crystals; one or several.
         method: `solid-state` or `sol-gel`; None: what the recipes near each compound use most.
         n: number of sets of precursors for each.
+        own: a JSON file of own recipes, which count beside the published ones.
 
     Returns:
         one per compound; a failure where an item could not be read.
@@ -36,6 +39,7 @@ def recipe(given: Any, method: str | None = None, n: int = 5) -> list[Synthesis 
         InputError: if there is no such method, or nothing can be read.
         ReferenceMissingError: if the table of recipes is missing.
     """
+    from invdesign.app.own_recipes import model_with
     from invdesign.synthesis.recipe import METHODS
     from invdesign.synthesis.suggestion import suggest
 
@@ -45,7 +49,8 @@ def recipe(given: Any, method: str | None = None, n: int = 5) -> list[Synthesis 
     compounds = [pair for item in several for pair in _compounds(item)]
     if all(isinstance(amounts, Failure) for amounts in compounds):
         raise InputError("compound", _first(compounds), "a formula such as BaTiO3, or a file of crystals")
-    return [c if isinstance(c, Failure) else suggest(c, method, n) for c in compounds]
+    model = None if own is None else model_with(own)
+    return [c if isinstance(c, Failure) else suggest(c, method, n, model) for c in compounds]
 
 
 def _first(compounds: Sequence[Any]) -> str:
@@ -88,7 +93,7 @@ def lines(found: Synthesis | Failure) -> list[str]:
     if isinstance(found, Failure):
         return [found.reason if found.item in found.reason else f"{found.item}: {found.reason}"]
     known = f"{found.known} published recipes" if found.known else "no published recipe of this compound"
-    text = [f"{found.formula}: {known}"]
+    text = [f"{found.formula}: {known}", *_score(found)]
     if found.no_evidence:
         text.append(f"  no evidence: {found.no_evidence}")
     for place, route in enumerate(found.routes, 1):
@@ -99,6 +104,13 @@ def lines(found: Synthesis | Failure) -> list[str]:
         text.append(f"  firing ({found.method}): {firing(found)}")
     text += [f"  near: {_cited(near)}" for near in found.to_dict()["nearest"]]
     return text
+
+
+def _score(found: Synthesis) -> list[str]:
+    """The score of synthesizability; nothing where it was not computed."""
+    from invdesign.synthesis.synthesizability import in_words
+
+    return [] if found.score is None else [f"  synthesizability: {in_words(found.score)}"]
 
 
 def firing(found: Synthesis) -> str:
@@ -115,4 +127,5 @@ def firing(found: Synthesis) -> str:
 def _cited(near: Mapping[str, Any]) -> str:
     at = "" if near["temperature"] is None else f", {near['temperature']:.0f} °C"
     made = " + ".join(near["precursors"])
-    return f"{near['formula']} from {made}, {near['method']}{at}, https://doi.org/{near['doi']}"
+    source = f"https://doi.org/{near['doi']}" if near["doi"].startswith("10.") else near["doi"]
+    return f"{near['formula']} from {made}, {near['method']}{at}, {source}"

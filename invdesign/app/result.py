@@ -301,11 +301,12 @@ def ranked_rows(selection: Selection, targets: Sequence[Target], files: Sequence
     best = [item.row for item in selection.ranked[:EXPLAINED]]
     reasons = explained([row.crystal for row in best], [row.estimate or Estimate({}) for row in best], quiet)
     at = _on_map([row.crystal for row in selection.rows])
+    makeable = _synthesizability(selection.rows)
     rows = []
     for place, item in enumerate(selection.ranked):
         row = {"file": files[place]} if files else {}
         row |= export.ranked_columns(item, meets_targets(item.row, targets))
-        row |= _rivals(item.row.crystal, known) | at[place]
+        row |= _rivals(item.row.crystal, known) | at[place] | makeable[place]
         row |= reasons[place] if place < len(reasons) else {}
         rows.append(row)
     return rows
@@ -322,6 +323,18 @@ def _on_map(crystals: Sequence[Crystal]) -> list[export.Row]:
 
     found = places(crystals, load_gate().model) if crystals else []
     return [{} if xy is None else {"map_x": xy[0], "map_y": xy[1]} for xy in found]
+
+
+def _synthesizability(rows: Sequence[Evaluation]) -> list[export.Row]:
+    """The score of each candidate; nothing where the table is missing."""
+    from invdesign.errors import ReferenceMissingError
+    from invdesign.synthesis.synthesizability import columns, score_crystals
+
+    try:
+        found = score_crystals([row.crystal for row in rows], [row.energy_above_hull for row in rows])
+    except ReferenceMissingError:
+        return [{} for _ in rows]
+    return [dict(columns(each)) for each in found]
 
 
 def _rivals(crystal: Crystal, known: LocalReference) -> export.Row:

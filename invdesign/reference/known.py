@@ -142,6 +142,25 @@ class KnownCrystals(Sequence[KnownCrystal]):
         """(n,) whether a crystal is for the reference alone."""
         return np.asarray(self._columns["held_out"], dtype=np.bool_)
 
+    @property
+    def orbits(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(m,) crystal, atomic number and Wyckoff position within the group of every occupied orbit."""
+        wyckoffs, offsets = self._columns["wyckoffs"]
+        numbers = self._columns["numbers"][0]
+        every = slice(offsets[0], offsets[-1])
+        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
+        return owner, numbers[every].astype(np.int64), wyckoffs[every].astype(np.int64)
+
+    @property
+    def energies_above_hull(self) -> NDArray[np.float64]:
+        """(n,) eV/atom; NaN where not known."""
+        return np.asarray(self._columns["energy_above_hull"], dtype=np.float64)
+
+    @property
+    def experimental(self) -> NDArray[np.bool_]:
+        """(n,) which are listed as known from experiment."""
+        return np.asarray(self._columns["experimental"]) == 1
+
     @cached_property
     def sites(self) -> NDArray[np.int64]:
         """(n,) atoms in the primitive cells."""

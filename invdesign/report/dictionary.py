@@ -96,6 +96,9 @@ _FIXED: Mapping[str, tuple[str, str, str]] = {
     "nearest": ("string", "", "nearest known crystals as the property models see them: formula, Materials Project "
                 "id, space group, computed values"),
     "nearest_distance": ("number", "", "distance to the first of them; 1 is usual for a new crystal, 0 the same"),
+    "synthesizability": ("number", "", "probability that it can be made, 0 to 1, learnt from known crystals that "
+                         "are listed as made, all others being unlabelled; empty without evidence"),
+    "synthesizability_note": ("string", "", "what the score was read from, or why there is no evidence"),
     "map_x": ("number", "", "abscissa on the map of materials space"),
     "map_y": ("number", "", "ordinate on the map of materials space"),
     "universal_anisotropy": ("number", "", "elastic anisotropy 5 G_V/G_R + K_V/K_R - 6; 0 is isotropic"),

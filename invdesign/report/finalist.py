@@ -23,6 +23,10 @@ from invdesign.uncertainty import Z90
 NEIGHBOUR = re.compile(r"(?P<formula>\S+) (?P<id>mp-\d+) \((?P<group>\d+)\): (?P<values>.*)")
 """How a table writes a known crystal, see `invdesign.report.export`."""
 METHODS = {"rank_desirability": "desirability", "rank_topsis": "TOPSIS", "rank_spotis": "SPOTIS"}
+MAKEABLE = (
+    "How like the known crystals that are listed as made it is, from 0 to 1. The others are not known to be "
+    "impossible, and a new crystal is unlike both: a remark, never a reason to fail."
+)
 CONSTANTS = [(i, j) for i in range(1, 7) for j in range(i, 7)]
 
 
@@ -223,9 +227,9 @@ def _stability(row: Row) -> str:
 def _synthesis(row: Row, run: Run) -> str:
     """How it might be made, by published recipes of similar compounds."""
     found = (run.record.get("recipes") or {}).get(str(row.get("formula", "")))
+    parts = [_makeable(row)]
     if not found:
-        return ""
-    parts = []
+        return _block("Can it be made?", parts[0])
     if found["no_evidence"]:
         parts.append(f"<p>No evidence: {escape(found['no_evidence'])}.</p>")
     if found["routes"]:
@@ -234,7 +238,16 @@ def _synthesis(row: Row, run: Run) -> str:
         parts.append(_pairs([("method", found["method"]), *_firing(found["conditions"])]))
     near = "".join(map(_published, found["nearest"]))
     parts.append(f"<p>Nearest published recipes</p><ul>{near}</ul>" if near else "")
-    return _block("How it might be made", "".join(parts))
+    return _block("Can it be made?", "".join(parts))
+
+
+def _makeable(row: Row) -> str:
+    """The score of synthesizability with what it is worth; empty if the table has none."""
+    score, note = number(row.get("synthesizability")), str(row.get("synthesizability_note") or "")
+    if score is None:
+        return f"<p>Synthesizability: {escape(note)}.</p>" if note else ""
+    about = escape(f"({note})" if note else "")
+    return f"<p>Synthesizability {score:.2f} {about}<br><small>{MAKEABLE}</small></p>"
 
 
 def _route(route: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ BEFORE = (
     "first_by_errors",
 )
 """Columns of the lean table before the properties."""
-AFTER = ("out_of_distribution", "anion_class", "generator", "verdict", "reason", "failure")
+AFTER = ("synthesizability", "out_of_distribution", "anion_class", "generator", "verdict", "reason", "failure")
 """Columns behind them."""
 
 

@@ -13,12 +13,13 @@ from invdesign.numbers import verdict_text
 from invdesign.records import Status
 from invdesign.report import markup
 from invdesign.report.candidates import Row, Run, number, true
-from invdesign.report.dictionary import INDEX, MEANINGS
+from invdesign.report.dictionary import INDEX, MEANINGS, described
 
 MOST = 10
 """Columns of values; a narrow window shows the first of them."""
 USUAL = ("bulk_modulus", "shear_modulus", "youngs_modulus", "vickers_hardness", "density")
 ALWAYS = ("energy_above_hull",)
+SCORE = "synthesizability"
 OF_COMPONENTS = ("fracture_toughness", "price")
 
 
@@ -49,7 +50,8 @@ def columns(run: Run) -> list[Shown]:
     extra = OF_COMPONENTS if run.query.get("component") else ()
     names = [*(t.name for t in run.targets), *constrained, *indices[:2], *single.values(), *ALWAYS, *extra, *USUAL]
     there = [n for n in dict.fromkeys(names) if any(number(row.get(n)) is not None for row in run.rows)]
-    return [_shown(name, run) for name in there[:MOST]]
+    score = [SCORE] if any(number(row.get(SCORE)) is not None for row in run.rows) else []
+    return [_shown(name, run) for name in [*there[: MOST - len(score)], *score]]
 
 
 def _of_component(run: Run) -> tuple[list[str], dict[str, str]]:
@@ -69,6 +71,8 @@ def _shown(name: str, run: Run) -> Shown:
         words = name.removeprefix(INDEX)
         head, _, formula = words.partition(", ")
         return Shown(name, markup.index(formula or head), "", f"material index: {words}", False)
+    if name == SCORE:
+        return Shown(name, "made?", "", described(name).meaning, False)
     prop = run.properties[name]
     title = f"{prop.label}: {MEANINGS.get(name, '')}".rstrip(": ")
     return Shown(name, markup.symbol(prop), markup.unit(prop.unit), title)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -143,6 +143,17 @@ def recipe_of(entry: Mapping[str, Any], method: str, names: Mapping[Key, str]) -
         atmosphere=fired.atmosphere or _atmosphere(operations),
         source=str(entry["doi"]).lower(),
     )
+
+
+def canonical(recipe: Recipe) -> Recipe:
+    """A user's recipe in the form of the published ones: formulas without brackets, precursors without water.
+
+    Raises:
+        InputError: if a formula cannot be read.
+    """
+    target = written(parse_formula(recipe.target))
+    precursors = tuple(sorted(without_water(name) for name in recipe.precursors))
+    return replace(recipe, target=target, precursors=precursors)
 
 
 def target_of(entry: Mapping[str, Any]) -> Amounts:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from invdesign.crystal import FloatArray
-from invdesign.errors import InputError
+from invdesign.errors import InputError, ReferenceMissingError
 from invdesign.synthesis.conditions import Conditions, conditions, shares
 from invdesign.synthesis.formulas import Amounts, Key, key_of, parse_formula, sources, written
 from invdesign.synthesis.precursors import PrecursorModel
 from invdesign.synthesis.published import Recipes, load_recipes
 from invdesign.synthesis.reaction import Objection, equation, objection
 from invdesign.synthesis.recipe import METHODS, Recipe
+from invdesign.synthesis.synthesizability import Synthesizability, score_formula
 
 REDUCING = "oxygen has to leave: needs a reducing agent"
 CITED = 3
@@ -68,6 +69,7 @@ class Synthesis:
         conditions: of the firing; None without evidence.
         nearest: published recipes of different compounds or of this one, nearest first.
         no_evidence: why nothing is suggested; empty if something is.
+        score: of synthesizability, of the composition; None where its table is missing.
     """
 
     formula: str
@@ -78,6 +80,7 @@ class Synthesis:
     conditions: Conditions | None
     nearest: tuple[Neighbour, ...]
     no_evidence: str = ""
+    score: Synthesizability | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record in plain types, without the numbers that nobody stated."""
@@ -88,6 +91,9 @@ class Synthesis:
             for n in self.nearest
         ]  # fmt: skip
         found["methods"] = _rounded(self.methods)
+        if self.score is not None:
+            values = asdict(self.score)
+            found["score"] = {k: _number(v) if isinstance(v, float) else v for k, v in values.items()}
         if self.conditions is not None:
             values = found["conditions"] | {"atmospheres": _rounded(self.conditions.atmospheres)}
             found["conditions"] = {k: _number(v) if isinstance(v, float) else v for k, v in values.items()}
@@ -134,15 +140,22 @@ def suggest(
     chosen = method or methods[0][0]
     near = _neighbours(model.recipes, distances)
     known = sum(1 for n in np.flatnonzero(distances < 0.1) if key_of(model.recipes.amounts[n]) == key_of(amounts))
-    reason = _no_evidence(model, amounts, distances)
+    reason, score = _no_evidence(model, amounts, distances), _score(amounts)
     if reason:
-        return Synthesis(formula, known, chosen, methods, (), None, near, reason)
+        return Synthesis(formula, known, chosen, methods, (), None, near, reason, score)
     routes = tuple(
         _route(found.precursors, found.share, formula, amounts) for found in model.suggest(amounts, chosen, k)
     )
-    return Synthesis(
-        formula, known, chosen, methods, routes, conditions(model.recipes, amounts, chosen, distances), near
-    )
+    found = conditions(model.recipes, amounts, chosen, distances)
+    return Synthesis(formula, known, chosen, methods, routes, found, near, "", score)
+
+
+def _score(amounts: Amounts) -> Synthesizability | None:
+    """The score of the composition; None where its table is missing."""
+    try:
+        return score_formula(amounts)
+    except ReferenceMissingError:
+        return None
 
 
 def _no_evidence(model: PrecursorModel, amounts: Amounts, distances: FloatArray) -> str:
