@@ -9,8 +9,8 @@ with its elements permuted. `stability` is given the crystal's own formation ene
 is asked whether the crystal is one of *another* known crystal: each FAIL of a real phase is one that a run would
 refuse.
 
-`charge_balance` is also asked of every composition of DIR/crystals.parquet that is known from experiment with at most
-40 sites, by class of compounds, and of the same elements with their counts in another order.
+`charge_balance` is also asked of every composition of DIR/crystals.parquet that is known from experiment with at
+most 40 sites, by class of compounds, and of the same elements with their counts in another order.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ CLASSES = {
     **dict.fromkeys(("germanide", "antimonide"), "intermetallic"),
 }
 """Classes of compounds that take in several families of `anion_class`; the others keep their name."""
-ELECTROPOSITIVE = atomic_numbers("Li Na K Rb Cs Mg Ca Sr Ba Eu Yb".split())
-ZINTL = atomic_numbers("Al Ga In Tl Si Ge Sn Pb P As Sb Bi".split())
+ELECTROPOSITIVE = atomic_numbers(["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Eu", "Yb"])
+ZINTL = atomic_numbers(["Al", "Ga", "In", "Tl", "Si", "Ge", "Sn", "Pb", "P", "As", "Sb", "Bi"])
 """A Zintl phase is made of both of these and of nothing else: an electropositive metal, and elements of groups 13
 to 15 that form polyanions."""
 
