@@ -8,6 +8,9 @@ proposal would be), and prints the share of PASS, FAIL and UNKNOWN as JSON and a
 with its elements permuted. `stability` is given the crystal's own formation energy with no uncertainty. `polytype`
 is asked whether the crystal is one of *another* known crystal: each FAIL of a real phase is one that a run would
 refuse.
+
+`charge_balance` is also asked of every composition of DIR/crystals.parquet that is known from experiment with at
+most 40 sites, by class of compounds, and of the same elements with their counts in another order.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,14 @@ import pandas as pd
 from pymatgen.core import Lattice
 
 from invdesign.benchmarking.run import write_record
-from invdesign.chemistry.composition import reduced_formula
+from invdesign.chemistry.composition import integer_composition, reduced_formula
+from invdesign.chemistry.families import anion_class
+from invdesign.chemistry.oxidation import metals
 from invdesign.crystal import Crystal
 from invdesign.crystallography.genes import decode, encode
 from invdesign.crystallography.matching import reduced, same
 from invdesign.crystallography.polytypes import alike, surroundings
+from invdesign.elements import atomic_numbers
 from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Status, Value
 from invdesign.reference.local import LocalReference, load_known
@@ -44,6 +51,21 @@ from invdesign.validators.stability import Stability
 from invdesign.validators.symmetry import Symmetry
 from invdesign.validators.uniqueness import Uniqueness
 
+HALIDES, CHALCOGENIDES = ("fluoride", "chloride", "bromide", "iodide"), ("sulfide", "selenide", "telluride")
+CLASSES = {
+    **dict.fromkeys(HALIDES, "halide"),
+    **dict.fromkeys(CHALCOGENIDES, "chalcogenide"),
+    **dict.fromkeys(("germanide", "antimonide"), "intermetallic"),
+}
+"""Classes of compounds that take in several families of `anion_class`; the others keep their name."""
+ELECTROPOSITIVE = atomic_numbers(["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Eu", "Yb"])
+ZINTL = atomic_numbers(["Al", "Ga", "In", "Tl", "Si", "Ge", "Sn", "Pb", "P", "As", "Sb", "Bi"])
+"""A Zintl phase is made of both of these and of nothing else: an electropositive metal, and elements of groups 13
+to 15 that form polyanions."""
+
+Composition = tuple[tuple[int, int], ...]
+"""Atomic number and count of every element, reduced."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -54,16 +76,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=names, choices=names)
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     options = parser.parse_args()
-    table = pd.read_parquet(options.data / "crystals.parquet").query("n_sites <= 40")
-    table = table.sample(min(options.n, len(table)), random_state=options.seed)
+    crystals = pd.read_parquet(options.data / "crystals.parquet").query("n_sites <= 40")
+    table = crystals.sample(min(options.n, len(crystals)), random_state=options.seed)
     rows, groups = real_rows(table)
     result = {
         "protocol": {"n": len(rows), "seed": options.seed, "data": "crystals.parquet, at most 40 sites"},
         "rates": rates(rows, groups, options.only, options.seed),
     }
+    if "charge_balance" in options.only:
+        experimental = crystals[crystals.experimental == True]  # noqa: E712
+        result["compositions"] = by_class(experimental.atomic_numbers, options.seed)
     text = json.dumps(result, indent=1)
     print(text)
     print(markdown(result["rates"]))
+    if "compositions" in result:
+        print(class_table(result["compositions"]))
     if options.out:
         write_record(options.out, result, options.seed, ("hull.parquet", "known_crystals.parquet", "wyckoff.npz"))
 
@@ -132,6 +159,76 @@ def rates(
         entry["reasons"] = common_reasons(verdict.reason for verdict in verdicts)
         found[validator.name] = entry
     return found
+
+
+def class_of(elements: set[int]) -> str:
+    """The class of compounds that a set of elements belongs to."""
+    if elements <= ELECTROPOSITIVE | ZINTL and elements & ELECTROPOSITIVE and elements & ZINTL:
+        return "Zintl phase"
+    family = anion_class(elements)
+    return CLASSES.get(family, family)
+
+
+def by_class(cells: Iterable[np.ndarray[Any, Any]], seed: int) -> dict[str, Any]:
+    """Answers of `charge_balance` by class of compounds: of real compositions, and with their counts exchanged.
+
+    Args:
+        cells: atomic numbers of the atoms of each crystal; every reduced composition counts once.
+        seed: of the exchange.
+
+    Returns:
+        For each class, the most frequent first, and for `all`: `n`, shares of the answers for real compositions,
+        `of_shuffled` and shares for `shuffled` ones. Shuffled are the compositions that hold a non-metal and have
+        different counts: the counts are given to the elements in another order, drawn at random.
+    """
+    rng = np.random.default_rng(seed)
+    real: dict[str, list[str]] = {"all": []}
+    shuffled: dict[str, list[str]] = {"all": []}
+    for composition in sorted({tuple(integer_composition(cell).items()) for cell in cells}):
+        elements = {number for number, _ in composition}
+        where = ("all", class_of(elements))
+        for name in where:
+            real.setdefault(name, []).append(judged(composition))
+        other = exchanged(composition, rng)
+        if other is not None and not elements <= metals():
+            for name in where:
+                shuffled.setdefault(name, []).append(judged(other))
+    order = sorted(real, key=lambda name: -len(real[name]))
+    return {
+        name: {
+            "n": len(real[name]),
+            **shares(real[name]),
+            "of_shuffled": len(shuffled.get(name, ())),
+            "shuffled": shares(shuffled.get(name, ())),
+        }
+        for name in order
+    }
+
+
+def judged(composition: Composition) -> str:
+    """The answer of `charge_balance`; it looks at nothing but the composition."""
+    numbers = np.repeat([z for z, _ in composition], [n for _, n in composition])
+    cell = Crystal(np.eye(3) * 10.0, numbers, np.zeros((len(numbers), 3)))
+    return str(ChargeBalance().check(Evaluation(Candidate("", cell, "", ""))).status)
+
+
+def exchanged(composition: Composition, rng: np.random.Generator) -> Composition | None:
+    """The counts given to the elements in another order; None where every order is the same."""
+    counts = tuple(n for _, n in composition)
+    others = sorted({order for order in permutations(counts) if order != counts})
+    if not others:
+        return None
+    drawn = others[int(rng.integers(len(others)))]
+    return tuple(zip((z for z, _ in composition), drawn, strict=True))
+
+
+def class_table(found: dict[str, Any]) -> str:
+    """One line per class: PASS / FAIL / UNKNOWN in per cent, real and shuffled."""
+    lines = ["| class | n | real | shuffled |", "| --- | --- | --- | --- |"]
+    for name, entry in found.items():
+        cells = (" / ".join(f"{100 * each[s]:.1f}" for s in Status) for each in (entry, entry["shuffled"]))
+        lines.append(f"| {name} | {entry['n']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def shares(answers: Iterable[str]) -> dict[str, float]:

@@ -279,6 +279,42 @@ def benchmark_surrogates(
     return bench.markdown(bench.surrogates(Path(out), plan, workers, progress))
 
 
+def benchmark_speed(
+    out: Path,
+    stages: str | None = None,
+    quick: bool = False,
+    repeats: int | None = None,
+    potential: str | None = None,
+    seed: int | None = None,
+    progress: Progress = quiet,
+) -> str:
+    """Time every stage beside what a user would run by hand; see `invdesign.benchmarking.speed`.
+
+    Args:
+        out: `FILE.json`; a table and the journal are written beside it.
+        stages: names separated by commas (None: all).
+        quick: few items of each.
+        repeats: of every way (None: 3).
+        potential: of the stages that need one (None: the default).
+        seed: of the items (None: 0).
+        progress: is told how far it has come.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        InputError: if there is no such stage or potential.
+        OutputError: if a file cannot be written, or belongs to another benchmark.
+    """
+    from invdesign.benchmarking import speed as bench
+    from invdesign.benchmarking.figures.speed import markdown
+
+    wanted = tuple(bench.STAGES) if stages is None else _parts(stages)
+    given = {"potential": potential} if potential else {}
+    plan = bench.SpeedPlan(wanted, quick, seed or 0, repeats or bench.REPEATS, **given)
+    return markdown(bench.speed(plan, Path(out), progress))
+
+
 def _names(generators: str | None) -> tuple[str, ...]:
     """Generators by their names, separated by commas; all of them if none are named."""
     if generators is None:

@@ -113,4 +113,21 @@ def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
     click.echo(table, nl=False)
 
 
+@benchmark.command("speed")
+@click.option("--stages", metavar="A,B", help="Of genes, decoding, relaxation, hull, … [all].")
+@click.option("--repeats", type=click.IntRange(1), metavar="N", help="Of every way [3].")
+@click.option("--potential", metavar="NAME", help="Of relaxation, elastic tensors and phonons [sevennet-0].")
+@click.option("--quick", is_flag=True, help="Few items of each: three minutes.")
+@RECORD
+@SEED
+@talk
+def benchmark_speed(out: str, **flags: Any) -> None:
+    """CPU seconds and memory of every stage, beside what one would run by hand; goes on where it stopped."""
+    from invdesign.app import models
+
+    with progress() as reporter:
+        table = models.benchmark_speed(Path(out), progress=reporter, **flags)
+    click.echo(table, nl=False)
+
+
 COMMANDS = (check, benchmark)

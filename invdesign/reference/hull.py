@@ -80,6 +80,12 @@ class Hull:
             fractions=tuple(float(w) for w in weights[used]),
         )
 
+    def phases(self, elements: Iterable[int]) -> list[tuple[dict[int, int], float]]:
+        """Compositions and formation energies (eV/atom) of all phases of some elements or of part of them."""
+        known = tuple(sorted(self.elements.intersection(elements)))
+        rows = self._system(known)[0].tolist()
+        return [(self._compositions[row], float(self._energies[row])) for row in rows]
+
     def energies(self, compositions: Sequence[tuple[tuple[int, int], ...]]) -> FloatArray:
         """(n,) formation energies of the hull at many compositions, eV/atom; NaN if an element has no reference.
 
