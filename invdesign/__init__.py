@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invdesign.app.relax import elastic, relax
     from invdesign.app.result import Found, Result
     from invdesign.app.screen import screen
+    from invdesign.app.strength import strength
     from invdesign.crystal import Crystal, Gene
     from invdesign.engine.campaign import Campaign
     from invdesign.errors import InvdesignError, InvdesignWarning
@@ -53,6 +54,7 @@ __all__ = [
     "relax",
     "resume",
     "screen",
+    "strength",
     "validate",
 ]
 
@@ -80,6 +82,7 @@ _HOMES = {
     "relax": "invdesign.app.relax",
     "resume": "invdesign.app.design",
     "screen": "invdesign.app.screen",
+    "strength": "invdesign.app.strength",
     "validate": "invdesign.app.crystals",
 }
 """Where each public name is at home."""

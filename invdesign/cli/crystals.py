@@ -1,4 +1,4 @@
-"""Commands on crystals: predict, validate, relax, elastic, phonons, md, rank, recipe."""
+"""Commands on crystals: predict, validate, relax, elastic, strength, phonons, md, rank, recipe."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from invdesign.cli.options import (
     talk,
     tell,
 )
+from invdesign.errors import InputError
 from invdesign.executors import Workforce
 from invdesign.query import Query
 
@@ -116,6 +117,31 @@ def elastic(paths: Sequence[str], out: str, force: bool, as_json: bool, **settin
     with progress() as reporter:
         table = app.elastic(list(paths), output(out), overwrite=force, progress=reporter, **settings)
     tell(table, output(out), as_json, "crystals")
+
+
+@click.command(short_help="Ideal strength in tension and shear.")
+@PATHS
+@click.option("--direction", multiple=True, metavar="UVW", help="Direction of tension, such as 111 [001].")
+@click.option("--shear", multiple=True, metavar="HKL:UVW", help="Plane and direction of shear, such as 111:11-2.")
+@click.option("--step", type=float, metavar="X", help="Step of the strain [0.02].")
+@click.option("--largest", type=float, metavar="X", help="Largest strain [0.6].")
+@TABLE
+@POTENTIAL
+@FORCE
+@JSON
+@talk
+def strength(paths: Sequence[str], out: str, force: bool, as_json: bool, **settings: Any) -> None:
+    """Stress against strain up to the ideal strength with the universal potential.
+
+    Indices are those of the standard conventional cell; everything but the imposed strain relaxes.
+    """
+    from invdesign.app import strength as app
+
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    with progress() as reporter:
+        table = app.strength(list(paths), out=output(out), overwrite=force, progress=reporter, **chosen)
+    tell(table, output(out), as_json, "paths")
+    note(app.CAVEAT)
 
 
 @click.command(short_help="Phonons, thermal properties, unstable modes.")
@@ -241,17 +267,35 @@ def rank(paths: Sequence[str], out: str, n: int | None, as_json: bool, **flags: 
 
 
 @click.command()
-@click.argument("compounds", nargs=-1, required=True, metavar="FORMULA|FILE...")
+@click.argument("compounds", nargs=-1, metavar="[FORMULA|FILE...]")
 @click.option("--method", metavar="NAME", help="solid-state or sol-gel [what similar compounds are made by].")
 @click.option("-n", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Sets of precursors.")
+@click.option("--own", metavar="FILE", help="JSON file of own recipes, which count beside the published ones.")
+@click.option("--from", "text", metavar="FILE", help="Read recipes out of a text file instead, one a paragraph.")
+@click.option("--out", metavar="FILE", help="With --from: JSON file to write them to, for --own.")
 @JSON
 @talk
-def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) -> None:
-    """Precursors and conditions from published recipes."""
+def recipe(
+    compounds: Sequence[str],
+    method: str | None,
+    n: int,
+    own: str | None,
+    text: str | None,
+    out: str | None,
+    as_json: bool,
+) -> None:
+    """Precursors and conditions from published recipes, or recipes read out of own text."""
     from invdesign.app import recipe as app
     from invdesign.records import Failure
 
-    found = app.recipe(list(compounds), method, n)
+    if bool(text) == bool(compounds) or (out and not text):
+        raise InputError(
+            "recipe", " ".join(compounds) or "nothing", "formulas or files; or --from FILE [--out FILE]"
+        )
+    if text:
+        _read_recipes(text, out, as_json)
+        return
+    found = app.recipe(list(compounds), method, n, own)
     if as_json:
         plain = [{"item": f.item, "failure": f.reason} if isinstance(f, Failure) else f.to_dict() for f in found]
         click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
@@ -261,4 +305,25 @@ def recipe(compounds: Sequence[str], method: str | None, n: int, as_json: bool) 
     note(app.CAVEAT)
 
 
-COMMANDS = (predict, validate, relax, elastic, phonons, md, rank, recipe)
+def _read_recipes(text: str, out: str | None, as_json: bool) -> None:
+    """What was read out of a text, printed and written."""
+    from pathlib import Path
+
+    from invdesign.app import own_recipes
+    from invdesign.report.export import writable_file, write_text
+
+    target = writable_file(Path(out)) if out else None
+    recipes, failures = own_recipes.read_recipes(text)
+    rows = own_recipes.plain(recipes)
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+    else:
+        click.echo("\n".join(line for each in recipes for line in own_recipes.lines(each)))
+    for failure in failures:
+        note(failure.reason)
+    if target:
+        write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", target)
+        note(f"wrote {target}; look it over, then: invdesign recipe FORMULA --own {target}")
+
+
+COMMANDS = (predict, validate, relax, elastic, strength, phonons, md, rank, recipe)

@@ -153,7 +153,9 @@ class Known:
             made: (n,) which are listed as made.
         """
         keys, which = np.unique(crystals.prototypes, return_inverse=True)
-        counts = np.stack([np.bincount(which, made, len(keys)), np.bincount(which, minlength=len(keys))])
+        counts = np.stack(
+            [np.bincount(which, made, len(keys)), np.bincount(which, minlength=len(keys)).astype(np.float64)]
+        )
         holds = (crystals.fractions > 0).astype(np.float64)
         return cls(np.stack([holds[made].T @ holds[made], holds.T @ holds]), keys, counts, float(made.mean()))
 
