@@ -159,7 +159,7 @@ class KnownCrystals(Sequence[KnownCrystal]):
     @property
     def experimental(self) -> NDArray[np.bool_]:
         """(n,) which are listed as known from experiment."""
-        return np.asarray(self._columns["experimental"]) == 1
+        return np.asarray(self._columns["experimental"] == 1, dtype=np.bool_)
 
     @cached_property
     def sites(self) -> NDArray[np.int64]:

@@ -150,7 +150,8 @@ def check_within(plane: Indices, direction: Indices) -> None:
     Raises:
         InputError: if it does not.
     """
-    if any(plane) and sum(h * u for h, u in zip(plane, direction, strict=True)):
+    out_of_plane = sum(h * u for h, u in zip(plane, direction, strict=True))
+    if any(plane) and out_of_plane:
         raise InputError("direction", direction, f"one within the plane {plane}: h u + k v + l w = 0")
 
 
