@@ -107,10 +107,12 @@ def lines(found: Synthesis | Failure) -> list[str]:
 
 
 def _score(found: Synthesis) -> list[str]:
-    """The score of synthesizability; nothing where it was not computed."""
+    """The score of synthesizability; nothing for what has been made, or where it was not computed."""
     from invdesign.synthesis.synthesizability import in_words
 
-    return [] if found.score is None else [f"  synthesizability: {in_words(found.score)}"]
+    if found.known or found.score is None:
+        return []  # it has been made
+    return [f"  synthesizability: {in_words(found.score)}"]
 
 
 def firing(found: Synthesis) -> str:

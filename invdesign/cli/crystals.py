@@ -266,7 +266,7 @@ def rank(paths: Sequence[str], out: str, n: int | None, as_json: bool, **flags: 
     tell(table, where, as_json, "ranked", "not listed (see the column failure)")
 
 
-@click.command()
+@click.command(short_help="Precursors and conditions; own recipes.")
 @click.argument("compounds", nargs=-1, metavar="[FORMULA|FILE...]")
 @click.option("--method", metavar="NAME", help="solid-state or sol-gel [what similar compounds are made by].")
 @click.option("-n", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Sets of precursors.")

@@ -41,7 +41,8 @@ class Synthesizability:
         probability: that it can be made, 0 to 1, by learning from positive and unlabelled crystals; NaN without
             evidence.
         listed: that a database would list it as made; NaN without evidence.
-        of: what was judged: `crystal`, or `composition` where structure and energy are not known.
+        of: what was judged: `crystal`, or `composition` where structure and energy are not known. The latter is
+            the mean over the crystals that were computed of such compositions, most of them not the stable one.
         no_evidence: why there is no score; empty if there is one.
     """
 
