@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Indices = tuple[int, int, int]
 TENSION, SHEAR = "tension", "shear"
+STEP = 0.02
+"""Strain from one cell to the next, unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class StrengthSettings:
         max_steps: evaluations of the potential per strain.
     """
 
-    step: float = 0.02
+    step: float = STEP
     largest: float = 0.6
     drop: float = 0.9
     max_force: float = 0.01
