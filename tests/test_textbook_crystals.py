@@ -116,7 +116,8 @@ def test_content_density_and_distance(name: str) -> None:
 NUMBERS = {"diamond": 227, "copper": 225, "iron": 229, "polonium": 221, "zinc": 194, "sphalerite": 216,
            "zincite": 186,
            "cuprite": 224, "rutile": 136, "anatase": 141, "scheelite": 88, "calcite": 167, "pyrite": 205,
-           "CdI2": 164, "TiB2": 191, "WC": 187, "YAG": 230, "baddeleyite": 14, "aragonite": 62, "forsterite": 62}  # fmt: skip
+           "CdI2": 164, "TiB2": 191, "WC": 187, "YAG": 230, "baddeleyite": 14, "aragonite": 62,
+           "forsterite": 62}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -157,8 +157,8 @@ def test_atomic_masses_of_iupac(name: str, mass: float) -> None:
 def test_units_and_constants() -> None:
     assert units.GPA == pytest.approx(160.21766, rel=1e-7)  # noqa: SIM300
     assert units.GRAM_PER_CM3 == pytest.approx(1.66053907, rel=1e-8)  # noqa: SIM300
-    assert units.BOLTZMANN * units.AVOGADRO == pytest.approx(8.31446262, rel=1e-8)
-    assert units.ATOMIC_MASS * units.AVOGADRO == pytest.approx(1e-3, rel=1e-9)
+    assert pytest.approx(8.31446262, rel=1e-8) == units.BOLTZMANN * units.AVOGADRO
+    assert pytest.approx(1e-3, rel=1e-9) == units.ATOMIC_MASS * units.AVOGADRO
     assert pytest.approx(2 * math.pi * units.HBAR, rel=1e-9) == 6.62607015e-34
 
 
