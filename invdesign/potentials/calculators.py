@@ -195,7 +195,10 @@ def _plugin(name: str) -> Calculator:
     made = getattr(importlib.import_module(module), factory, None)
     if made is None:
         raise InputError("potential", name, f"a callable of {module}, which has no {factory}")
-    return cast("Calculator", made())
+    calculator = made() if callable(made) else made
+    if not hasattr(calculator, "get_potential_energy"):
+        raise InputError("potential", name, f"a callable that makes a calculator of ASE, not {calculator!r:.40}")
+    return cast("Calculator", calculator)
 
 
 MATERIALS_PROJECT = frozenset(range(1, 95)) - {84, 85, 86, 87, 88}
