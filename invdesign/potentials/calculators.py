@@ -76,12 +76,12 @@ def find(name: str) -> Potential:
         InputError: if the name is neither, or the module of a plug-in cannot be found.
         MissingDependencyError: if the potential's package is not installed.
     """
-    if name in POTENTIALS:
+    if isinstance(name, str) and name in POTENTIALS:
         potential = POTENTIALS[name]
         if not _importable(potential.module):
             raise MissingDependencyError(potential.package, potential.extra)
         return potential
-    module, colon, factory = name.partition(":")
+    module, colon, factory = str(name).partition(":")
     if not (colon and module and factory):
         raise InputError("potential", name, [*POTENTIALS, "package.module:factory"])
     if _importable(module):
