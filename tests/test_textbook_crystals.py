@@ -6,6 +6,10 @@ hand (Å), lines are those of the powder diffraction file for Cu Kα (degrees)."
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
+
+import gemmi
 import pytest
 from test_data_cif import SYMBOL, cif, crystal
 
@@ -15,6 +19,7 @@ from invdesign.crystallography.symmetry import space_group
 from invdesign.crystallography.wyckoff import wyckoff_table
 from invdesign.mechanics.derive import density
 from invdesign.report.diffraction import powder_pattern
+from invdesign.report.export import plain_cif
 from invdesign.space_groups import CRYSTAL_SYSTEMS
 
 CRYSTALS: dict[str, tuple[str, tuple[float, ...], str, int, float, float]] = {
@@ -93,6 +98,11 @@ CRYSTALS: dict[str, tuple[str, tuple[float, ...], str, int, float, float]] = {
 
 
 def built(name: str) -> Crystal:
+    return crystal(text_of(name))
+
+
+def text_of(name: str) -> str:
+    """The CIF of a crystal: cell, symbol and sites."""
     symbol, cell, sites, *_ = CRYSTALS[name]
     gamma = 120 if symbol.startswith(("P 6", "P -6", "R", "P -3 m 1")) else 90
     a, *rest = cell
@@ -101,7 +111,7 @@ def built(name: str) -> Crystal:
     else:
         full = (a, rest[0], rest[1], 90, rest[2], 90)
     rows = "\n".join(f"{site.split()[0]}{k} {site.strip()}" for k, site in enumerate(sites.split(";")))
-    return crystal(cif({SYMBOL: symbol}, rows, full))
+    return cif({SYMBOL: symbol}, rows, full)
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
@@ -184,3 +194,33 @@ def test_numbers_that_the_tables_are_known_for() -> None:
     """1731 Wyckoff positions in 230 groups; 2, 13, 59, 68, 25, 27 and 36 groups in the seven crystal systems."""
     assert sum(wyckoff_table().count(group) for group in range(1, 231)) == 1731
     assert [len(groups) for groups in CRYSTAL_SYSTEMS.values()] == [2, 13, 59, 68, 25, 27, 36]
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_the_cif_that_we_write_is_the_same_crystal_to_gemmi(name: str) -> None:
+    """By gemmi's own expansion of sites and operations: as many atoms of each element, in as large a cell."""
+    crystal_in = built(name)
+    text, _ = plain_cif(crystal_in)
+    small = gemmi.make_small_structure_from_block(gemmi.cif.read_string(text).sole_block())
+    found = Counter(site.element.atomic_number for site in small.get_all_unit_cell_sites())
+    ours = Counter(crystal_in.numbers.tolist())
+    share = found.total() / ours.total()
+    assert {z: n * share for z, n in ours.items()} == pytest.approx(dict(found))
+    assert small.cell.volume / found.total() == pytest.approx(crystal_in.volume / ours.total(), rel=1e-4)
+    assert space_group(crystal(text), 0.01) == space_group(crystal_in, 0.01)
+
+
+@pytest.mark.parametrize(
+    "name", ["halite", "rutile", "pyrite", "copper", "zinc", "CsI", "fluorite", "cassiterite"]
+)
+def test_pymatgen_reads_the_same_crystal_from_the_symbol_alone(name: str) -> None:
+    """The reader of another program makes the same cell of the same text, where its tables have the setting."""
+    from pymatgen.io.cif import CifParser
+
+    text, ours = text_of(name), built(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (theirs,) = CifParser.from_str(text).parse_structures(primitive=False)
+    assert len(theirs) == ours.n_sites
+    assert float(theirs.density) == pytest.approx(density(ours), rel=1e-3)
+    assert theirs.get_space_group_info(0.01)[1] == space_group(ours, 0.01)
