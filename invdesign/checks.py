@@ -14,9 +14,20 @@ _SIGNS = str.maketrans(
 )
 
 
+_UNITS = {"√m": "m0.5", "½": "0.5", "^1/2": "0.5", "^(1/2)": "0.5", "10⁻⁶": "1e-6", "10^-6": "1e-6", "ppm": "1e-6"}
+
+
 def plain_signs(text: str) -> str:
     """A text with the signs that keyboards have in the place of typographic ones: `≥`, `−`, `…`, `₂`."""
     return text.translate(_SIGNS)
+
+
+def plain_unit(text: str) -> str:
+    """A unit in one spelling, to be compared: `W/(m·K)` is `w/mk`, `MPa√m` is `mpam0.5`."""
+    plain = plain_signs(text).lower()
+    for sign, spelled in _UNITS.items():
+        plain = plain.replace(sign, spelled)
+    return "".join(c for c in plain if c not in " ·*^()[]")
 
 
 def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:

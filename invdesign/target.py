@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from invdesign.checks import plain_signs
+from invdesign.checks import plain_signs, plain_unit
 from invdesign.errors import InputError
 from invdesign.properties import SHIPPED, Property, get_property
 
@@ -76,7 +76,7 @@ class Target:
         """
         form, name, parts, unit = split(text)
         prop = get_property(name, known)
-        if unit and _plain_unit(unit) != _plain_unit(prop.unit):
+        if unit and plain_unit(unit) != plain_unit(prop.unit):
             raise InputError(f"unit of target {prop.name}", unit, prop.unit or "a number without a unit")
         if form == "extreme":
             return cls(prop.name, goal=parts[0], prop=prop)
@@ -146,10 +146,6 @@ def split(text: object) -> tuple[str, str, Sequence[str], str]:
             name, *values, unit = match.groups()
             return form, re.sub(r"[\s-]+", "_", name.lower()), [v.lower() for v in values], unit or ""
     raise InputError("target", text, FORMS)
-
-
-def _plain_unit(unit: str) -> str:
-    return re.sub(r"[\s·*^()]", "", plain_signs(unit)).lower()
 
 
 def _around(prop: Property, value: float) -> tuple[float | None, float | None]:

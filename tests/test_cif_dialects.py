@@ -306,7 +306,10 @@ def test_files_of_several_blocks() -> None:
     [("data_m", "# data_fake Mössbauer ½\ndata_m"), ("\n", "\r\n"), ("data_m", "#\\#CIF_2.0\ndata_m"),
      ("'F m -3 m'", '"F m -3 m"'), ("'F m -3 m'", "\n;\nF m -3 m\n;"), ("'F m -3 m'", "'''F m -3 m'''"),
      ("_cell_length_a 4.21", "_cell_length_a 4.21\n_cell_length_a 4.21"), ("Mg1 Mg 0", "Mg1\tMg\t0"),
-     ("data_m", "data_m\n_publ_author_name 'Müller ½'"), ("_atom_site_label", "_atom_site_label # comment")],
+     ("data_m", "data_m\n_publ_author_name 'Müller ½'"), ("_atom_site_label", "_atom_site_label # comment"),
+     ("O1 O 0.5", "O1 O −0.5"), ("O1 O", "O1\u00a0O"), ("0.5 0.5 0.5\n", "0.5 0.5 0.5\n\x1a"),
+     ("0.5 0.5 0.5\n", "0.5 0.5 0.5\n\0\0"),
+     ("_cell_length_b", "_cell_length_b\u00a0")],
 )  # fmt: skip
 def test_spellings_of_the_file_itself(change: tuple[str, str]) -> None:
     text = cif(FCC)

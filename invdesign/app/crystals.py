@@ -20,7 +20,7 @@ from invdesign.app.tables import (
     write_run,
     written,
 )
-from invdesign.checks import whole
+from invdesign.checks import text, whole
 from invdesign.crystallography.distances import overlap
 from invdesign.data.labels import labels_of
 from invdesign.errors import InputError, ReferenceMissingError
@@ -266,7 +266,7 @@ def rank(
         return rank_properties(properties, query, None if out is None else Path(out), n)
     targets, tell = completed(query).targets, told(progress)
     most = None if n is None else whole("n", n)
-    folder = None if out is None else export.new_folder(Path(out))
+    folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     items = read(crystals, tell)
     sound = [item for item in items if not isinstance(item, Failure)]
     own = [build.custom_surrogate(path) for path in query.surrogates]

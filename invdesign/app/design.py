@@ -173,12 +173,13 @@ def resume(
         InputError: if `more` is not positive.
     """
     more = None if more is None else whole("more", more)
-    with _reopened(Path(folder), checked(workers), told(progress)) as (campaign, log):
+    folder = Path(text("folder", folder, "the folder of a run"))
+    with _reopened(folder, checked(workers), told(progress)) as (campaign, log):
         if more is not None:
             for _ in campaign:
                 pass
             campaign.extend(more)
-        return _finish(campaign, Path(folder), log)
+        return _finish(campaign, folder, log)
 
 
 @with_progress
@@ -202,9 +203,10 @@ def feedback(
     """
     from invdesign.engine import feedback as results_of
 
-    ids = _ids(Path(folder))
-    custom = resolved(query_of(Path(folder))[1]).known_properties
-    told_now = results_of.read(Path(results), ids, custom)
+    folder = Path(text("folder", folder, "the folder of a run"))
+    ids = _ids(folder)
+    custom = resolved(query_of(folder)[1]).known_properties
+    told_now = results_of.read(Path(text("results", results, "the path of a CSV file")), ids, custom)
     return feedback_of(folder, told_now, workers=workers, progress=progress)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.tables import watched
-from invdesign.checks import number, whole
+from invdesign.checks import number, text, whole
 from invdesign.engine.search import conditioned, conditions_of
 from invdesign.engine.wishes import resolved
 from invdesign.errors import InputError, InvdesignWarning
@@ -86,7 +86,7 @@ def generate(
     maker = build.generator(query.generator)
     if ignored := unheeded(query):
         warnings.warn(f"{query.generator} takes no notice of {', '.join(ignored)}", InvdesignWarning, stacklevel=3)
-    folder = None if out is None else export.new_folder(Path(out))
+    folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     conditions = replace(_conditions(query), guidance=guidance, temperature=temperature)
     items = watched(maker.propose(n, np.random.default_rng(seed), conditions), "generate", n, told(progress))
     made = list(items)

@@ -11,6 +11,7 @@ import numpy as np
 
 from invdesign import build
 from invdesign.app.tables import Given, read, written
+from invdesign.checks import text
 from invdesign.errors import InputError
 from invdesign.executors import Workforce, checked
 from invdesign.progress import Shown, told, with_progress
@@ -66,7 +67,7 @@ def md(
     """
     chosen, tell = _settings(temperature, settings), told(progress)
     with build.potential_pool(potential, checked(workers)) as pool:
-        folder = None if out is None else export.new_folder(Path(out))
+        folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
         items = read(crystals, tell)
         starts = _starts(items, pool, relax)
         jobs = _jobs(starts, chosen)

@@ -11,7 +11,7 @@ import numpy as np
 
 from invdesign import build
 from invdesign.app.tables import Given, read, written
-from invdesign.checks import whole
+from invdesign.checks import text, whole
 from invdesign.errors import InputError
 from invdesign.executors import Workforce, checked
 from invdesign.progress import Shown, told, with_progress
@@ -71,7 +71,7 @@ def phonons(
     harmonic.check_installed()
     chosen, tell = _settings(settings, follow), told(progress)
     with build.potential_pool(potential, checked(workers)) as pool:
-        folder = None if out is None else export.new_folder(Path(out))
+        folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
         items = read(crystals, tell)
         sound = [item for item in items if not isinstance(item, Failure)]
         starts = iter(vibrations.relaxed(sound, pool, chosen))

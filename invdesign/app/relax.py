@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign import build
 from invdesign.app.tables import Given, new_file, read, written
+from invdesign.checks import text
 from invdesign.executors import Workforce, checked
 from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.records import Failure
@@ -54,7 +55,7 @@ def relax(
         ReferenceMissingError: if there is no such energy scale.
     """
     with build.relaxer(potential, checked(workers), **settings) as relaxer:
-        folder = None if out is None else export.new_folder(Path(out))
+        folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
         items = read(crystals, told(progress))
         sound = [item for item in items if not isinstance(item, Failure)]
         relaxed = _relaxed(sound, relaxer, told(progress))

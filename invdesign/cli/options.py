@@ -189,5 +189,7 @@ def tell(table: pd.DataFrame, path: Path | None, as_json: bool, noun: str, other
 
         click.echo(table_json(plain))
     else:
-        click.echo(plain.to_csv(index=False, float_format="%.6g"), nl=False)
+        from invdesign.report.export import without_formulas
+
+        click.echo(without_formulas(plain).to_csv(index=False, float_format="%.6g"), nl=False)
     note(summary)

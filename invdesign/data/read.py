@@ -143,7 +143,7 @@ def _labelled(item: Item) -> tuple[Crystal | Failure, dict[str, float]]:
 def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[Path] | None]]:
     """Every path with, for a folder, the files to read in it."""
     is_one = isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable)
-    given = [paths] if is_one else list(paths)  # type: ignore[arg-type, list-item]
+    given: list[Any] = [paths] if is_one else list(paths)
     for path in given:
         if not isinstance(path, (str, os.PathLike)) or not str(path):
             raise InputError("path", path, f"the path of {FORMATS}")

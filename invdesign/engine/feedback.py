@@ -86,9 +86,15 @@ def read(path: Path, ids: Mapping[str, str], known: Properties = SHIPPED) -> dic
 
 
 def _check_columns(columns: Sequence[str], known: Properties) -> None:
+    seen: set[tuple[str, bool]] = set()
     for column in columns:
-        if column not in BESIDE and property_of(column.removesuffix("_std"), known) is None:
+        is_std = column.endswith("_std")
+        name = column if column in BESIDE else property_of(column.removesuffix("_std"), known)
+        if name is None:
             raise InputError("column of the results", column, [*BESIDE, *known, "<property>_std"])
+        if (name, is_std) in seen:
+            raise InputError("column of the results", column, f"one column of {name}")
+        seen.add((name, is_std))
     if not {"id", "file"} & set(columns):
         raise InputError("columns of the results", ", ".join(columns), "also id or file, as in candidates.csv")
 

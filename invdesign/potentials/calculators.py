@@ -76,12 +76,12 @@ def find(name: str) -> Potential:
         InputError: if the name is neither, or the module of a plug-in cannot be found.
         MissingDependencyError: if the potential's package is not installed.
     """
-    if name in POTENTIALS:
+    if isinstance(name, str) and name in POTENTIALS:
         potential = POTENTIALS[name]
         if not _importable(potential.module):
             raise MissingDependencyError(potential.package, potential.extra)
         return potential
-    module, colon, factory = name.partition(":")
+    module, colon, factory = str(name).partition(":")
     if not (colon and module and factory):
         raise InputError("potential", name, [*POTENTIALS, "package.module:factory"])
     if _importable(module):
@@ -195,7 +195,10 @@ def _plugin(name: str) -> Calculator:
     made = getattr(importlib.import_module(module), factory, None)
     if made is None:
         raise InputError("potential", name, f"a callable of {module}, which has no {factory}")
-    return cast("Calculator", made())
+    calculator = made() if callable(made) else made
+    if not hasattr(calculator, "get_potential_energy"):
+        raise InputError("potential", name, f"a callable that makes a calculator of ASE, not {calculator!r:.40}")
+    return cast("Calculator", calculator)
 
 
 MATERIALS_PROJECT = frozenset(range(1, 95)) - {84, 85, 86, 87, 88}

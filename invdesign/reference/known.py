@@ -198,6 +198,11 @@ class KnownCrystals(Sequence[KnownCrystal]):
         atoms = np.bincount(place, weights=table.primitive_multiplicity[position].astype(np.float64))
         return pairs // 256, pairs % 256, np.rint(atoms).astype(np.int64)
 
+    @cached_property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers of which there is a known crystal."""
+        return frozenset(np.unique(self._columns["numbers"][0]).tolist())
+
     def foreign_elements(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(n,) how many elements of each crystal are not allowed; `allowed` is indexed by atomic number."""
         values, offsets = self._columns["numbers"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from invdesign.chemistry.composition import chemical_system, reduced_formula
 from invdesign.crystal import Crystal, FloatArray
+from invdesign.elements import symbol
 from invdesign.records import Value
 from invdesign.reference.disorder import Ordering, possible_disorder
 from invdesign.reference.formulas import load_computed, load_synthesised
@@ -71,8 +72,12 @@ class LocalReference:
         """Id of a known crystal that is the same (see `invdesign.crystallography.matching`), or None.
 
         Raises:
-            ValueError: if the cell cannot be reduced for comparison.
+            ValueError: if the cell cannot be reduced for comparison, or no known crystal holds one of its elements
+                (Po, as the Materials Project's relaxations leave it out).
         """
+        strange = sorted(set(crystal.numbers.tolist()) - load_known().elements)
+        if strange:
+            raise ValueError(f"no crystal with {', '.join(map(symbol, strange))} is among the known ones")
         return load_known().match(crystal)
 
     def phase_without_crystal(self, numbers: Iterable[int]) -> bool:

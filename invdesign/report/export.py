@@ -119,22 +119,26 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with an apostrophe before every text that a spreadsheet would run as a formula.
+    """The table with an apostrophe before every text and heading that a spreadsheet would run as a formula.
 
     Numbers stay as they are, also where they stand as text.
     """
-    texts = [name for name in table if table[name].dtype == object]
-    return table.assign(**{str(name): table[name].map(_neutral) for name in texts})
+    texts = [name for name in table if table[name].dtype.kind == "O"]
+    found = table.assign(**{str(name): table[name].astype(object).map(_neutral) for name in texts})
+    return found.rename(columns=_neutral)
 
 
 def _neutral(cell: object) -> object:
-    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+    if not isinstance(cell, str):
         return cell
+    text = cell.replace("\r", "\n")  # a carriage return is not quoted, and ends the row for a spreadsheet
+    if not cell.startswith(FORMULA):
+        return text
     try:
         float(cell)
     except ValueError:
-        return f"'{cell}"
-    return cell
+        return f"'{text}"
+    return text
 
 
 def original(cell: object) -> object:

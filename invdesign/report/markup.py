@@ -18,7 +18,8 @@ _ID = re.compile(r"\bmp-\d+\b")
 
 def formula(text: str) -> str:
     """A formula with its numbers as subscripts."""
-    return re.sub(r"(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(text))
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return "".join(f"<sub>{part}</sub>" if k % 2 else escape(part) for k, part in enumerate(parts))
 
 
 def symbol(prop: Property) -> str:

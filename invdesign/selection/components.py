@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from invdesign.elements import atomic_number
-from invdesign.errors import InputError
+from invdesign.errors import ConflictError, InputError
 from invdesign.properties import PROPERTIES
 from invdesign.properties import QUANTITIES as ON_DEMAND
 from invdesign.query import Target
@@ -75,6 +75,7 @@ class Index:
             InputError: naming the field, its value and what is allowed.
         """
         where = f"index {self.name!r}"
+        _check_text("index: name", self.name)
         if not isinstance(self.powers, Mapping) or not self.powers:
             raise InputError(
                 f"{where}: powers", self.powers, "a mapping such as {youngs_modulus: 0.5, density: -1}"
@@ -83,6 +84,8 @@ class Index:
             if quantity not in QUANTITIES:
                 raise InputError(f"{where}: quantity", quantity, QUANTITIES)
             _check_number(f"{where}: power of {quantity}", power, -math.inf)
+            if power == 0:
+                raise InputError(f"{where}: power of {quantity}", power, "a number other than 0")
         _check_number(f"{where}: worst", self.worst, 0.0)
         _check_number(f"{where}: best", self.best, 0.0)
         _check_number(f"{where}: weight", self.weight, 0.0)
@@ -126,6 +129,7 @@ class Component:
 
         Raises:
             InputError: naming the field, its value and what is allowed.
+            ConflictError: if two constraints contradict each other.
         """
         where = f"component {self.name}"
         _check_text(f"{where}: name", self.name)
@@ -133,8 +137,13 @@ class Component:
         for constraint in constraints:
             if constraint.goal:
                 raise InputError(f"{where}: constraint", str(constraint), "a bound such as density<=5, no extreme")
+        _check_bounds(where, constraints)
         object.__setattr__(self, "constraints", constraints)
         object.__setattr__(self, "indices", tuple(_index(where, item) for item in _items(self.indices)))
+        names = [index.name for index in self.indices]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"{where}: index", name, "a name of its own for each index")
         object.__setattr__(self, "forbid", tuple(str(s) for s in _items(self.forbid)))
         for symbol in self.forbid:
             atomic_number(symbol)
@@ -204,6 +213,17 @@ def _items(value: object) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return value
     raise InputError("component file: list", value, "a list")
+
+
+def _check_bounds(where: str, constraints: Sequence[Target]) -> None:
+    """See that the bounds on each property leave something."""
+    for name in dict.fromkeys(c.name for c in constraints):
+        low = max((c.low for c in constraints if c.name == name and c.low is not None), default=-math.inf)
+        high = min((c.high for c in constraints if c.name == name and c.high is not None), default=math.inf)
+        if low > high:
+            raise ConflictError(
+                f"{where}: constraints on {name} contradict each other: at least {low:g} and at most {high:g}"
+            )
 
 
 def _check_number(what: str, value: object, above: float) -> None:

@@ -1,6 +1,6 @@
 """Ranking of a table: materials known by their properties alone, without a structure, as in an engineer's CSV.
 
-A column is a property or quantity by its name, as `youngs_modulus`, with or without its unit in brackets; its
+A column is a property or quantity by its name, as `youngs_modulus`, with or without its own unit in brackets; its
 standard deviation is `<name>_std`, its range `<name>_low` and `<name>_high`. The first of the columns `name`,
 `material`, `formula`, `id` names a row. `yield_strength`, `flexural_strength` and `tensile_strength` stand for
 `strength`, in this order. Other columns are left aside and named.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign.checks import plain_signs, plain_unit
 from invdesign.errors import InputError
 from invdesign.mechanics.isotropic import completed
 from invdesign.properties import PROPERTIES, QUANTITIES, get_property
@@ -40,7 +41,10 @@ NAMES = ("name", "material", "formula", "id")
 STRENGTHS = ("strength", "yield_strength", "flexural_strength", "tensile_strength")
 """Columns that are read as the strength, the first that has a number."""
 _SUFFIX = re.compile(r"_(std|low|high)$")
-_UNIT = re.compile(r"\s*[\[(].*[\])]\s*$")
+_UNIT = re.compile(r"\s*[\[(](.*)[\])]\s*$")
+_NO_UNIT = ("", "-", "1")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+"""Commas that part groups of three digits; any other comma may be a decimal one."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ def _columns_of(table: pd.DataFrame) -> dict[str, str]:
     found = {}
     for column in map(str, table.columns):
         name = _bare(column)
+        _check_unit(column, name)
         if name in PROPERTIES or name in QUANTITIES or name in STRENGTHS:
             found[name] = column
         elif (stem := _SUFFIX.sub("", name)) != name and (stem in PROPERTIES or stem in QUANTITIES):
@@ -199,6 +204,17 @@ def _columns_of(table: pd.DataFrame) -> dict[str, str]:
             "table", list(map(str, table.columns)), f"a column such as {', '.join([*PROPERTIES][:4])}"
         )
     return found
+
+
+def _check_unit(column: str, name: str) -> None:
+    """See that a unit in a heading is that of the property."""
+    unit, stem = _UNIT.search(column), _SUFFIX.sub("", name)
+    stem = "strength" if stem in STRENGTHS else stem
+    if unit is None or (stem not in PROPERTIES and stem not in QUANTITIES):
+        return
+    prop = get_property(stem)
+    if plain_unit(unit[1]) not in ([plain_unit(prop.unit)] if prop.unit else _NO_UNIT):
+        raise InputError(f"unit of column {column}", unit[1], prop.unit or "none")
 
 
 def _bare(column: str) -> str:
@@ -243,6 +259,10 @@ def _values(row: Mapping[Any, Any], columns: Mapping[str, str], bare: Mapping[st
 def _value(name: str, cells: Mapping[str, float]) -> Value | None:
     prop = get_property(name)
     mean, std, low, high = (cells[end] for end in ("", "_std", "_low", "_high"))
+    if low > high or mean < low or mean > high:
+        raise InputError(f"range of {name}", f"{low:g} to {high:g}", "the lower end first, the value within")
+    if std < 0:
+        raise InputError(f"{name}_std", std, "a number from 0")
     if math.isnan(mean) and low <= high:
         mean = math.sqrt(low * high) if prop.log and low > 0 else 0.5 * (low + high)
     if math.isnan(mean):
@@ -263,8 +283,9 @@ def _number(row: Mapping[Any, Any], column: str | None) -> float:
     cell = None if column is None else row.get(column)
     if cell is None or (isinstance(cell, float) and math.isnan(cell)) or str(cell).strip() in ("", "-", "unknown"):
         return math.nan
+    text = plain_signs(str(cell).strip())
     try:
-        return float(str(cell).replace(",", ""))
+        return float(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
     except ValueError:
         raise InputError(f"column {column}", cell, "a number or nothing") from None
 

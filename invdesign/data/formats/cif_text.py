@@ -20,6 +20,8 @@ _WHOLE, _LARGEST_BLOCK = 2**22, 2**25
 _TEXT_FIELD = re.compile(r"^;.*?^;", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^[ \t]*data_", re.MULTILINE | re.IGNORECASE)
 _ATOMS = re.compile(r"^[ \t]*_atom_site[_.](?:label|type_symbol|fract_|cartn_)", re.MULTILINE | re.IGNORECASE)
+_PASTED = {0x2212: "-", 0x00A0: " "}
+"""The minus sign and the space of typeset pages, from which people copy cells and positions."""
 _HEADER = re.compile(r"data_\S*", re.IGNORECASE)
 
 
@@ -31,6 +33,7 @@ def blocks_of(text: str) -> list[cif.Block | StructureReadError]:
     """
     from gemmi import cif
 
+    text = text.rstrip("\0\x1a").translate(_PASTED)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
