@@ -142,8 +142,8 @@ def _labelled(item: Item) -> tuple[Crystal | Failure, dict[str, float]]:
 
 def _sources(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, list[Path] | None]]:
     """Every path with, for a folder, the files to read in it."""
-    is_one = isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable)
-    given: list[Any] = [paths] if is_one else list(paths)
+    many = isinstance(paths, Iterable) and not isinstance(paths, (str, os.PathLike))
+    given: list[Any] = list(paths) if isinstance(paths, Iterable) and many else [paths]
     for path in given:
         if not isinstance(path, (str, os.PathLike)) or not str(path):
             raise InputError("path", path, f"the path of {FORMATS}")
