@@ -5,10 +5,10 @@
 
 Measures the constants of `invdesign.benchmarking.scale.Costs` in this process: shards of a screen for the query
 bulk_modulus>=200 without toxic elements, their files, and the ledger of a design run with the same candidates.
-Then simulates screens of 10^6 and 10^9 candidates on 1 to 1,000 workers, and compares the simulation with screens of
---candidates candidates on this machine. With --check it takes the constants from the record and makes that
-comparison alone. Times are CPU seconds where nothing else is said; wall clock depends on what else the machine does,
-so the load when each run began stands beside it.
+Then simulates screens of 10^6 and 10^9 candidates on 1 to 1,000 workers, and compares the simulation with screens
+of --candidates candidates on this machine. With --check it takes the constants from the record and makes that
+comparison alone. Times are CPU seconds where nothing else is said; wall clock depends on what else the machine
+does, so the load when each run began stands beside it.
 """
 
 from __future__ import annotations
@@ -119,12 +119,12 @@ def launch() -> float:
 
 def header_of(n: int, shard: int, seed: int) -> app.Header:
     query = resolved(QUERY).to_dict()
-    return app.Header(query, n, shard, seed, 1000, 1000, version, {})
+    return app.Header(query, n, shard, seed, 1000, version, {})
 
 
 def taken(header: app.Header, files: list[tuple[int, bytes]], counts: Counts) -> tuple[float, float]:
     """CPU seconds to take all files, and seconds of wall clock to write them."""
-    tally = app._Tally(Shortlist(header.keep), Sample(header.keep + header.sample, header.seed))
+    tally = app._Tally(Shortlist(header.keep), Sample(2 * header.keep, header.seed))
     take = write = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for number, data in files:
@@ -182,7 +182,7 @@ def checked(workers: int, n: int, seed: int, costs: Costs) -> dict[str, Any]:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        found = app.screen(QUERY, n, seed, Path(folder) / "s", keep=1, sample=0, shard=SHARD, workers=workers)
+        found = app.screen(QUERY, n, seed, Path(folder) / "s", keep=1, shard=SHARD, workers=workers)
         wall = time.monotonic() - start
     expected = simulate(Plan(n, SHARD), Site(workers, cores), costs, seed)
     cpu = sum(found.record["counts"]["seconds"].values())

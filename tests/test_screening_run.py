@@ -38,7 +38,7 @@ from invdesign.executors import executor
 from invdesign.records import Evaluation
 
 QUERY = Query(targets=["bulk_modulus>=200"], exclude=["Co"])
-SIZES: dict[str, Any] = {"n": 330, "seed": 3, "keep": 15, "sample": 12, "shard": 60}
+SIZES: dict[str, Any] = {"n": 330, "seed": 3, "keep": 15, "shard": 60}
 SCRIPT = Path(__file__).parent / "screen_parts.py"
 
 
@@ -232,7 +232,7 @@ def test_a_component_weighs_the_chances() -> None:
 
 def test_crystals_without_genes_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(app, "MAKER", "screen_parts:bare_parts")
-    found = app.screen(QUERY, out=tmp_path / "s", workers=Here(), n=40, keep=5, sample=0, shard=40)
+    found = app.screen(QUERY, out=tmp_path / "s", workers=Here(), n=40, keep=5, shard=40)
     rows = all_rows(found.folder)
     assert len(found.table) == 5 and rows.space_group[rows.rejected == ""].isin([216, 221, 225]).all()
 
@@ -247,12 +247,13 @@ def test_the_list_is_what_a_sort_of_all_candidates_gives(undisturbed: app.Screen
     wanted = judged.drop_duplicates("protostructure").head(SIZES["keep"])
     assert undisturbed.table.id.tolist() == wanted.id.tolist()
     assert undisturbed.table.log_chance.tolist() == wanted.log_chance.tolist()
+    assert undisturbed.table.protostructure.tolist() == wanted.protostructure.tolist()
     assert undisturbed.table["rank"].tolist() == list(range(1, 16))
     genes = [gene_of_row(row) for row in wanted.to_dict("records")]
     assert len({protostructure(gene) for gene in genes}) == 15
     others = judged[~judged.id.isin(wanted.id)]
     lots = sorted(others.id, key=lambda name: lot(SIZES["seed"], name))
-    assert pd.read_parquet(undisturbed.folder / app.SAMPLE).id.tolist() == lots[:12]
+    assert pd.read_parquet(undisturbed.folder / app.SAMPLE).id.tolist() == lots[:15]
 
 
 def test_the_list_has_files_properties_and_verdicts(undisturbed: app.Screened) -> None:
@@ -261,7 +262,7 @@ def test_the_list_has_files_properties_and_verdicts(undisturbed: app.Screened) -
     assert {"bulk_modulus", "bulk_modulus_low", "energy_above_hull", "verdict_novelty"} <= set(table)
     assert (table.verdict_novelty == "fail").any() and (table.bulk_modulus > 0).all()
     record = json.loads((undisturbed.folder / "run.json").read_text())
-    assert record["found"] == 15 and record["sampled"] == 12 and record["shards"] == 6
+    assert record["found"] == 15 and record["sampled"] == 15 and record["shards"] == 6
     assert set(record["genes_per_cpu_second"]) == {"generate", "screen", "judge", "record", "together"}
 
 
@@ -307,7 +308,7 @@ def test_a_stopped_screen_goes_on_and_repeats_nothing(
 
 def test_a_killed_process_leaves_whole_shards(undisturbed: app.Screened, tmp_path: Path) -> None:
     folder = tmp_path / "s"
-    args = ["screen", "--n", 330, "--seed", 3, "--keep", 15, "--sample", 12, "--shard", 60, "--workers", 2]
+    args = ["screen", "--n", 330, "--seed", 3, "--keep", 15, "--shard", 60, "--workers", 2]
     args += ["--target", "bulk_modulus>=200", "--exclude", "Co", "--generator", "mixture", "--out", folder]
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *map(str, args)], env={**os.environ, DELAY: "0.4"}, start_new_session=True
@@ -364,7 +365,7 @@ def test_a_damaged_part_is_computed_again(undisturbed: app.Screened, damage: str
 
 def test_a_shard_that_breaks_down_ends_the_screen_after_the_others(tmp_path: Path) -> None:
     with pytest.raises(PartError, match=r"1 of 3 shards .*shard 2: RuntimeError: thirteen.*invdesign resume"):
-        app.screen(QUERY, out=tmp_path / "s", workers=Here(), n=226, shard=100, keep=5, sample=5)
+        app.screen(QUERY, out=tmp_path / "s", workers=Here(), n=226, shard=100, keep=5)
     assert app.status(tmp_path / "s")["shards_done"] == 2
 
 
@@ -372,7 +373,7 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
     def peak(n: int) -> int:
         gc.collect()
         tracemalloc.start()
-        app.screen(QUERY, out=tmp_path / str(n), workers=Here(), n=n, shard=50, keep=10, sample=10)
+        app.screen(QUERY, out=tmp_path / str(n), workers=Here(), n=n, shard=50, keep=10)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -400,7 +401,7 @@ def invoked(*args: object) -> Any:
 
 def test_the_command_prints_lines_or_json(undisturbed: app.Screened, tmp_path: Path) -> None:
     wishes = ["--target", "bulk_modulus>=200", "--exclude", "Co", "--workers", 2, "-q"]
-    sizes = ["-n", 330, "--seed", 3, "--keep", 15, "--sample", 12, "--shard", 60]
+    sizes = ["-n", 330, "--seed", 3, "--keep", 15, "--shard", 60]
     found = invoked(*sizes, *wishes, "--json", "--out", tmp_path / "s")
     assert found.exception is None
     record = json.loads(found.stdout)
@@ -408,7 +409,7 @@ def test_the_command_prints_lines_or_json(undisturbed: app.Screened, tmp_path: P
     status = CliRunner().invoke(commands, ["status", str(tmp_path / "s")])
     assert status.stdout == "finished: 6 of 6 shards\n"
     again = CliRunner().invoke(commands, ["resume", str(tmp_path / "s"), "--workers", "1", "-q"])
-    assert "330 asked for" in again.stdout and "the best 15, 12 of the others at random" in again.stdout
+    assert "330 asked for" in again.stdout and "the best 15, 15 of the others at random" in again.stdout
 
 
 @pytest.mark.parametrize(

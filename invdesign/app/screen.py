@@ -57,8 +57,7 @@ class Header:
         n: candidates that the generators are asked for.
         shard: candidates of a shard.
         seed: of the screen.
-        keep: length of the list.
-        sample: size of the random sample of the others.
+        keep: length of the list, and of the random sample of the others.
         version: of invdesign.
         parts: checksums of the weights.
     """
@@ -68,7 +67,6 @@ class Header:
     shard: int
     seed: int
     keep: int
-    sample: int
     version: str
     parts: dict[str, str]
 
@@ -79,7 +77,7 @@ class Header:
 
     def about(self, number: int) -> dict[str, Any]:
         """What the file of a shard is of: everything that its candidates follow from, and its number."""
-        asked = {k: v for k, v in asdict(self).items() if k not in ("keep", "sample")}
+        asked = {k: v for k, v in asdict(self).items() if k != "keep"}
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return {"screen": digest, "shard": number}
 
@@ -138,7 +136,6 @@ def screen(
     out: str | Path = "screen",
     *,
     keep: int = 1000,
-    sample: int = 1000,
     shard: int | None = None,
     workers: Workforce = None,
     progress: Shown = None,
@@ -154,8 +151,7 @@ def screen(
         n: candidates that the generators are asked for.
         seed: the same seed gives the same candidates, with any workers.
         out: folder to make.
-        keep: length of the list of the best, each protostructure once.
-        sample: how many of the others are drawn at random.
+        keep: length of the list of the best, each protostructure once; as many of the others are drawn at random.
         shard: candidates of one task and of one file (None: 1,000 or more, at most a thousand files or so).
         workers: processes (None: one per core), or an executor.
         progress: see `invdesign.progress.Shown`.
@@ -174,7 +170,6 @@ def screen(
         shard=plan.size,
         seed=whole("seed", seed, 0),
         keep=whole("keep", keep, 1, LARGEST),
-        sample=whole("sample", sample, 0, LARGEST),
         version=__version__,
         parts=build.checksums(),
     )
@@ -245,7 +240,7 @@ def status(folder: Path) -> dict[str, Any]:
 def _run(folder: Path, header: Header, workers: Workforce, progress: Progress) -> Screened:
     """Work through the shards that are missing, and write what all of them give."""
     start, plan = time.monotonic(), header.plan
-    best, drawn = Shortlist(header.keep), Sample(header.keep + header.sample, header.seed)
+    best, drawn = Shortlist(header.keep), Sample(2 * header.keep, header.seed)
     tally = _Tally(best, drawn)
     parts = export.writable_folder(folder / PARTS)
     missing = [k for k in range(len(plan)) if not tally.read(part_path(parts, k), header.about(k))]
@@ -355,12 +350,13 @@ def _written(folder: Path, header: Header, rows: Sequence[Evaluation], tally: _T
         [
             {"rank": place, "file": file, "chance": math.exp(entry.log_chance), "log_chance": entry.log_chance}
             | export.evaluation_columns(replace(row, estimate=row.gate))
+            | {"protostructure": entry.key}
             for place, (row, entry, file) in enumerate(zip(rows, best, files, strict=True), start=1)
         ]
     )
     write_parquet(table, folder / export.FULL)
     export.write_table(table, folder / export.LEAN)
-    others = tally.drawn.without({entry.id for entry in best}, header.sample)
+    others = tally.drawn.without({entry.id for entry in best}, header.keep)
     write_parquet(export.frame([dict(row) for row in others]), folder / SAMPLE)
     record = _record(header, tally, len(rows), len(others), seconds)
     export.write_json(record, folder / "run.json")

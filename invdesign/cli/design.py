@@ -243,13 +243,6 @@ def generate(
 @click.option("-n", "--n", "n", type=click.IntRange(1), required=True, help="Candidates to generate.")
 @click.option("--keep", type=click.IntRange(1), default=1000, show_default=True, help="Length of the list.")
 @click.option(
-    "--sample",
-    type=click.IntRange(0),
-    default=1000,
-    show_default=True,
-    help="How many of the others are drawn at random.",
-)
-@click.option(
     "--shard",
     type=click.IntRange(1),
     metavar="N",
@@ -275,7 +268,7 @@ def generate(
 @JSON
 @talk
 def screen(
-    n: int, keep: int, sample: int, shard: int | None, seed: int | None, workers: Workforce, out: str,
+    n: int, keep: int, shard: int | None, seed: int | None, workers: Workforce, out: str,
     as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Generate, check and judge very many candidates, and keep the best; nothing is relaxed.
@@ -287,9 +280,7 @@ def screen(
 
     query, folder = Query.from_dict(given(flags)), Path(out)
     with _run_in(folder) as reporter:
-        found = app.screen(
-            query, n, seed or 0, folder, keep=keep, sample=sample, shard=shard, workers=workers, progress=reporter
-        )
+        found = app.screen(query, n, seed or 0, folder, keep=keep, shard=shard, workers=workers, progress=reporter)
     _show_screen(found, as_json)
 
 
