@@ -15,6 +15,7 @@ COSTS = Costs(
     stages={"generate": 0.008, "judge": 0.002},
     spread=0.0,
     start=5.0,
+    warm=3.0,
     answer_bytes=100.0,
     take=1e-5,
     write=0.0,

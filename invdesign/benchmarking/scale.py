@@ -27,9 +27,10 @@ class Costs:
     Attributes:
         stages: CPU seconds of a worker for one candidate, by stage.
         spread: standard deviation of a shard's time over its mean.
-        start: CPU seconds until a worker process has its models.
+        start: CPU seconds until a worker process has its models and all that the first candidates load.
+        warm: the part of these that falls into the time of its first shard.
         answer_bytes: size of a finished shard for one candidate: what is sent, and what is written.
-        take: CPU seconds of the main process for one candidate of a finished shard.
+        take: CPU seconds of the main process for one candidate of a finished shard, few of which enter the list.
         write: seconds to write and sync the file of one shard, besides those that its bytes take.
         launch: CPU seconds of the main process before the first shard and after the last.
         worker_mb: largest memory of a worker process, megabytes.
@@ -41,6 +42,7 @@ class Costs:
     stages: Mapping[str, float]
     spread: float
     start: float
+    warm: float
     answer_bytes: float
     take: float
     write: float

@@ -108,7 +108,7 @@ def design(query_file: str | None, ledger: str | None, dry_run: bool, as_json: b
     _show(result, as_json)
 
 
-@click.command()
+@click.command(short_help="Go on with what was stopped, or search on after a run.")
 @click.argument("folder", metavar="DIR")
 @click.option("--more", type=click.IntRange(1), metavar="N", help="Relaxations to add to the finished run.")
 @execution

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import total_ordering
 from hashlib import blake2b
 from typing import Any
@@ -74,10 +74,19 @@ class Shortlist:
         self._settle()
         return self._heap[0].log_chance
 
+    def accepts(self, entry: Entry) -> bool:
+        """Whether a candidate belongs on the list, by those that were offered so far."""
+        before = self._by_key.get(entry.key)
+        if before is not None:
+            return before < entry
+        if len(self._by_key) < self.most:
+            return True
+        self._settle()
+        return self._heap[0] < entry
+
     def offer(self, entry: Entry) -> None:
         """Take a candidate onto the list, if it belongs there."""
-        before = self._by_key.get(entry.key)
-        if before is not None and not before < entry:
+        if not self.accepts(entry):
             return
         self._by_key[entry.key] = entry
         heapq.heappush(self._heap, entry)
@@ -101,7 +110,7 @@ class Shortlist:
         keys: NDArray[np.int64],
         row: Callable[[int], Row],
     ) -> None:
-        """Offer candidates in arrays; `row` is called for those alone that may enter.
+        """Offer candidates in arrays; `row` is called for those alone that enter.
 
         Args:
             log_chance: (n,) NaN for those that have none.
@@ -110,8 +119,9 @@ class Shortlist:
             row: what else is known of a candidate, by its place.
         """
         for i in np.flatnonzero(log_chance >= self.bar).tolist():
-            if log_chance[i] >= self.bar:
-                self.offer(Entry(float(log_chance[i]), ids(i), int(keys[i]), row(i)))
+            entry = Entry(float(log_chance[i]), ids(i), int(keys[i]))
+            if self.accepts(entry):
+                self.offer(replace(entry, row=row(i)))
 
     def best(self) -> list[Entry]:
         """The list, best first."""
