@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -27,7 +28,7 @@ import numpy as np
 from invdesign import Query
 from invdesign import __version__ as version
 from invdesign.app import screen as app
-from invdesign.benchmarking.run import check_output, write_record
+from invdesign.benchmarking.run import check_output, command_line, write_record
 from invdesign.benchmarking.scale import SITES, Costs, Site, ledger_cost, most_workers, simulate, table
 from invdesign.engine.database import path_of
 from invdesign.engine.ledger import Header, Ledger, Shard
@@ -55,10 +56,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("scale.json"))
     options = parser.parse_args()
     check_output(options.out)
-    costs = read(options.out) if options.check else measured(options.n, options.seed)
+    before = json.loads(options.out.read_text(encoding="utf-8")) if options.check else {}
+    costs = read(before) if options.check else measured(options.n, options.seed)
+    made = before["constants"]["n"] if options.check else options.n
     rows = [row for n in LARGE for row in table(n, WORKERS, costs, options.seed)]
     figures = {
-        "constants": asdict(costs) | {"candidate": costs.candidate, "n": options.n, "shard": SHARD},
+        "constants": asdict(costs) | {"candidate": costs.candidate, "n": made, "shard": SHARD},
         "simulated": rows,
         "sites": {name: asdict(site) for name, site in SITES.items()},
         "most_workers": {
@@ -67,13 +70,15 @@ def main() -> None:
         "ledger": {str(n): ledger_cost(n, costs) for n in LARGE},
         "check": [checked(k, options.candidates, options.seed, costs) for k in options.workers],
     }
-    write_record(options.out, figures, options.seed, DEPENDS_ON)
+    command = before["run"]["command"] if options.check else None  # that of the constants; the check says its own
+    figures["check_command"] = command_line(sys.argv)
+    write_record(options.out, figures, options.seed, DEPENDS_ON, command)
     print(json.dumps({key: figures[key] for key in ("constants", "most_workers", "check")}, indent=1))
 
 
-def read(path: Path) -> Costs:
+def read(record: dict[str, Any]) -> Costs:
     """The constants of a record."""
-    found = json.loads(path.read_text(encoding="utf-8"))["constants"]
+    found = record["constants"]
     return Costs(**{name: found[name] for name in Costs.__dataclass_fields__})
 
 
@@ -113,7 +118,6 @@ def measured(n: int, seed: int) -> Costs:
 def launch() -> float:
     """CPU seconds of a process that imports what the main process of a screen needs."""
     import subprocess
-    import sys
 
     code = "import time, pandas, pyarrow.parquet; from invdesign.app import screen; print(time.process_time())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

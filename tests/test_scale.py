@@ -71,6 +71,8 @@ def test_the_main_process_is_the_limit_beyond_the_most_workers() -> None:
     assert below.main_busy < 0.5 < 0.9 < above.main_busy
     assert above.seconds == pytest.approx(1000 * 0.21, rel=0.1)
     assert above.waiting_mb > 10 * below.waiting_mb
+    crowded = simulate(Plan(10**6, 100), replace(site, workers=30), COSTS)
+    assert crowded.waiting_mb <= 4 * 30 * 100 * 100.0 / 1e6 + 1e-9  # four shards of each worker at most
 
 
 def test_the_table_has_every_site_and_number_of_workers() -> None:

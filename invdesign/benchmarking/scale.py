@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign.engine.shards import Plan
 from invdesign.errors import MissingDependencyError
+from invdesign.executors.dask import AHEAD
 
 if TYPE_CHECKING:
     import simpy
@@ -94,7 +95,7 @@ class Outcome:
         lost: shards that were computed in vain because their worker died.
         busy: share of their time that workers computed.
         main_busy: share of its time that the main process took and wrote shards.
-        waiting_mb: most memory of shards that waited to be taken, megabytes.
+        waiting_mb: most memory of finished shards that waited to be taken, on all workers together, megabytes.
         stored_gb: size of all files, gigabytes.
     """
 
@@ -122,6 +123,8 @@ class _Screen:
         self.shards = simpy.Store(environment)
         self.shards.items.extend(range(len(plan)))
         self.main = simpy.Resource(environment, capacity=1)
+        ahead = max(16, AHEAD * site.workers)  # as an executor hands out: no more wait to be taken
+        self.room = simpy.Container(environment, capacity=ahead, init=ahead)
         self.done, self.lost, self.computed, self.main_time = 0, 0, 0.0, 0.0
         self.waiting = self.most_waiting = 0.0
         self.end = environment.event()
@@ -141,11 +144,13 @@ class _Screen:
         left = self._life()
         while self.shards.items:
             number = yield self.shards.get()
+            yield self.room.get(1)
             needed = self._shard_time(number) * slow
             if left < needed:
                 yield self.env.timeout(left)
                 self.computed += left
                 self.lost += 1
+                yield self.room.put(1)
                 self.shards.items.append(number)
                 yield self.env.timeout(site.replaced + self.costs.start * slow)
                 left = self._life()
@@ -176,6 +181,7 @@ class _Screen:
             spent += self.costs.write + self.site.latency + volume / self.site.disk
             yield self.env.timeout(spent)
             self.main_time += spent
+        yield self.room.put(1)
         self.waiting -= volume
         self.done += 1
         if self.done == len(self.plan):
