@@ -455,3 +455,16 @@ def test_progress_is_told_while_nothing_is_finished(monkeypatch: pytest.MonkeyPa
     stages = [stage for stage, _, _ in told]
     assert stages.count("generate and screen") > 8 and told[-1][0] == "look at the best"
     assert ("generate and screen", 20, 20) in told
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "pool", lambda workers, *rest: Here(most=1).pool(*rest))
+    folder = str(tmp_path / "s")
+    assert (
+        run(["screen", "--n", "40", "--shard", "20", "--target", "bulk_modulus>=200", "-q", "--out", folder])
+        == 130
+    )
+    assert f"interrupted; go on with: invdesign resume {folder}" in capsys.readouterr().err
+    assert app.status(tmp_path / "s")["shards_done"] == 1
