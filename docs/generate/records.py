@@ -80,9 +80,11 @@ def share(rate: Mapping[str, float], digits: int = 0) -> str:
 def report(name: str) -> str:
     """The tables that the benchmark command itself writes for a record, headings one level down."""
     from invdesign.benchmarking import generation, surrogates, targets
+    from invdesign.benchmarking.figures import speed
 
     writers: dict[str, Callable[[Any], str]] = {
         "generation": generation.markdown,
+        "speed": speed.markdown,
         "surrogates": surrogates.markdown,
         "targets": targets.markdown,
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
+
+from invdesign.benchmarking.timing import OURS
 
 Row = Mapping[str, Any]
 
@@ -56,54 +58,63 @@ def growth_with_atoms(stage: Row, way: str) -> float:
     return math.log(seconds[1] / seconds[0]) / math.log(stage["sites"][1] / stage["sites"][0])
 
 
-def rows(record: Row) -> list[dict[str, str]]:
-    """The table's rows as text: one for each way of each stage."""
-    found = []
-    for name, stage in record["stages"].items():
-        ours = stage["ways"][0]
-        for way in stage["ways"]:
-            row = {"stage": name.replace("_", " "), "items": stage["items"], "way": way["name"]}
-            found.append(row | (_figures(stage, ours, way) if way["repeats"] else {"equal": way["note"]}))
-    return found
-
-
-def _figures(stage: Row, ours: Row, way: Row) -> dict[str, str]:
-    factors = ratios(ours, way) if way is not ours and ours["repeats"] else []
-    return {
-        "n": str(way["repeats"][0]["items"]),
-        "cpu": _number(1000.0 * cost(way)),
-        "rate": _number(throughput(way)),
-        "memory": _number(memory(way)),
-        "ratio": f"{median(factors):.3g} ({min(factors):.3g}–{max(factors):.3g})" if factors else "",
-        "growth": _number(growth(way), 2),
-        "atoms": _number(growth_with_atoms(stage, way["name"]), 2),
-        "equal": equalities(way["equal"]),
-    }
-
-
-def equalities(found: Sequence[Row]) -> str:
-    """What was compared, in words."""
-    return "; ".join(
-        f"{row['what']} {row['value']:.3g} ({'' if row['holds'] else 'NOT '}within {row['limit']:g})"
-        for row in found
+def markdown(record: Row) -> str:
+    """The tables of a record: cost and ratios, whether the results are the same, and how the cost grows."""
+    head = f"CPU seconds on one core, medians of {record['repeats']} repeats. A ratio above 1: {OURS} is faster."
+    costs = ("stage", "way", "items", "CPU ms each", "each CPU second", "memory, MB", "ratio (range)")
+    same = ("stage", "beside", "what", "found", "tolerance", "holds")
+    growths = ("stage", "way", "with the number of items", "with the atoms in the cell")
+    return "\n".join(
+        [
+            f"{head}\n{_table(costs, _costs(record))}",
+            f"## The same result?\n{_table(same, _equalities(record))}",
+            f"## Growth of the cost\n\nThe exponent of the cost.\n{_table(growths, _growths(record))}",
+        ]
     )
 
 
+def _each_way(record: Row) -> Iterator[tuple[str, Row, Row]]:
+    """Name of the stage in words, the stage, and each of its ways."""
+    for name, stage in record["stages"].items():
+        for way in stage["ways"]:
+            yield name.replace("_", " "), stage, way
+
+
+def _costs(record: Row) -> Iterator[Sequence[str]]:
+    for name, stage, way in _each_way(record):
+        if not way["repeats"]:
+            yield name, way["name"], "", "", "", "", way["note"]
+            continue
+        ours, ratio = stage["ways"][0], ""
+        if way is not ours and ours["repeats"]:
+            found = ratios(ours, way)
+            ratio = f"{_number(median(found))} ({_number(min(found))}–{_number(max(found))})"
+        items = f"{way['repeats'][0]['items']} {stage['items']}"
+        figures = (_number(1000.0 * cost(way)), _number(throughput(way)), _number(memory(way), 2))
+        yield name, way["name"], items, *figures, ratio
+
+
+def _equalities(record: Row) -> Iterator[Sequence[str]]:
+    for name, _, way in _each_way(record):
+        for row in way["equal"]:
+            found = (_number(row["value"]), _number(row["limit"]), "yes" if row["holds"] else "**no**")
+            yield name, way["name"], row["what"], *found
+
+
+def _growths(record: Row) -> Iterator[Sequence[str]]:
+    for name, stage, way in _each_way(record):
+        found = _number(growth(way), 2), _number(growth_with_atoms(stage, way["name"]), 2)
+        if any(found):
+            yield name, way["name"], *found
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
 def _number(value: float, digits: int = 3) -> str:
-    return "" if math.isnan(value) else f"{value:.{digits}g}"
-
-
-COLUMNS = {
-    "stage": "stage", "way": "way", "n": "n", "items": "items", "cpu": "CPU ms each", "rate": "each CPU second",
-    "memory": "memory, MB", "ratio": "ratio (range)", "growth": "grows with n", "atoms": "with atoms",
-    "equal": "the same?",
-}  # fmt: skip
-
-
-def markdown(record: Row) -> str:
-    """The table of a record."""
-    head = f"CPU seconds on one core, {record['repeats']} repeats in turns; medians.\n"
-    lines = [head, "| " + " | ".join(COLUMNS.values()) + " |", "|" + " --- |" * len(COLUMNS)]
-    for row in rows(record):
-        lines.append("| " + " | ".join(row.get(key, "") for key in COLUMNS) + " |")
-    return "\n".join(lines) + "\n"
+    """A figure with some significant digits, whole where it is large; nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10.0**digits else f"{value:.{digits}g}"
