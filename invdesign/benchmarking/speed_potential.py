@@ -9,6 +9,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ def by_torch_sim(calculator: Any, starts: Sequence[Atoms]) -> list[Atoms | None]
     import torch_sim as ts
     from sevenn.torchsim import SevenNetModel
 
-    model = SevenNetModel(calculator.model, modal=None, device=torch.device("cpu"))
+    model = SevenNetModel(deepcopy(calculator.model), device=torch.device("cpu"))  # it changes the model's mode
     end = ts.generate_force_convergence_fn(force_tol=FORCE, include_cell_forces=True)
     state = ts.optimize(
         system=list(starts), model=model, optimizer=ts.Optimizer.fire, convergence_fn=end, max_steps=STEPS,
