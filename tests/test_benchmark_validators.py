@@ -33,9 +33,9 @@ def composition(text: str) -> dict[int, int]:
     ("text", "name"),
     [
         ("TiO2", "oxide"), ("NaCl", "halide"), ("CsPbI3", "halide"), ("ZnS", "chalcogenide"),
-        ("Bi2Te3", "chalcogenide"), ("TiN", "nitride"), ("WC", "carbide"), ("NiAl", "intermetallic"), ("Mg2Ge", "Zintl phase"),
-        ("NaTl", "Zintl phase"), ("Ca3P2", "Zintl phase"), ("Nb3Sn", "intermetallic"), ("TiB2", "boride"),
-        ("CoSb3", "intermetallic"), ("Fe", "element"),
+        ("Bi2Te3", "chalcogenide"), ("TiN", "nitride"), ("WC", "carbide"), ("NiAl", "intermetallic"),
+        ("Mg2Ge", "Zintl phase"), ("NaTl", "Zintl phase"), ("Ca3P2", "Zintl phase"), ("Nb3Sn", "intermetallic"),
+        ("TiB2", "boride"), ("CoSb3", "intermetallic"), ("Fe", "element"),
     ],
 )  # fmt: skip
 def test_a_compound_is_of_the_class_that_a_chemist_would_name(script: ModuleType, text: str, name: str) -> None:
