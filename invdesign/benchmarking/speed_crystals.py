@@ -136,12 +136,12 @@ def _sampling(name: str, generator: str, size: int, quick: int, share: float) ->
 
 def genes(potential: str) -> Stage:
     """Random genes with their crystals, beside PyXtal's random crystals of known groups and compositions."""
-    return _sampling("genes", "random", 200, 20, 0.04)
+    return _sampling("genes", "random", 200, 20, 0.2)
 
 
 def sampling(potential: str) -> Stage:
     """Raw samples of the autoencoder, beside PyXtal's random crystals."""
-    return _sampling("sampling", "vae", 1000, 100, 0.008)
+    return _sampling("sampling", "vae", 1000, 100, 0.04)
 
 
 def decoding(potential: str) -> Stage:

@@ -162,6 +162,8 @@ class StageResult:
 def measure(stage: Stage, n: int, seed: int, repeats: int) -> StageResult:
     """Time all ways of a stage in turns, and compare what they find.
 
+    Every repeat has items of its own, so that nothing is remembered from one to the next.
+
     Args:
         stage: with its ways.
         n: number of items.
@@ -169,51 +171,57 @@ def measure(stage: Stage, n: int, seed: int, repeats: int) -> StageResult:
         repeats: of every way.
     """
     rng = np.random.default_rng(seed)
-    items = stage.draw(n, CELLS, rng)
-    small = items[: len(items) // SMALL_SHARE]
     load = tuple(round(each, 2) for each in os.getloadavg()) if hasattr(os, "getloadavg") else ()
-    ways = [way for way in stage.ways if way.is_installed]
+    turns = [way for way in stage.ways if way.is_installed]
     notes = {way.name: f"not installed: {way.hint}" for way in stage.ways if not way.is_installed}
-    results: dict[str, Any] = {}
-    spent: dict[tuple[str, bool], list[Spent]] = {}
-    for repeat in range(-1, repeats):
-        for way in ways if repeat % 2 else ways[::-1]:
-            if way.name in notes:
-                continue
-            try:
-                if repeat < 0:
-                    way.run(way.prepare(way.part(items)[:2]))  # what is loaded or compiled once
-                    continue
-                if small:
-                    spent.setdefault((way.name, False), []).append(timed(way, small)[1])
-                answer, cost = timed(way, items)
-                spent.setdefault((way.name, True), []).append(cost)
-                results.setdefault(way.name, answer)
-            except Exception as error:  # a package of others may raise anything; the way is the row
-                notes[way.name] = f"failed: {shorten(f'{type(error).__name__}: {error}', 160)}"
-    sites, by_sites = _by_sites(stage, [w for w in ways if w.name not in notes][:2], rng)
-    measured = [_result(stage, way, items, results, spent, notes) for way in stage.ways]
-    return StageResult(stage.items, tuple(measured), sites, by_sites, load)
+    found: list[_Found] = []
+    _turn(turns, stage.draw(min(n, 2), CELLS, rng), notes)  # what is loaded or compiled once
+    for repeat in range(repeats):
+        ways = turns[::-1] if repeat % 2 else turns
+        small = _turn(ways, stage.draw(n // SMALL_SHARE, CELLS, rng), notes) if n >= SMALL_SHARE else {}
+        items = stage.draw(n, CELLS, rng)
+        found.append(_Found(items if not repeat else (), small, _turn(ways, items, notes, keep=not repeat)))
+    sites, by_sites = _by_sites(stage, [way for way in turns if way.name not in notes][:2], rng)
+    measured = tuple(_result(stage, way, found, notes) for way in stage.ways)
+    return StageResult(stage.items, measured, sites, by_sites, load)
 
 
-def _result(
-    stage: Stage,
-    way: Way,
-    items: Sequence[Any],
-    results: Mapping[str, Any],
-    spent: Mapping[tuple[str, bool], list[Spent]],
-    notes: Mapping[str, str],
-) -> WayResult:
+@dataclass(frozen=True)
+class _Found:
+    """One repeat: its items where results were kept, and results and costs at both sizes by way."""
+
+    items: Sequence[Any]
+    small: Mapping[str, tuple[Any, Spent]]
+    full: Mapping[str, tuple[Any, Spent]]
+
+
+def _turn(
+    ways: Sequence[Way], items: Sequence[Any], notes: dict[str, str], keep: bool = False
+) -> dict[str, tuple[Any, Spent]]:
+    """Results (None unless they are kept) and costs of each way; a way that fails is noted and left out after."""
+    found = {}
+    for way in ways:
+        if way.name in notes:
+            continue
+        try:
+            answer, cost = timed(way, items)
+            found[way.name] = answer if keep else None, cost
+        except Exception as error:  # a package of others may raise anything; the way is the row
+            notes[way.name] = f"failed: {shorten(f'{type(error).__name__}: {error}', 160)}"
+    return found
+
+
+def _result(stage: Stage, way: Way, found: Sequence[_Found], notes: Mapping[str, str]) -> WayResult:
     """What there is to say of one way."""
-    first = stage.ways[0].name
     if way.name in notes:
         return WayResult(way.name, note=notes[way.name])
+    first, start = stage.ways[0].name, found[0]
     equal: list[Equality] = []
-    if way.name != first and first in results:
-        part = way.part(items)
-        equal = stage.agree(part, results[first], results[way.name])
-    few = tuple(spent.get((way.name, False), ()))
-    return WayResult(way.name, tuple(spent[way.name, True]), few, tuple(equal))
+    if way.name != first and first not in notes:
+        equal = stage.agree(way.part(start.items), start.full[first][0], start.full[way.name][0])
+    full = tuple(repeat.full[way.name][1] for repeat in found)
+    small = tuple(repeat.small[way.name][1] for repeat in found if repeat.small)
+    return WayResult(way.name, full, small, tuple(equal))
 
 
 def timed(way: Way, items: Sequence[Any]) -> tuple[Any, Spent]:
