@@ -248,7 +248,7 @@ def test_slurm_through_its_own_commands(folder: Path, monkeypatch: pytest.Monkey
 
 
 def run(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = ["design", "--target", "bulk_modulus>=200", "-n", "3", "--relaxations", "6", "--no-dynamics", "-q"]
+    command = ["design", "--target", "bulk_modulus>=200", "-n", "2", "--relaxations", "3", "--no-dynamics", "-q"]
     return subprocess.Popen(
         [sys.executable, "-m", "invdesign", *command, "--seed", "0", "--out", str(out), *arguments],
         stderr=subprocess.PIPE,

@@ -159,7 +159,7 @@ def test_memory_of_list_and_sample_does_not_grow_with_the_candidates() -> None:
             shortlist.offer_many(rng.normal(size=1000) + k / 1e4, ids.__getitem__, keys, lambda i: {"place": i})
             sample.offer_many(ids, lambda i: {"place": i})
         gc.collect()
-        return sum(isinstance(o, Entry) for o in gc.get_objects()) + len(sample._heap)
+        return sum(type(o) is Entry for o in gc.get_objects()) + len(sample._heap)
 
     assert offer(10_000, 0) <= 2 * 50 + 17 + 50
     assert offer(40_000, 10_000) <= 2 * 50 + 17 + 50

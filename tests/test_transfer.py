@@ -125,7 +125,8 @@ def test_a_learnable_property_is_learned_and_its_intervals_hold(trained: tuple[P
     assert 0.75 <= last["coverage"] <= 1.0
     assert transfer.prop.unit == "1/Å³"
     assert "WARNING" not in trained[1]
-    assert [p["labels"] for p in transfer.notes["curve"]] == [25, int(0.8 * transfer.notes["labels"])]
+    most = int(0.8 * transfer.notes["labels"])
+    assert [p["labels"] for p in transfer.notes["curve"]] == [*(n for n in (25, 50) if n < most), most]
 
 
 def test_noise_is_called_noise(crystals: list[Crystal], tmp_path: Path) -> None:
