@@ -44,6 +44,16 @@ those whose compounds are, as a class, toxic or restricted by law; critical are 
 materials of the European Union (Regulation (EU) 2024/1252)."""
 
 
+IN_WORDS = {
+    "toxic": "toxic elements",
+    "radioactive": "radioactive elements",
+    "critical": "critical raw materials",
+    "precious": "precious metals",
+    "platinum_group": "platinum-group metals",
+}
+"""Classes whose names are no nouns, as a sentence calls them."""
+
+
 def class_or_symbol(name: object, field_name: str) -> str:
     """The symbol or the name of a class, in its one spelling: `Rare earth` is `rare_earths`.
 

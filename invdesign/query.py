@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign.display import html_table
-from invdesign.element_classes import expanded
+from invdesign.element_classes import IN_WORDS, expanded
 from invdesign.elements import SYMBOLS
 from invdesign.errors import ConflictError, InputError
 from invdesign.properties import LOAD, Property, known_properties
@@ -351,7 +351,7 @@ class Query:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+    return ", ".join(IN_WORDS.get(name, name.replace("_", " ")) for name in names)
 
 
 def _from_to(ends: tuple[int, int]) -> str:

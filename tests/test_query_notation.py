@@ -205,3 +205,16 @@ def test_other_wishes_are_refused_in_one_line(wishes: dict[str, Any], words: str
     with pytest.raises(InvdesignError) as error:
         Query(**wishes)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("excluded", "said"),
+    [
+        ("toxic", "without toxic elements"),
+        ("precious,Co", "without precious metals, Co"),
+        ("rare_earths", "without rare earths"),
+        ("platinum_group", "without platinum-group metals"),
+    ],
+)
+def test_classes_of_elements_are_nouns_in_a_sentence(excluded: str, said: str) -> None:
+    assert said in Query(targets=["density<=6"], exclude=excluded.split(",")).in_words()
