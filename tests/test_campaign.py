@@ -162,7 +162,7 @@ def test_it_stops_when_nothing_more_is_expected(tmp_path: Path) -> None:
         assert len(list(more)) == 3 and len(more.selected) == 12 and not more.stopped
     with Campaign(far, 0, fake_parts(), sizes=replace(SIZES, hopeless=0.0), evolution=EVOLUTION) as on:
         on.step()
-        assert "after 4 of 12 relaxations; `invdesign resume DIR` goes on" in on.stopped
+        assert "after 4 of 12 relaxations; go on with: invdesign resume DIR" in on.stopped
         assert len(list(on)) == 2 and not on.stopped
     assert not finished()[0].stopped
 

@@ -29,6 +29,7 @@ from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.records import Candidate, Evaluation
 from invdesign.report import export
+from invdesign.run_log import Usage
 from invdesign.workers import Lost, load_function
 
 if TYPE_CHECKING:
@@ -427,7 +428,7 @@ def worker(work: Work) -> Callable[[Any], Any]:
             start = time.process_time()
             batches.append(table(batch))
             counts.seconds["record"] = counts.seconds.get("record", 0.0) + time.process_time() - start
-        counts.peak_mb = peak_mb()
+        counts.peak_mb = 1000.0 * (Usage.now().peak_gb or 0.0)
         return encoded(batches, counts, work.header.about(number))
 
     def look(rows: Sequence[Mapping[str, Any]]) -> list[Evaluation]:
@@ -457,14 +458,3 @@ def predict_all(
         replace(row, gate=found.gate, failure=row.failure or found.failure)
         for row, found in zip(rows, answered, strict=True)
     ]
-
-
-def peak_mb() -> float:
-    """The largest memory that this process has had, megabytes; 0 where the system does not say."""
-    import sys
-
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

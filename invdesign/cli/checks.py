@@ -117,7 +117,7 @@ def benchmark_surrogates(out: str, data: str | None, **flags: Any) -> None:
 @click.option("--stages", metavar="A,B", help="Of genes, decoding, relaxation, hull, … [all].")
 @click.option("--repeats", type=click.IntRange(1), metavar="N", help="Of every way [3].")
 @click.option("--potential", metavar="NAME", help="Of relaxation, elastic tensors and phonons [sevennet-0].")
-@click.option("--quick", is_flag=True, help="Few items of each: three minutes.")
+@click.option("--quick", is_flag=True, help="Few items of each.")
 @RECORD
 @SEED
 @talk

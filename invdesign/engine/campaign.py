@@ -264,11 +264,11 @@ class Campaign:
         spent, asked = sum(row.selected for row in self.rows), self.query.relaxations
         where = f"The search stopped after {spent} of {asked} relaxations"
         if not self.finished:
-            return f"{where}; `invdesign resume DIR` goes on"
+            return f"{where}; go on with: invdesign resume DIR"
         if self.extensions or spent >= asked or not self.outlook < self.sizes.hopeless:
             return ""
         little = f"the others were expected to bring {self.outlook:.1g} candidates on target"
-        return f"{where}: {little}; `invdesign resume DIR --more N` searches on all the same"
+        return f"{where}: {little}; search on all the same with: invdesign resume DIR --more N"
 
     @property
     def _on_target(self) -> int:

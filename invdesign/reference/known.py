@@ -164,12 +164,8 @@ class KnownCrystals(Sequence[KnownCrystal]):
     @cached_property
     def sites(self) -> NDArray[np.int64]:
         """(n,) atoms in the primitive cells."""
-        values, offsets = self._columns["wyckoffs"]
-        table = wyckoff_table()
-        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
-        position = table.group_start[self.space_groups - 1][owner] + values[offsets[0] : offsets[-1]]
-        counts = table.primitive_multiplicity[position].astype(np.float64)
-        return np.bincount(owner, weights=counts, minlength=len(self)).astype(np.int64)
+        owner, _, positions = self.orbits
+        return np.bincount(owner, weights=self._atoms(owner, positions), minlength=len(self)).astype(np.int64)
 
     @cached_property
     def n_elements(self) -> NDArray[np.int64]:
@@ -189,14 +185,16 @@ class KnownCrystals(Sequence[KnownCrystal]):
 
     def _element_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Crystal, element and number of atoms in the primitive cell, for every element of every crystal."""
-        positions, offsets = self._columns["wyckoffs"]
-        numbers = self._columns["numbers"][0][offsets[0] : offsets[-1]].astype(np.int64)
-        owner = np.repeat(np.arange(len(self)), np.diff(offsets))
-        table = wyckoff_table()
-        position = table.group_start[self.space_groups - 1][owner] + positions[offsets[0] : offsets[-1]]
+        owner, numbers, positions = self.orbits
         pairs, place = np.unique(owner * 256 + numbers, return_inverse=True)
-        atoms = np.bincount(place, weights=table.primitive_multiplicity[position].astype(np.float64))
+        atoms = np.bincount(place, weights=self._atoms(owner, positions))
         return pairs // 256, pairs % 256, np.rint(atoms).astype(np.int64)
+
+    def _atoms(self, owner: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(m,) atoms of orbits in the primitive cells of their crystals."""
+        table = wyckoff_table()
+        rows = table.group_start[self.space_groups - 1][owner] + positions
+        return np.asarray(table.primitive_multiplicity[rows], dtype=np.float64)
 
     @cached_property
     def elements(self) -> frozenset[int]:
