@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -351,3 +352,35 @@ def test_shells_complete_names(capsys: Capture) -> None:
         [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=False
     )
     assert done.stdout.split(",")[-1].strip() == "design"
+
+
+SWALLOWING = """
+import os, signal, sys, time
+import click
+from invdesign.cli import commands, main
+
+class Closed:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv.pop()))  # the handler raises in here, where Python drops it
+
+@click.command()
+def busy():
+    Closed()
+    print("dropped", flush=True)
+    time.sleep(60)
+
+commands.add_command(busy, "busy")
+main(["busy"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_request_to_end_is_heard_in_a_finalizer(number: signal.Signals, code: int, said: str) -> None:
+    script = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{SWALLOWING}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(int(number))], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stderr.strip()) == (code, f"invdesign: {said}")
+    assert done.stdout == "dropped\n"

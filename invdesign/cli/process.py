@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from invdesign.run_log import EVENTS, Readable
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 DEBUG = "INVDESIGN_DEBUG"
+AGAIN = 0.02
+"""Seconds after which a request to end that was dropped is made again."""
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -39,6 +44,7 @@ def main(args: Sequence[str] | None = None) -> None:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # it writes notes about cells to stderr
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _unraisable
     sys.exit(run(args))
 
 
@@ -46,6 +52,25 @@ def _terminate(_: int, __: object) -> None:
     """End at once, and without this handler if that is asked again."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise TerminatedError
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Ask again to end where Python dropped the request, as in finalizers and callbacks of weak references.
+
+    The signal comes a moment later, from another thread, so that it meets the main thread outside of that code.
+    """
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
+        return
+    number = signal.SIGINT
+    if issubclass(what.exc_type, TerminatedError):
+        number = signal.SIGTERM
+        signal.signal(number, _terminate)
+    send = signal.raise_signal if os.name == "nt" else partial(os.kill, os.getpid())
+    again = threading.Timer(AGAIN, send, (number,))
+    again.daemon = True
+    with suppress(RuntimeError):  # the process is about to end
+        again.start()
 
 
 def run(args: Sequence[str] | None = None) -> int:

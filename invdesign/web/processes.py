@@ -73,9 +73,10 @@ def alive(runs: Runs, name: str) -> psutil.Process | None:
 
 
 def stop(runs: Runs, name: str) -> None:
-    """Ask the process of a run to stop as Ctrl-C does; asked again, end it and its workers at once.
+    """Ask the process of a run to stop; asked again, end it and its workers at once.
 
-    What was recorded by then is kept either way.
+    What was recorded by then is kept either way. The signal is SIGTERM, which the command heeds as it does Ctrl-C:
+    a process that was started from the background of a shell ignores SIGINT.
 
     Raises:
         InputError: if there is none.
@@ -88,7 +89,7 @@ def stop(runs: Runs, name: str) -> None:
     runs.write_process(name, record | {"stop_asked": time.time()})
     with suppress(psutil.Error):
         family = process.children(recursive=True) if again else []
-        process.send_signal(signal.SIGTERM if again else signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         for child in family:
             with suppress(psutil.Error):
                 child.terminate()
