@@ -66,7 +66,12 @@ def test_a_benchmark_writes_its_record_and_goes_on_where_it_stopped(
     assert "| mine | plain |" in out.with_suffix(".md").read_text()
     assert "per relaxation" in out.with_suffix(".html").read_text()
     with pytest.raises(OutputError, match="plan"):
+        bench.search(plan(tmp_path, relaxations=7), out, make=parts)
+    monkeypatch.setattr(bench, "run", counted)
+    runs.clear()
+    with pytest.raises(KeyboardInterrupt):  # a further seed leaves what is there
         bench.search(plan(tmp_path, seeds=2), out, make=parts)
+    assert [args[2] for args in runs] == [1, 1]
 
 
 def test_medians_and_rates_by_hand() -> None:
