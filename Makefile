@@ -23,7 +23,7 @@ export MKL_NUM_THREADS ?= 1
 S := $(WORK)/steps
 TABLES := --out $(OUT)
 FROM := --data $(DATA)
-STEPS := wyckoff element-data element-features materials hull known formulas elsewhere recipes recipe-reader synthesizability frequencies ashby mp2020 \
+STEPS := wyckoff element-data element-features materials hull known formulas elsewhere recipes recipe-reader synthesizability charge-states frequencies ashby mp2020 \
 	scale-sevennet-0 scale-sevennet-l3i5 scale-chgnet scale-with-chgnet scale-with-l3i5 gate labelled map \
 	known-properties relaxed hardness vae-likelihood correction-first vae-reward correction-second probe gan run-costs
 
@@ -60,6 +60,7 @@ elsewhere:  ## formulas that others have computed or made
 recipes:  ## published recipes of synthesis
 recipe-reader:  ## tagger of the reader of own recipes
 synthesizability:  ## score of synthesizability
+charge-states:  ## how common the oxidation states of elements are
 frequencies:  ## substitution odds and frequencies for random genes
 ashby:  ## known crystals behind the charts of a report
 mp2020:  ## published references and corrections of formation energies
@@ -111,6 +112,8 @@ $(S)/recipe-reader: $(S)/element-features
 	$(call step,train_recipe_reader.py,)
 $(S)/synthesizability: $(S)/known $(S)/element-features
 	$(call step,train_synthesizability.py,$(SCALE))
+$(S)/charge-states: $(S)/known $(S)/element-data
+	$(call step,build_charge_states.py,)
 $(S)/frequencies: $(S)/known
 	$(call step,build_substitution.py,)
 $(S)/ashby: $(S)/element-data

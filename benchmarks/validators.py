@@ -10,7 +10,8 @@ is asked whether the crystal is one of *another* known crystal: each FAIL of a r
 refuse.
 
 `charge_balance` is also asked of every composition of DIR/crystals.parquet that is known from experiment with at
-most 40 sites, by class of compounds, and of the same elements with their counts in another order.
+most 40 sites, by class of compounds, and of the same elements with their counts in another order, with shares of
+oxidation states that were learnt from other chemical systems.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from invdesign.elements import atomic_numbers
 from invdesign.protocols import Validator
 from invdesign.records import Candidate, Evaluation, Status, Value
 from invdesign.reference.local import LocalReference, load_known
+from invdesign.training.charge_states import learn
 from invdesign.validators import VALIDATORS
 from invdesign.validators.charge_balance import ChargeBalance
 from invdesign.validators.disorder import Disorder
@@ -184,15 +186,17 @@ def by_class(cells: Iterable[np.ndarray[Any, Any]], seed: int) -> dict[str, Any]
     rng = np.random.default_rng(seed)
     real: dict[str, list[str]] = {"all": []}
     shuffled: dict[str, list[str]] = {"all": []}
-    for composition in sorted({tuple(integer_composition(cell).items()) for cell in cells}):
-        elements = {number for number, _ in composition}
+    compositions = sorted({tuple(integer_composition(cell).items()) for cell in cells})
+    rules = halves(compositions, seed)
+    for composition in compositions:
+        elements, rule = {number for number, _ in composition}, rules[system_of(composition)]
         where = ("all", class_of(elements))
         for name in where:
-            real.setdefault(name, []).append(judged(composition))
+            real.setdefault(name, []).append(judged(composition, rule))
         other = exchanged(composition, rng)
         if other is not None and not elements <= metals():
             for name in where:
-                shuffled.setdefault(name, []).append(judged(other))
+                shuffled.setdefault(name, []).append(judged(other, rule))
     order = sorted(real, key=lambda name: -len(real[name]))
     return {
         name: {
@@ -205,11 +209,26 @@ def by_class(cells: Iterable[np.ndarray[Any, Any]], seed: int) -> dict[str, Any]
     }
 
 
-def judged(composition: Composition) -> str:
+def system_of(composition: Composition) -> tuple[int, ...]:
+    return tuple(number for number, _ in composition)
+
+
+def halves(compositions: list[Composition], seed: int) -> dict[tuple[int, ...], ChargeBalance]:
+    """For every chemical system the rule whose shares were learnt from the half of them that it is not in."""
+    systems = sorted({system_of(each) for each in compositions})
+    half = dict(zip(systems, (np.random.default_rng(seed).random(len(systems)) < 0.5).tolist(), strict=True))
+    rules = {
+        left_out: ChargeBalance(states=learn(each for each in compositions if half[system_of(each)] != left_out))
+        for left_out in (False, True)
+    }
+    return {system: rules[half[system]] for system in systems}
+
+
+def judged(composition: Composition, rule: ChargeBalance) -> str:
     """The answer of `charge_balance`; it looks at nothing but the composition."""
     numbers = np.repeat([z for z, _ in composition], [n for _, n in composition])
     cell = Crystal(np.eye(3) * 10.0, numbers, np.zeros((len(numbers), 3)))
-    return str(ChargeBalance().check(Evaluation(Candidate("", cell, "", ""))).status)
+    return str(rule.check(Evaluation(Candidate("", cell, "", ""))).status)
 
 
 def exchanged(composition: Composition, rng: np.random.Generator) -> Composition | None:

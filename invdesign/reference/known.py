@@ -170,12 +170,12 @@ class KnownCrystals(Sequence[KnownCrystal]):
     @cached_property
     def n_elements(self) -> NDArray[np.int64]:
         """(n,) number of elements of each crystal."""
-        owner, _, _ = self._element_counts()
+        owner, _, _ = self.element_counts()
         return np.bincount(owner, minlength=len(self)).astype(np.int64)
 
     def of_stoichiometry(self, counts: tuple[int, ...]) -> NDArray[np.bool_]:
         """(n,) whether a crystal has this stoichiometry: atoms of each element, reduced and ascending."""
-        owner, _, atoms = self._element_counts()
+        owner, _, atoms = self.element_counts()
         here = np.flatnonzero(self.n_elements == len(counts))
         mine = np.sort(atoms[np.isin(owner, here)].reshape(-1, len(counts)), axis=1)
         mine = mine // np.gcd.reduce(mine, axis=1, initial=0)[:, None]
@@ -183,7 +183,7 @@ class KnownCrystals(Sequence[KnownCrystal]):
         out[here] = (mine == np.array(counts)).all(axis=1)
         return out
 
-    def _element_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def element_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Crystal, element and number of atoms in the primitive cell, for every element of every crystal."""
         owner, numbers, positions = self.orbits
         pairs, place = np.unique(owner * 256 + numbers, return_inverse=True)
