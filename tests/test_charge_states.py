@@ -112,6 +112,7 @@ def test_metal_rich_pnictides_are_not_failed(text: str) -> None:
 
 
 def test_which_compounds_are_metallic() -> None:
+    assert metallic({5: 2, 6: 1, 7: 1, 41: 1, 73: 3})
     assert metallic({7: 1, 26: 4}) and metallic({5: 2, 22: 1}) and metallic({6: 1, 14: 1, 22: 3})
     assert not metallic({7: 1, 26: 1}) and not metallic({3: 3, 7: 1}) and not metallic({5: 1, 7: 1})
     assert not metallic({7: 1, 8: 1, 22: 4})

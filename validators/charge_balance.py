@@ -28,7 +28,7 @@ COVALENT_METALLIC = frozenset({5, 6, 14})
 """B, C and Si: their compounds with metals are as a rule metallic, and the rule rejects a quarter to half of the
 known ones that hold no other non-metal."""
 PNICTOGENS = frozenset({7, 15, 33})
-"""N, P and As: their compounds are metallic where most atoms are of transition metals (Fe4N, Ni2P)."""
+"""N, P and As: their compounds are metallic where atoms of transition metals are more than theirs (Fe4N, Ni2P)."""
 
 POLYANIONS: dict[int, dict[int, tuple[int, str]]] = {
     7: {3: (1, "an azide")},
@@ -115,7 +115,7 @@ def metallic(composition: dict[int, int]) -> str:
     if others <= COVALENT_METALLIC:
         return "boride, carbide or silicide"
     transition = sum(count for number, count in composition.items() if number in _TRANSITION)
-    if others <= COVALENT_METALLIC | PNICTOGENS and transition > sum(composition[number] for number in others):
+    if others <= COVALENT_METALLIC | PNICTOGENS and transition > sum(composition[z] for z in others & PNICTOGENS):
         return "nitride, phosphide or arsenide, rich in metal"
     return ""
 
