@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from invdesign.app.record import custom_properties, decision_record, drift_of
 from invdesign.app.result import explained, ranked_rows
 from invdesign.app.tables import (
     Given,
+    Rows,
     failed_row,
     new_file,
     read,
-    read_with_columns,
+    read_blocks,
     write_run,
     written,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from invdesign.crystal import Crystal
+    from invdesign.engine.drift import Drift
     from invdesign.protocols import Validator
     from invdesign.reference.local import LocalReference
     from invdesign.selection.ranking import Selection
@@ -81,17 +83,39 @@ def predict(
     load = None if load is None else check_load(load)
     own = [build.custom_surrogate(path) for path in surrogates]
     file, tell = new_file(out, overwrite), told(progress)
-    items, beside = read_with_columns(crystals, tell)
-    sound = [item for item in items if not isinstance(item, Failure)]
-    columns = [row for item, row in zip(items, beside, strict=True) if not isinstance(item, Failure)]
-    estimates = _with_custom(_estimates(sound, tell, load), sound, columns, own)
-    reasons = explained(sound, estimates, tell) if explain else [{} for _ in sound]
-    rows = iter([_predicted_row(c, e) | why for c, e, why in zip(sound, estimates, reasons, strict=True)])
-    table = written([failed_row(item) if isinstance(item, Failure) else next(rows) for item in items], file)
+    rows, compared = Rows(), _Compared()
+    for block in read_blocks(crystals, tell):
+        sound = block.sound
+        estimates = _estimates(sound, block.tell(tell, "predict"), load)
+        estimates = _with_custom(estimates, sound, block.sound_columns, own)
+        reasons = explained(sound, estimates, block.tell(tell, "explain")) if explain else [{} for _ in sound]
+        found = iter([_predicted_row(c, e) | why for c, e, why in zip(sound, estimates, reasons, strict=True)])
+        rows.add(failed_row(item) if isinstance(item, Failure) else next(found) for item in block.items)
+        if drift:
+            compared.add(sound, estimates, block.sound_columns)
+    table = written(rows, file)
     if drift:
-        known = known_properties(surrogate.transfer.prop for surrogate in own)
-        table.attrs["drift"] = drift_of(sound, estimates, [_known(row, known) for row in columns], known)
+        table.attrs["drift"] = compared.drift(known_properties(surrogate.transfer.prop for surrogate in own))
     return table
+
+
+@dataclass
+class _Compared:
+    """Crystals with their estimates and what stands beside them, kept to be compared with the training data."""
+
+    crystals: list[Crystal] = field(default_factory=list)
+    estimates: list[Estimate] = field(default_factory=list)
+    columns: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def add(
+        self, crystals: Sequence[Crystal], estimates: Sequence[Estimate], columns: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.crystals += crystals
+        self.estimates += estimates
+        self.columns += columns
+
+    def drift(self, known: Mapping[str, Property]) -> Drift:
+        return drift_of(self.crystals, self.estimates, [_known(row, known) for row in self.columns], known)
 
 
 def _known(columns: Mapping[str, Any], properties: Mapping[str, Property]) -> dict[str, float]:
@@ -202,17 +226,17 @@ def validate(
     `verdict_<name>` with their reasons.
     """
     file, tell = new_file(out, overwrite), told(progress)
-    items = read(crystals, tell)
     known = build.reference()
     without_energy = build.validator_names(("screen", "inspection", "uniqueness"))
     judges = [build.validator(name, known) for name in dict.fromkeys([*without_energy, *validators])]
-    rows = []
-    for done, item in enumerate(items, start=1):
-        if isinstance(item, Failure):
-            rows.append(failed_row(item))
-        else:
-            rows.append(_judged_row(Evaluation(Candidate(item.source, item, "", "given")), judges))
-        tell("validate", done, len(items))
+    rows = Rows()
+    for block in read_blocks(crystals, tell):
+        for item in block.items:
+            if isinstance(item, Failure):
+                rows.add([failed_row(item)])
+            else:
+                rows.add([_judged_row(Evaluation(Candidate(item.source, item, "", "given")), judges)])
+            tell("validate", len(rows), block.total)
     return written(rows, file)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import build
-from invdesign.app.tables import Given, new_file, read, written
+from invdesign.app.tables import Block, Given, Rows, new_file, read, read_blocks, written
 from invdesign.checks import text
 from invdesign.executors import Workforce, checked
 from invdesign.progress import Progress, Shown, told, with_progress
@@ -38,7 +39,8 @@ def relax(
 
     Args:
         crystals: as in `predict`.
-        out: folder to make, with `relaxed.csv` and `cif/` (None: nothing is written).
+        out: folder to make, with `relaxed.csv` and `cif/` (None: nothing is written). Both are written as results
+            come.
         workers: processes (None: one per core), or an executor.
         potential: its name, or `package.module:factory` (None: the default).
         progress: see `invdesign.progress.Shown`.
@@ -56,37 +58,85 @@ def relax(
     """
     with build.relaxer(potential, checked(workers), **settings) as relaxer:
         folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
-        items = read(crystals, told(progress))
-        sound = [item for item in items if not isinstance(item, Failure)]
-        relaxed = _relaxed(sound, relaxer, told(progress))
-    done = [r.crystal for r in relaxed if not isinstance(r, Failure)]
-    where: Iterator[export.Row] = (
-        ({"crystal": crystal} for crystal in done)
-        if folder is None
-        else ({"file": name} for name in export.write_cifs(done, folder, verify=True))
-    )
-    answers, known = iter(relaxed), build.reference()
-    rows = []
-    for item in items:
-        answer = item if isinstance(item, Failure) else next(answers)
-        if isinstance(item, Failure):
-            rows.append({"source": item.item} | export.failure_columns(item))
-        elif isinstance(answer, Failure):
-            rows.append({"source": item.source} | export.failure_columns(answer))
-        else:
-            rows.append({"source": item.source, **next(where)} | _relaxed_columns(item, answer, known))
-    return written(rows, None if folder is None else folder / "relaxed.csv")
+        table = _RelaxedTable(folder)
+        with table.kept():
+            for block in read_blocks(crystals, told(progress)):
+                found = relaxer.relax_iter(block.sound)
+                table.add(block, _in_order(found, len(block.sound), block.tell(told(progress), "relax")))
+    return table.write()
+
+
+FIRST_TABLE, GROWTH = 64, 1.25
+"""The table is written at so many rows and whenever it has grown by this factor: a killed process loses little."""
+
+
+class _RelaxedTable:
+    """Relaxed crystals as they come: their CIF files, and a table that is there also where the process stops."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self._rows = folder, Rows()
+        self._cifs = self._written = 0
+
+    def add(self, block: Block, relaxed: Iterator[Relaxation | Failure]) -> None:
+        """Take the results of one block of the input, in its order."""
+        known = build.reference()
+        for item in block.items:
+            answer = item if isinstance(item, Failure) else next(relaxed)
+            if isinstance(item, Failure):
+                row = {"source": item.item} | export.failure_columns(item)
+            elif isinstance(answer, Failure):
+                row = {"source": item.source} | export.failure_columns(answer)
+            else:
+                where = self._where(answer.crystal, block.total)
+                row = {"source": item.source} | where | _relaxed_columns(item, answer, known)
+            self._rows.add([row])
+            if len(self._rows) >= max(FIRST_TABLE, GROWTH * self._written):
+                self.write()
+
+    def _where(self, crystal: Crystal, total: int | None) -> export.Row:
+        """The relaxed crystal, or the name of its file."""
+        if self._folder is None:
+            return {"crystal": crystal}
+        digits = 3 if total is not None else 6
+        (name,) = export.write_cifs([crystal], self._folder, verify=True, after=self._cifs, digits=digits)
+        self._cifs += 1
+        return {"file": name}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write what there is where the process is asked to stop."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._folder is not None and len(self._rows):
+                self.write()
+            raise
+
+    def write(self) -> pd.DataFrame:
+        """The table; it is also written where there is a folder."""
+        self._written = len(self._rows)
+        return written(self._rows, None if self._folder is None else self._folder / "relaxed.csv")
 
 
 def _relaxed(
     crystals: Sequence[Crystal], relaxer: PotentialRelaxer, progress: Progress
 ) -> list[Relaxation | Failure]:
     """The crystals relaxed, in their order."""
-    results: dict[int, Relaxation | Failure] = {}
-    for index, result in relaxer.relax_iter(crystals):
-        results[index] = result
-        progress("relax", len(results), len(crystals))
-    return [results[k] for k in range(len(crystals))]
+    return list(_in_order(relaxer.relax_iter(crystals), len(crystals), progress))
+
+
+def _in_order(
+    results: Iterator[tuple[int, Relaxation | Failure]], total: int, progress: Progress
+) -> Iterator[Relaxation | Failure]:
+    """Results in the order of their index, each as soon as those before it are there."""
+    waiting: dict[int, Relaxation | Failure] = {}
+    given = 0
+    for done, (index, result) in enumerate(results, start=1):
+        waiting[index] = result
+        progress("relax", done, total)
+        while given in waiting:
+            yield waiting.pop(given)
+            given += 1
 
 
 def _relaxed_columns(before: Crystal, relaxation: Relaxation, known: LocalReference) -> export.Row:

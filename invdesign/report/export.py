@@ -185,24 +185,29 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_cifs(crystals: Sequence[Crystal], folder: Path, verify: bool = False) -> list[str]:
+def write_cifs(
+    crystals: Sequence[Crystal], folder: Path, verify: bool = False, after: int = 0, digits: int | None = None
+) -> list[str]:
     """Write crystals as `cif/NNN_Formula_SG.cif` and return these names, in the same order.
 
     Args:
         crystals: what to write.
         folder: the folder that `cif` is put into; files of an earlier run in `cif` are removed.
         verify: whether to read each file back and compare it with the crystal.
+        after: number of files that were written before these; where there are any, nothing is removed.
+        digits: of the numbers (None: as many as these crystals need, 3 at least).
 
     Raises:
         OutputError: if a file cannot be written.
     """
-    digits = max(3, len(str(len(crystals))))
+    digits = digits or max(3, len(str(len(crystals))))
     cifs = folder / "cif"
     names = []
     try:
-        shutil.rmtree(cifs, ignore_errors=True)
-        cifs.mkdir(parents=True)
-        for place, crystal in enumerate(crystals, start=1):
+        if not after:
+            shutil.rmtree(cifs, ignore_errors=True)
+        cifs.mkdir(parents=True, exist_ok=True)
+        for place, crystal in enumerate(crystals, start=after + 1):
             text, group = verified_cif(crystal) if verify else plain_cif(crystal)
             name = f"{place:0{digits}d}_{file_stem(crystal)}_{group}.cif"
             (cifs / name).write_text(text, encoding="utf-8")
@@ -442,8 +447,13 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     seen = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys(FIRST)
-    order = [name for name in FIRST if name in seen]
-    table = pd.DataFrame(rows, columns=[*order, *(name for name in seen if name not in order)])
+    return ordered(pd.DataFrame(rows, columns=[*seen]))
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the columns that name a crystal first, and whole numbers as such, though cells may be empty."""
+    order = [name for name in FIRST if name in table]
+    table = table[[*order, *(name for name in table if name not in order)]].copy()
     for name in WHOLE_NUMBERS:
         if name in table:
             table[name] = table[name].astype("Int64")
