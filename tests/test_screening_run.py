@@ -36,6 +36,7 @@ from invdesign.engine.wishes import resolved
 from invdesign.errors import InputError, OutputError, PartError
 from invdesign.executors import executor
 from invdesign.records import Evaluation
+from invdesign.run_log import NAME, read_log
 
 QUERY = Query(targets=["bulk_modulus>=200"], exclude=["Co"])
 SIZES: dict[str, Any] = {"n": 330, "seed": 3, "keep": 15, "shard": 60}
@@ -263,6 +264,11 @@ def test_the_list_has_files_properties_and_verdicts(undisturbed: app.Screened) -
     assert (table.verdict_novelty == "fail").any() and (table.bulk_modulus > 0).all()
     record = json.loads((undisturbed.folder / "run.json").read_text())
     assert record["found"] == 15 and record["sampled"] == 15 and record["shards"] == 6
+    assert record["resources"]["sittings"] == 1 and record["resources"]["cpu_hours"] > 0.0
+    told = read_log(undisturbed.folder / NAME)
+    shards = {line["number"]: line["made"] for line in told if line["event"] == "shard"}
+    assert sorted(shards) == list(range(6)) and sum(shards.values()) == record["counts"]["made"]
+    assert told[0]["event"] == "started" and told[-1]["event"] == "ended"
     assert set(record["genes_per_cpu_second"]) == {"generate", "screen", "judge", "record", "together"}
 
 

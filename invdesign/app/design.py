@@ -98,14 +98,14 @@ def design(
     folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
     parts = build.default_parts(query, workers)
     where = None if folder is None else _new_ledger(folder, ledger)
-    opened = logged(folder, workers=_processes(workers), seed=seed, version=__version__)
+    opened = logged(folder, workers=processes(workers), seed=seed, version=__version__)
     with Campaign(query, seed, parts, where, progress=told(progress)) as campaign, opened as log:
         if folder is not None and ledger is not None and campaign.ledger is not None:
             export.write_text(f"{campaign.ledger.where}\n", folder / export.LEDGER_URL)
         return _finish(campaign, folder, log, callback)
 
 
-def _processes(workers: Workforce) -> int:
+def processes(workers: Workforce) -> int:
     """Worker processes of this machine; none where an executor has them."""
     return (counted_here(workers) or cpu_count()) if workers is None or isinstance(workers, int) else 0
 
@@ -288,7 +288,7 @@ def _reopened(folder: Path, workers: Workforce, progress: Progress) -> Iterator[
         Campaign(
             query, header.seed, parts, where, sizes=sizes, policy=policy, evolution=evolution, progress=progress
         ) as campaign,
-        logged(folder, workers=_processes(workers), seed=header.seed, version=__version__) as log,
+        logged(folder, workers=processes(workers), seed=header.seed, version=__version__) as log,
     ):
         yield campaign, log
 

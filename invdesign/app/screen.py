@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign import __version__, build
-from invdesign.app.design import checked_query
+from invdesign.app.design import checked_query, processes
 from invdesign.checks import text, whole
 from invdesign.engine.shards import LARGEST, Counts, Plan, Screener
 from invdesign.engine.shortlist import Sample, Shortlist
@@ -29,13 +29,14 @@ from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.query import Query, as_query
 from invdesign.records import Candidate, Evaluation
 from invdesign.report import export
-from invdesign.run_log import Usage
+from invdesign.run_log import Usage, event, logged
 from invdesign.workers import Lost, load_function
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from invdesign.engine.shard_table import Part
+    from invdesign.executors.protocol import Pool
 
 HEADER, PARTS, SAMPLE = "screen.json", "parts", "sample.parquet"
 MAKER = "invdesign.build:default_parts"
@@ -247,6 +248,22 @@ def _run(folder: Path, header: Header, workers: Workforce, progress: Progress) -
     missing = [k for k in range(len(plan)) if not tally.read(part_path(parts, k), header.about(k))]
     limit = max(3600.0, SECONDS_EACH * plan.size)
     found = pool(workers, WORKER, Work(header, MAKER), limit)
+    with logged(folder, workers=processes(workers), seed=header.seed, version=__version__) as log:
+        rows = _listed(found, folder, header, missing, tally, progress)
+        resources = log.resources()
+    cost = {"seconds_of_last_call": time.monotonic() - start, "resources": resources}
+    return _written(folder, header, rows, tally, cost)
+
+
+def _listed(
+    found: Pool, folder: Path, header: Header, missing: Sequence[int], tally: _Tally, progress: Progress
+) -> list[Evaluation]:
+    """Work through shards and look at the best of all; the workers have ended then.
+
+    Raises:
+        PartError: if something could not be worked through.
+    """
+    plan, best, parts = header.plan, tally.best, folder / PARTS
     try:
         with _beating(progress, "generate and screen", plan.n) as tell:
             tell(tally.counts.asked)
@@ -258,10 +275,9 @@ def _run(folder: Path, header: Header, workers: Workforce, progress: Progress) -
                 f" others are kept; go on with: invdesign resume {folder}"
             )
         with _beating(progress, "look at the best", len(best)) as tell:
-            rows = _looked(found.imap(items := _items(best)), len(items), tell)
+            return _looked(found.imap(items := _items(best)), len(items), tell)
     finally:
         found.close()
-    return _written(folder, header, rows, tally, time.monotonic() - start)
 
 
 class _Tally:
@@ -308,7 +324,9 @@ def _work(
             lost[number] = answer.reason
             continue
         write_part(answer, part_path(parts, number))
-        tally.take(decoded(answer, header.about(number)), len(answer))
+        part = decoded(answer, header.about(number))
+        tally.take(part, len(answer))
+        event("shard", number=number, **part.counts)
         tell(tally.counts.asked)
     return lost
 
@@ -339,7 +357,9 @@ def _looked(answers: Iterator[tuple[int, Any]], pieces: int, tell: Callable[[int
     return [row for k in range(pieces) for row in found[k]]
 
 
-def _written(folder: Path, header: Header, rows: Sequence[Evaluation], tally: _Tally, seconds: float) -> Screened:
+def _written(
+    folder: Path, header: Header, rows: Sequence[Evaluation], tally: _Tally, cost: Mapping[str, Any]
+) -> Screened:
     """Tables, CIF files and the record."""
     import math
 
@@ -359,14 +379,14 @@ def _written(folder: Path, header: Header, rows: Sequence[Evaluation], tally: _T
     export.write_table(table, folder / export.LEAN)
     others = tally.drawn.without({entry.id for entry in best}, header.keep)
     write_parquet(export.frame([dict(row) for row in others]), folder / SAMPLE)
-    record = _record(header, tally, len(rows), len(others), seconds)
+    record = {**_record(header, tally, len(rows), len(others)), **cost}
     export.write_json(record, folder / "run.json")
     for draft in (folder / PARTS).glob(".*.part"):  # of processes that were killed
         draft.unlink(missing_ok=True)
     return Screened(table, record, folder)
 
 
-def _record(header: Header, tally: _Tally, found: int, sampled: int, seconds: float) -> dict[str, Any]:
+def _record(header: Header, tally: _Tally, found: int, sampled: int) -> dict[str, Any]:
     c = tally.counts
     return {
         **asdict(header),
@@ -379,7 +399,6 @@ def _record(header: Header, tally: _Tally, found: int, sampled: int, seconds: fl
             stage: c.made / spent for stage, spent in [*c.seconds.items(), ("together", sum(c.seconds.values()))]
             if spent > 0.0
         },
-        "seconds_of_last_call": seconds,
         "versions": build.versions(),
     }  # fmt: skip
 
