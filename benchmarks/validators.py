@@ -94,7 +94,12 @@ def main() -> None:
     if "compositions" in result:
         print(class_table(result["compositions"]))
     if options.out:
-        write_record(options.out, result, options.seed, ("hull.parquet", "known_crystals.parquet", "wyckoff.npz"))
+        write_record(
+            options.out,
+            result,
+            options.seed,
+            ("hull.parquet", "known_crystals.parquet", "wyckoff.npz", "charge_states.npz"),
+        )
 
 
 def real_rows(table: pd.DataFrame) -> tuple[list[Evaluation], dict[str, np.ndarray[Any, Any]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from invdesign import build, tables
+from invdesign.chemistry.charge_states import load_charge_states
 from invdesign.chemistry.element_data import table as element_table
 from invdesign.chemistry.element_features import element_features
 from invdesign.crystallography.wyckoff import wyckoff_table
@@ -52,6 +53,7 @@ def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path, monkeypatch: pyte
 READERS: dict[str, Callable[[], object]] = {
     "element_data.json": element_table.__wrapped__,
     "element_features.json": element_features.__wrapped__,
+    "charge_states.npz": load_charge_states.__wrapped__,
     "wyckoff.npz": wyckoff_table.__wrapped__,
     "hull.parquet": lambda: _columns("hull.parquet"),
     "known_crystals.parquet": KnownCrystals.load,

@@ -23,7 +23,7 @@ from invdesign.chemistry.electronegativity import pauling
 from invdesign.chemistry.oxidation import mixed_valent, oxidation_states
 from invdesign.crystal import FloatArray, IntArray
 from invdesign.elements import SYMBOLS
-from invdesign.tables import path_of
+from invdesign.tables import read_arrays
 
 TABLE = "charge_states.npz"
 ANY = 0
@@ -124,9 +124,12 @@ def listed_states() -> dict[int, tuple[int, ...]]:
 
 @cache
 def load_charge_states() -> ChargeStates:
-    """The shipped table."""
-    with np.load(path_of(TABLE)) as file:
-        return ChargeStates(file["keys"], file["log_share"], file["log_mixed"])
+    """The shipped table.
+
+    Raises:
+        ReferenceMissingError: if it is not there or cannot be read.
+    """
+    return ChargeStates(**read_arrays(TABLE))
 
 
 def in_words(charges: Charges) -> str:
