@@ -144,7 +144,7 @@ $(S)/hardness: $(S)/gate
 	$(call step,train_hardness.py,$(FROM))
 $(S)/vae-likelihood: $(S)/gate $(S)/frequencies
 	$(call step,train_vae.py,$(FROM) --part likelihood --work $(WORK)/vae $(SCALE))
-$(S)/correction-first: $(S)/vae-likelihood $(S)/relaxed $(S)/hardness $(S)/scale-with-l3i5 $(S)/labelled
+$(S)/correction-first: $(S)/charge-states $(S)/vae-likelihood $(S)/relaxed $(S)/hardness $(S)/scale-with-l3i5 $(S)/labelled
 	$(call step,train_proposal_correction.py,--seed 11 --work $(WORK)/correction $(SCALE))
 $(S)/vae-reward: $(S)/correction-first
 	$(call step,train_vae.py,$(FROM) --part reward --work $(WORK)/vae $(SCALE))
