@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,36 @@ def yes_or_no(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InputError(name, value, "true or false")
     return value
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(value, "__float__") and not isinstance(value, (bool, str)) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: hasattr(value, "__index__") and not isinstance(value, bool), "a whole number"),
+    "float": (_is_number, "a finite number"),
+    "str": (lambda value: isinstance(value, str), "text"),
+    "tuple[float, ...]": (
+        lambda value: isinstance(value, (list, tuple)) and all(map(_is_number, value)),
+        "finite numbers in a list",
+    ),
+}
+"""What a field of a record may hold by its annotation, and in words."""
+
+
+def check_types(settings: Any) -> None:
+    """Check that the fields of a dataclass of settings hold what they are annotated with.
+
+    Args:
+        settings: a record whose annotations are text (`from __future__ import annotations`); those that `_KINDS`
+            does not name are not looked at.
+
+    Raises:
+        InputError: naming the first field that does not, its value and what is allowed.
+    """
+    for each in dataclasses.fields(settings):
+        fits, allowed = _KINDS.get(str(each.type), (lambda _: True, ""))
+        if not fits(value := getattr(settings, each.name)):
+            raise InputError(each.name, value, allowed)

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign.checks import check_types, number
 from invdesign.crystal import Crystal, Gene
 from invdesign.crystallography.genes import decode, protostructure, protostructure_hash
 from invdesign.errors import InputError
@@ -86,12 +87,17 @@ class EvolutionSettings:
         Raises:
             InputError: if a number is not positive or a move is not known.
         """
+        check_types(self)
         for name in ("generations", "children", "per_candidate", "parents", "per_niche"):
             if not getattr(self, name) > 0:
                 raise InputError(name, getattr(self, name), "a positive number")
+        number("elite", self.elite, 0.0, 1.0)
+        if not isinstance(self.moves, Mapping):
+            raise InputError("moves", self.moves, "weights by the names of moves")
         for name, weight in self.moves.items():
-            if name not in MOVES or not weight >= 0.0:
-                raise InputError("move", f"{name}: {weight}", f"a weight from 0 for one of {', '.join(MOVES)}")
+            if name not in MOVES:
+                raise InputError("move", name, MOVES)
+            number(f"weight of {name}", weight, 0.0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +154,10 @@ def evolve(
     archive.add(parents)
     seen = {m.key for m in parents} | set(avoid)
     judged = 0
-    for number in range(settings.generations):
+    for generation in range(settings.generations):
         if not archive.members:
             break
-        advance(number, settings.generations)
+        advance(generation, settings.generations)
         made = _children(archive, world, settings, rng, seen)
         judged += len(made)
         archive.add(_survivors(made, archive, world))

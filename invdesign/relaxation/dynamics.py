@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign.checks import check_types, whole
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.distances import reduce_lattice
 from invdesign.crystallography.matching import reduced, same
@@ -101,6 +102,8 @@ class ShakeSettings:
         Raises:
             InputError: if a setting is not positive.
         """
+        check_types(self)
+        whole("seed", self.seed, 0)
         for name, value in vars(self).items():
             if name not in ("seed", "symprecs", "curvature") and not value > 0:
                 raise InputError(name, value, "a positive number")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from invdesign.checks import check_types
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
@@ -71,6 +72,7 @@ class ElasticSettings:
         Raises:
             InputError: naming the setting, its value and what is allowed.
         """
+        check_types(self)
         strains = tuple(self.strains)
         if not strains or any(not 0 < abs(s) <= 0.05 for s in strains) or len(set(strains)) < len(strains):
             raise InputError("strains", strains, "different amplitudes from -0.05 to 0.05 other than 0")

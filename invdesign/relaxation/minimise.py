@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign.checks import check_types
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.errors import InputError
@@ -79,6 +80,7 @@ class RelaxSettings:
         Raises:
             InputError: if a limit is not positive, or the pressure not a number from -100 to 1000 GPa.
         """
+        check_types(self)
         for name, value in vars(self).items():
             if name == "pressure":
                 if not -100.0 <= value <= 1000.0:

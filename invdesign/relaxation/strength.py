@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign.checks import check_types
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.genes import decode, decode_conventional, encode
 from invdesign.errors import InputError
@@ -56,6 +57,7 @@ class StrengthSettings:
         Raises:
             InputError: naming the setting, its value and what is allowed.
         """
+        check_types(self)
         for name, value in vars(self).items():
             if not value > 0:
                 raise InputError(name, value, "a positive number")

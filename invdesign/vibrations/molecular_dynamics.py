@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign.checks import number, whole
+from invdesign.checks import check_types, number, whole
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.crystallography.matching import reduced, same
 from invdesign.crystallography.symmetry import space_group
@@ -72,6 +72,7 @@ class MDSettings:
         Raises:
             InputError: naming the setting, its value and what is allowed.
         """
+        check_types(self)
         number("temperature", self.temperature, 1.0, 10_000.0, "K")
         number("pressure", self.pressure, -100.0, 1000.0, "GPa")
         number("timestep", self.timestep, 0.01, 10.0, "fs")

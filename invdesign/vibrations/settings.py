@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from invdesign.checks import check_types
 from invdesign.errors import InputError
 
 
@@ -55,6 +56,7 @@ class PhononSettings:
         Raises:
             InputError: naming the setting, its value and what is allowed.
         """
+        check_types(self)
         volumes = tuple(self.volumes)
         if len(set(volumes)) < 5 or any(not 0.8 <= v <= 1.3 for v in volumes):
             raise InputError("volumes", volumes, "five or more different numbers from 0.8 to 1.3")
