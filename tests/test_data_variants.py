@@ -63,7 +63,7 @@ def test_encodings_of_a_poscar(encoding: str, tmp_path: Path) -> None:
         ("Cs Cl\n1 1", "Cs1 Cl1\n1 1", "'Cs1'"), ("Cs Cl\n1 1", "CsCl\n1 1", "'CsCl'"),
         ("Cs Cl\n1 1", "Cs Va Cl\n1 0 1", "'Va'"), ("Cs Cl\n1 1", "Cs X\n1 1", "'X'"),
         ("Cs Cl\n1 1", "Cs Cl\n1.0 1.0", "2 numbers of atoms"),
-        ("Cs Cl\n1 1", "Cs Cl\n1 -1", "2 numbers of atoms"),
+        ("Cs Cl\n1 1", "Cs Cl\n1 -1", "line 7 does not hold 2 numbers of atoms: '1 -1'"),
         ("Cs Cl\n1 1", "Cs Cl\n1*2", "2 numbers of atoms"), ("Cs Cl\n1 1", "55 17\n1 1", "72 positions"),
         (".5 .5 .5", "0.5, 0.5, 0.5", "line 10"), (".5 .5 .5", "1/2 1/2 1/2", "line 10"),
         (".5 .5 .5", "******** .5 .5", "line 10"), (".5 .5 .5", "0.50.50.5", "line 10"),
