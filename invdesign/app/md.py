@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign import build
+from invdesign.app import md_elastic
 from invdesign.app.tables import Given, read, written
 from invdesign.checks import text
 from invdesign.errors import InputError
@@ -38,12 +39,13 @@ def md(
     temperature: float | Sequence[float] = 300.0,
     potential: str | None = None,
     relax: bool = True,
+    elastic: bool = False,
     workers: Workforce = None,
     say: Callable[[str], bool | None] | None = None,
     progress: Shown = None,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Molecular dynamics of crystals: whether they stay crystalline, and their volume against temperature.
+    """Molecular dynamics of crystals: whether they stay crystalline, their volume, and their elastic constants.
 
     Args:
         crystals: as in `predict`.
@@ -51,35 +53,46 @@ def md(
         temperature: K; one or several.
         potential: its name, or `package.module:factory` (None: the default).
         relax: relax each crystal within its space group first.
+        elastic: compute isothermal elastic constants at each temperature, in the mean cell of the simulation.
         workers: processes (None: one per core), or an executor.
         say: is given the cost in words, measured by a call of the potential for each crystal, before anything else
             is done; nothing is simulated if it returns False.
         progress: see `invdesign.progress.Shown`.
-        **settings: fields of `invdesign.vibrations.molecular_dynamics.MDSettings`, e.g. `steps=5000`.
+        **settings: fields of `invdesign.vibrations.molecular_dynamics.MDSettings`, e.g. `steps=5000`; and with
+            `elastic` those of `invdesign.vibrations.isothermal.IsothermalSettings` behind `elastic_`, e.g.
+            `elastic_strain=0.02`.
 
     Returns:
         One row per item and temperature; an item that could not be simulated has the reason in `failure`. Without
-        a folder the column `simulation` holds the `invdesign.vibrations.molecular_dynamics.Simulation`.
+        a folder the column `simulation` holds the `invdesign.vibrations.molecular_dynamics.Simulation`, and
+        `isothermal` the `invdesign.vibrations.isothermal.Isothermal`.
 
     Raises:
         InputError: if there is nothing to read, no such potential, or a setting is out of range.
         OutputError: if the folder is not empty or cannot be written.
     """
-    chosen, tell = _settings(temperature, settings), told(progress)
+    how, others = md_elastic.settings_of(elastic, settings)
+    chosen, tell = _settings(temperature, others), told(progress)
     with build.potential_pool(potential, checked(workers)) as pool:
         folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
         items = read(crystals, tell)
         starts = _starts(items, pool, relax)
+        if how is not None:
+            starts = [s if isinstance(s, Failure) else md_elastic.fits(s, chosen[0]) for s in starts]
         jobs = _jobs(starts, chosen)
-        seconds = _cost(jobs, pool)
-        goes_on = say is None or say(_words(jobs, seconds, pool.n)) is not False
+        strained = {} if how is None else md_elastic.jobs_of(jobs, starts, how)
+        calls = _call_seconds(jobs, pool)
+        goes_on = say is None or say(_words(jobs, strained, calls, pool.n)) is not False
         found: dict[int, Simulation | Failure] = {}
+        tensors: dict[int, md_elastic.Found | Failure] = {}
         if goes_on:
             crystals_, each = [job[1] for job in jobs], [job[2] for job in jobs]
             for index, result in pool.simulate_iter(crystals_, each):
                 found[index] = result
                 tell("md", len(found), len(jobs))
-        rows = _rows(items, starts, jobs, seconds, found, folder)
+            tensors = md_elastic.compute(strained, found, pool, tell)
+        seconds = [sum(each) for each in _cost(jobs, strained, calls)]
+        rows = _rows(items, starts, jobs, seconds, found, tensors, folder)
     return written(rows, None if folder is None else folder / TABLE)
 
 
@@ -125,22 +138,44 @@ def _jobs(starts: Sequence[Crystal | Failure], chosen: Sequence[MDSettings]) -> 
     return jobs
 
 
-def _cost(jobs: Sequence[Job], pool: PotentialPool) -> list[float]:
-    """CPU seconds of each simulation, from one call of the potential for its supercell."""
+def _call_seconds(jobs: Sequence[Job], pool: PotentialPool) -> list[float]:
+    """CPU seconds of one call of the potential for each supercell."""
     by_place = {place: crystal for place, crystal, _ in jobs}
     pool.evaluate(list(by_place.values())[:1] * pool.n)  # the first call of a process takes longer
     calls = dict(zip(by_place, pool.evaluate(list(by_place.values())), strict=True))
+    return [0.0 if isinstance(call := calls[place], Failure) else call.seconds for place, _, _ in jobs]
+
+
+def _cost(
+    jobs: Sequence[Job], strained: Mapping[int, md_elastic.Job], calls: Sequence[float]
+) -> list[tuple[float, float]]:
+    """CPU seconds of each simulation and of its strained cells."""
     return [
-        0.0 if isinstance(answer := calls[place], Failure) else answer.seconds * settings.steps
-        for place, _, settings in jobs
+        (call * job[2].steps, call * strained[index].steps if index in strained else 0.0)
+        for index, (job, call) in enumerate(zip(jobs, calls, strict=True))
     ]
 
 
-def _words(jobs: Sequence[Job], seconds: Sequence[float], workers: int) -> str:
-    total, longest = sum(seconds), max(seconds, default=0.0)
-    wall = max(total / max(1, min(workers, len(jobs))), longest)
+def _words(
+    jobs: Sequence[Job], strained: Mapping[int, md_elastic.Job], calls: Sequence[float], workers: int
+) -> str:
+    """The cost in words; runs at constant volume come after all others, and each is a task of its own."""
+    seconds = _cost(jobs, strained, calls)
+    parts = [part for index, job in strained.items() for part in [seconds[index][1] / job.runs] * job.runs]
+    total = sum(map(sum, seconds))
+    wall = sum(_wall(each, workers) for each in ([first for first, _ in seconds], parts))
+    more = (
+        f", {len(parts)} runs at constant volume, {sum(job.steps for job in strained.values()):,} steps"
+        if parts
+        else ""
+    )
     steps = sum(settings.steps for _, _, settings in jobs)
-    return f"{len(jobs)} simulations, {steps:,} steps: about {total / 60:.1f} CPU minutes, {wall / 60:.1f} minutes"
+    return f"{len(jobs)} simulations, {steps:,} steps{more}: about {total / 60:.1f} CPU minutes, {wall / 60:.1f} minutes"
+
+
+def _wall(seconds: Sequence[float], workers: int) -> float:
+    """Seconds that tasks take side by side."""
+    return max(sum(seconds) / max(1, min(workers, len(seconds))), max(seconds, default=0.0))
 
 
 def _rows(
@@ -148,7 +183,8 @@ def _rows(
     starts: Sequence[Crystal | Failure],
     jobs: Sequence[Job],
     seconds: Sequence[float],
-    found: dict[int, Simulation | Failure],
+    found: Mapping[int, Simulation | Failure],
+    tensors: Mapping[int, md_elastic.Found | Failure],
     folder: Path | None,
 ) -> list[export.Row]:
     rows: list[export.Row] = []
@@ -168,18 +204,28 @@ def _rows(
             elif answer is None:
                 rows.append(about | {"failure": ""})
             else:
-                rows.append(about | _row(start, answer, folder, place))
+                rows.append(about | _row(start, answer, tensors.get(index), folder, place))
     return rows
 
 
-def _row(start: Crystal, found: Simulation, folder: Path | None, place: int) -> export.Row:
+def _row(
+    start: Crystal,
+    found: Simulation,
+    tensor: md_elastic.Found | Failure | None,
+    folder: Path | None,
+    place: int,
+) -> export.Row:
     row: export.Row = {"failure": "", "formula": export.file_stem(start)}
     if folder is None:
         row["simulation"] = found
+        if isinstance(tensor, md_elastic.Found):
+            row["isothermal"] = tensor.isothermal
     else:
         name = f"{place + 1:03d}_{export.file_stem(start)}_{found.settings.temperature:g}K"
         write_simulation(found, folder / name)
         row["folder"] = name
+        if isinstance(tensor, md_elastic.Found):
+            md_elastic.write(tensor, folder / name)
     before = start.volume / start.n_sites
     return row | {
         "verdict_crystalline": found.verdict.status.value,
@@ -194,6 +240,7 @@ def _row(start: Crystal, found: Simulation, folder: Path | None, place: int) -> 
         "picoseconds": float(found.times[-1]),
         "ensemble": found.settings.ensemble,
         "seconds": found.seconds,
+        **md_elastic.columns(tensor),
     }
 
 

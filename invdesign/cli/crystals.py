@@ -206,6 +206,9 @@ def phonons(
 @click.option("--min-length", type=float, metavar="A", help="Shortest lattice vector of the supercell, Å [8].")
 @click.option("--max-atoms", type=click.IntRange(1), help="Most atoms of the supercell [130].")
 @click.option("--no-relax", is_flag=True, help="Start from crystals as given.")
+@click.option("--elastic", is_flag=True, help="Elastic constants at each temperature, from strained cells.")
+@click.option("--elastic-strain", type=float, metavar="X", help="Strain of these cells [0.01].")
+@click.option("--elastic-steps", type=int, help="Steps of each strained cell [2000].")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and stop.")
 @SEED
 @JSON
@@ -223,6 +226,7 @@ def md(
 ) -> None:
     """Molecular dynamics with the universal potential: does the crystal stay crystalline, and what is its volume?
 
+    With --elastic also its isothermal elastic constants, with standard errors, beside the static ones.
     The cost is said before it starts.
     """
     from invdesign.app import md as app
@@ -235,7 +239,7 @@ def md(
             workers=workers, say=_only_said if dry_run else note, progress=reporter, **chosen,
         )  # fmt: skip
     where = None if folder is None else folder / app.TABLE
-    tell(table.drop(columns="simulation", errors="ignore"), where, as_json, "simulations")
+    tell(table.drop(columns=["simulation", "isothermal"], errors="ignore"), where, as_json, "simulations")
 
 
 def _only_said(words: str) -> bool:

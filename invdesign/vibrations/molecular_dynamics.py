@@ -32,6 +32,8 @@ ENSEMBLES = ("npt", "nvt")
 LINDEMANN = 0.15
 """Root-mean-square displacement over the nearest distance at which crystals melt at the latest: F. A. Lindemann,
 Phys. Z. 11, 609 (1910); 0.10 to 0.15 by later work."""
+CHANGED = "becomes another structure"
+"""Remark on a crystal that stays crystalline."""
 _FEWEST = 10
 """Frames that averages need."""
 
@@ -89,6 +91,10 @@ class MDSettings:
     def least_steps(self) -> int:
         """Steps that leave enough frames for averages."""
         return int(np.ceil(_FEWEST * self.every / (1.0 - self.settle)))
+
+    def step_of(self, crystal: Crystal) -> float:
+        """Time step for a crystal, fs."""
+        return self.timestep * (0.5 if 1 in crystal.numbers else 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +159,7 @@ def simulate(crystal: Crystal, calculator: Calculator, settings: MDSettings) -> 
 
 
 def _simulated(crystal: Crystal, calculator: Calculator, settings: MDSettings, start: float) -> Simulation:
-    atoms = _atoms(crystal, calculator, settings)
+    atoms = atoms_at_start(crystal, calculator, settings)
     course, first = _Course([], [], [], [], [], []), float(atoms.get_volume())
     run = _integrator(atoms, crystal, settings)
     fault = ""
@@ -180,9 +186,14 @@ def _units() -> Any:
     return units
 
 
-def _atoms(crystal: Crystal, calculator: Calculator, settings: MDSettings) -> Atoms:
-    """Atoms at rest in their places with the velocities of twice the temperature, half of which becomes
-    potential energy."""
+def femtoseconds(time: float) -> float:
+    """A time in ASE's unit."""
+    return float(time * _units().fs)
+
+
+def atoms_at_start(crystal: Crystal, calculator: Calculator, settings: MDSettings) -> Atoms:
+    """Atoms in their places with the velocities of twice the temperature, half of which becomes potential energy;
+    without a momentum in all."""
     from ase import Atoms
 
     atoms = Atoms(crystal.numbers, cell=crystal.lattice, scaled_positions=crystal.frac_coords, pbc=True)
@@ -195,8 +206,7 @@ def _atoms(crystal: Crystal, calculator: Calculator, settings: MDSettings) -> At
 
 
 def _integrator(atoms: Atoms, crystal: Crystal, settings: MDSettings) -> Any:
-    units = _units()
-    step = settings.timestep * (0.5 if 1 in crystal.numbers else 1.0) * units.fs
+    step = femtoseconds(settings.step_of(crystal))
     if settings.ensemble == "nvt":
         from ase.md.bussi import Bussi
 
@@ -264,19 +274,22 @@ def _error(values: FloatArray, blocks: int = 5) -> float:
 
 def _judged(start: Crystal, average: Crystal, rms: float, fault: str) -> Verdict:
     """FAIL if it came apart, or atoms left their places or shake as in a liquid."""
-    nearest = _nearest(start)
-    ratio = rms / nearest
+    ratio = rms / _nearest(start)
     if fault:
         return Verdict(VERDICT, Status.FAIL, fault, ratio)
-    moved = average.frac_coords - start.frac_coords
-    moved -= moved.mean(axis=0)
-    left = int((np.linalg.norm(moved @ average.lattice, axis=1) > 0.5 * nearest).sum())
-    if left:
+    if left := left_places(start, average):
         return Verdict(VERDICT, Status.FAIL, f"{left} of {start.n_sites} atoms left their places", ratio)
     if ratio > LINDEMANN:
         words = f"atoms shake by {ratio:.2f} of the nearest distance, more than {LINDEMANN:g}: it melts"
         return Verdict(VERDICT, Status.FAIL, words, ratio)
-    return Verdict(VERDICT, Status.PASS, "" if _same(start, average) else "becomes another structure", ratio)
+    return Verdict(VERDICT, Status.PASS, "" if _same(start, average) else CHANGED, ratio)
+
+
+def left_places(start: Crystal, average: Crystal) -> int:
+    """How many atoms moved, in the mean, by more than half the nearest distance; both without jumps."""
+    moved = average.frac_coords - start.frac_coords
+    moved -= moved.mean(axis=0)
+    return int((np.linalg.norm(moved @ average.lattice, axis=1) > 0.5 * _nearest(start)).sum())
 
 
 def _nearest(crystal: Crystal) -> float:

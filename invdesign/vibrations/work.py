@@ -19,8 +19,10 @@ from invdesign.executors import Executor, Workforce, counted_here, pool
 from invdesign.potentials import calculators as potentials
 from invdesign.records import Failure
 from invdesign.relaxation.dynamics import SHAKE, ShakenOne, follow_one
+from invdesign.relaxation.elastic import Elasticity, ElasticSettings, elastic_tensor
 from invdesign.relaxation.minimise import Relaxed, RelaxSettings, evaluate
 from invdesign.relaxation.relaxer import relax_one
+from invdesign.vibrations.isothermal import IsothermalSettings, Stressed, stressed
 from invdesign.vibrations.molecular_dynamics import MDSettings, Simulation, simulate
 from invdesign.workers import Lost, cpu_count
 
@@ -66,7 +68,24 @@ class Simulate:
     settings: MDSettings
 
 
-Task = Relax | Evaluate | Follow | Simulate
+@dataclass(frozen=True)
+class Stress:
+    """Mean stress of a strained supercell in molecular dynamics; answered by a `Stressed`."""
+
+    crystal: Crystal
+    settings: MDSettings
+    how: IsothermalSettings
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Static elastic tensor of a relaxed crystal; answered by an `Elasticity`."""
+
+    crystal: Crystal
+    settings: ElasticSettings
+
+
+Task = Relax | Evaluate | Follow | Simulate | Stress | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +151,21 @@ class PotentialPool:
             lost = isinstance(answer, Lost)
             yield index, Failure("md", answer.reason, crystals[index].source) if lost else answer
 
+    def stressed_iter(
+        self, crystals: Sequence[Crystal], settings: Sequence[tuple[MDSettings, IsothermalSettings]]
+    ) -> Iterator[tuple[int, Stressed | Failure]]:
+        """Mean stresses of strained supercells; yields (index, result) as they are completed."""
+        tasks = [Stress(c, *s) for c, s in zip(crystals, settings, strict=True)]
+        for index, answer in self._workers.imap(tasks):
+            lost = isinstance(answer, Lost)
+            yield index, Failure("elastic", answer.reason, crystals[index].source) if lost else answer
+
+    def tensors(
+        self, crystals: Sequence[Crystal], settings: Sequence[ElasticSettings]
+    ) -> list[Elasticity | Failure]:
+        """The static elastic tensor of each relaxed crystal, in their order."""
+        return self._ask([Tensor(c, s) for c, s in zip(crystals, settings, strict=True)], Elasticity)
+
     def _ask(self, tasks: Sequence[Task], kind: type[T]) -> list[T | Failure]:
         answers: dict[int, T | Failure] = {}
         for index, answer in self._workers.imap(tasks):
@@ -154,14 +188,17 @@ class PotentialPool:
         self.close()
 
 
-def answers(name: str) -> Callable[[Task], Relaxed | Answer | ShakenOne | Simulation | Failure]:
+Result = Relaxed | Answer | ShakenOne | Simulation | Stressed | Elasticity | Failure
+
+
+def answers(name: str) -> Callable[[Task], Result]:
     """Load a potential and return the function that answers a task (set-up of a worker process)."""
     calculator, potential = potentials.load(name), potentials.find(name)
 
     def relax(crystal: Crystal, settings: RelaxSettings) -> Relaxed | Failure:
         return relax_one(crystal, [calculator], settings)
 
-    def answer(task: Task) -> Relaxed | Answer | ShakenOne | Simulation | Failure:
+    def answer(task: Task) -> Result:
         crystal = task.crystal
         if unknown := potential.unknown(crystal.numbers.tolist()):
             return Failure(STAGE, f"the potential {name} does not know {', '.join(unknown)}", crystal.source)
@@ -169,6 +206,10 @@ def answers(name: str) -> Callable[[Task], Relaxed | Answer | ShakenOne | Simula
             return relax(crystal, task.settings)
         if isinstance(task, Simulate):
             return simulate(crystal, calculator, task.settings)
+        if isinstance(task, Stress):
+            return stressed(crystal, calculator, task.settings, task.how)
+        if isinstance(task, Tensor):
+            return elastic_tensor(crystal, calculator, task.settings, potential.version)
         if isinstance(task, Follow):
             return follow_one(crystal, task.displaced, calculator, relax, replace(SHAKE, gain=task.gain))
         start = time.process_time()
