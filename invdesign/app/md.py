@@ -80,7 +80,7 @@ def md(
         if how is not None:
             starts = [s if isinstance(s, Failure) else md_elastic.fits(s, chosen[0]) for s in starts]
         jobs = _jobs(starts, chosen)
-        strained = {} if how is None else md_elastic.jobs_of(jobs, starts, how)
+        strained = {} if how is None else md_elastic.jobs_of(jobs, starts, relax, how)
         calls = _call_seconds(jobs, pool)
         goes_on = say is None or say(_words(jobs, strained, calls, pool.n)) is not False
         found: dict[int, Simulation | Failure] = {}
@@ -170,7 +170,8 @@ def _words(
         else ""
     )
     steps = sum(settings.steps for _, _, settings in jobs)
-    return f"{len(jobs)} simulations, {steps:,} steps{more}: about {total / 60:.1f} CPU minutes, {wall / 60:.1f} minutes"
+    long = f"about {total / 60:.1f} CPU minutes, {wall / 60:.1f} minutes"
+    return f"{len(jobs)} simulations, {steps:,} steps{more}: {long}"
 
 
 def _wall(seconds: Sequence[float], workers: int) -> float:

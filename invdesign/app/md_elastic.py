@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ class Job:
     """Elastic constants of one supercell at one temperature.
 
     Attributes:
-        start: the crystal, a primitive cell, relaxed if it was asked for.
+        start: the crystal, a primitive cell.
+        relaxed: whether it is relaxed with the potential, at no pressure.
         large: its supercell.
         settings: of the simulation that gives the mean cell.
         how: settings of the strained cells.
@@ -39,6 +40,7 @@ class Job:
     """
 
     start: Crystal
+    relaxed: bool
     large: Crystal
     settings: MDSettings
     how: IsothermalSettings
@@ -106,13 +108,14 @@ def fits(start: Crystal, settings: MDSettings) -> Crystal | Failure:
     if atoms >= LEAST_ATOMS and length >= LEAST_LENGTH:
         return start
     has = f"the supercell has {atoms} atoms and its shortest vector {length:.1f} Å"
-    needs = f"elastic constants need at least {LEAST_ATOMS} atoms and {LEAST_LENGTH:g} Å: raise min_length or max_atoms"
-    return Failure(STAGE, f"{has}; {needs}", start.source)
+    needs = f"elastic constants need at least {LEAST_ATOMS} atoms and {LEAST_LENGTH:g} Å"
+    return Failure(STAGE, f"{has}; {needs}: raise min_length or max_atoms", start.source)
 
 
 def jobs_of(
     simulated: Sequence[tuple[int, Crystal, MDSettings]],
     starts: Sequence[Crystal | Failure],
+    relaxed: bool,
     how: IsothermalSettings,
 ) -> dict[int, Job]:
     """What belongs to each simulation, by its place.
@@ -120,6 +123,7 @@ def jobs_of(
     Args:
         simulated: the place of the crystal, its supercell and the settings, for each simulation.
         starts: the crystals.
+        relaxed: whether they are relaxed.
         how: settings of the strained cells.
     """
     from invdesign.vibrations.isothermal import strains
@@ -131,7 +135,7 @@ def jobs_of(
         assert not isinstance(start, Failure)
         if place not in kinds:
             kinds[place] = strains(start)
-        jobs[index] = Job(start, large, settings, how, kinds[place])
+        jobs[index] = Job(start, relaxed, large, settings, how, kinds[place])
     return jobs
 
 
@@ -155,28 +159,32 @@ def compute(
     static = _static({place: jobs[place] for place in cells}, pool)
     total, done = sum(jobs[place].runs for place in cells), [0]
 
-    def averaged(mine: Sequence[tuple[int, Crystal]]) -> Iterator[tuple[int, Stressed | Failure]]:
+    def averaged(mine: Sequence[tuple[int, Crystal]]) -> list[tuple[int, Stressed | Failure]]:
         answers: dict[int, Stressed | Failure] = {}
         settings = [(jobs[place].settings, jobs[place].how) for place, _ in mine]
         for index, answer in pool.stressed_iter([cell for _, cell in mine], settings):
             answers[index] = answer
             done[0] += 1
             tell("elastic", done[0], total)
-        return ((place, answers[index]) for index, (place, _) in enumerate(mine))
+        return [(place, answers[index]) for index, (place, _) in enumerate(mine)]
 
+    before: dict[int, Stressed] = {}
     for place, rest in averaged([(p, cell) for p, cell in cells.items() if jobs[p].at_pressure]):
-        moved = _at_pressure(jobs[place], cells.pop(place), rest, static[place])
-        (found if isinstance(moved, Failure) else cells)[place] = moved  # type: ignore[assignment, index]
-    tasks = [
-        (place, each) for place, cell in cells.items() for each in jobs[place].kinds.of(cell, jobs[place].how)
-    ]
-    answers = list(averaged(tasks))
+        cell = cells.pop(place)
+        if isinstance(rest, Failure):
+            found[place] = rest
+        else:
+            before[place], cells[place] = rest, _at_pressure(jobs[place], cell, rest, static[place])
+    strained = {place: jobs[place].kinds.of(cell, jobs[place].how) for place, cell in cells.items()}
+    answers = averaged([(place, each) for place in strained for each in strained[place]])
     for place, cell in cells.items():
-        runs = [answer for mine, answer in answers if mine == place]
-        sound = [run for run in runs if not isinstance(run, Failure)]
-        failures = [run for run in runs if isinstance(run, Failure)]
-        job = jobs[place]
-        found[place] = failures[0] if failures else Found(fitted(cell, job.kinds, sound, job.how), static[place])
+        runs = [answer for mine, answer in answers if mine == place and not isinstance(answer, Failure)]
+        failures = [answer for mine, answer in answers if mine == place and isinstance(answer, Failure)]
+        if failures:
+            found[place] = failures[0]
+        else:
+            hot = fitted(cell, jobs[place].kinds, runs, jobs[place].how, before.get(place))
+            found[place] = Found(hot, static[place])
     return found
 
 
@@ -199,14 +207,10 @@ def _mean_cells(
     return found, cells
 
 
-def _at_pressure(
-    job: Job, cell: Crystal, rest: Stressed | Failure, static: Elasticity | Failure
-) -> Crystal | Failure:
+def _at_pressure(job: Job, cell: Crystal, rest: Stressed, static: Elasticity | Failure) -> Crystal:
     """The mean cell brought to the pressure, as far as a static tensor tells how."""
     from invdesign.vibrations.isothermal import at_pressure
 
-    if isinstance(rest, Failure):
-        return rest
     if isinstance(static, Failure) or static.eigenvalues[0] <= 0.0:
         return cell
     return at_pressure(cell, rest, static.tensor, job.kinds, job.settings.pressure)
@@ -223,11 +227,13 @@ def _changed(simulation: Simulation) -> str:
 
 
 def _static(jobs: Mapping[int, Job], pool: PotentialPool) -> dict[int, Elasticity | Failure]:
-    """Static tensors with the same strains, at the pressure of the simulation."""
+    """Static tensors with the same strains, at the pressure of the simulation; of crystals as given at theirs."""
     from invdesign.relaxation.elastic import ElasticSettings
     from invdesign.relaxation.minimise import RelaxSettings
 
-    pressed = {place: job for place, job in jobs.items() if job.at_pressure and job.settings.pressure}
+    pressed = {
+        place: job for place, job in jobs.items() if job.relaxed and job.at_pressure and job.settings.pressure
+    }
     answers = pool.relax(
         [job.start for job in pressed.values()],
         [RelaxSettings(pressure=job.settings.pressure) for job in pressed.values()],
@@ -237,11 +243,11 @@ def _static(jobs: Mapping[int, Job], pool: PotentialPool) -> dict[int, Elasticit
         cells[place] = relaxed if isinstance(relaxed, Failure) else relaxed.crystal
     sound = {place: cell for place, cell in cells.items() if not isinstance(cell, Failure)}
     plain = ElasticSettings()
-    settings = [
-        replace(plain, strains=(-jobs[place].how.strain, jobs[place].how.strain),
-                max_start_stress=plain.max_start_stress + (abs(jobs[place].settings.pressure) if place in pressed else 0.0))
-        for place in sound
-    ]  # fmt: skip
+    settings = []
+    for place in sound:
+        size, pressure = jobs[place].how.strain, abs(jobs[place].settings.pressure) if place in pressed else 0.0
+        stress = plain.max_start_stress + pressure
+        settings.append(replace(plain, strains=(-size, size), max_start_stress=stress))
     found = pool.tensors(list(sound.values()), settings)
     return {**{p: c for p, c in cells.items() if isinstance(c, Failure)}, **dict(zip(sound, found, strict=True))}
 
@@ -272,7 +278,7 @@ def columns(found: Found | Failure | None) -> export.Row:
 
 
 def _quantities(found: Found) -> list[tuple[str, str, float, float, float | None]]:
-    """(name, unit, value, standard error, static value) of the moduli and of the constants that symmetry leaves."""
+    """(name, unit, value, standard error, static value) of moduli and of constants that differ by symmetry."""
     from invdesign.vibrations.isothermal import moduli
 
     hot, static = found.isothermal, None if isinstance(found.static, Failure) else found.static.tensor

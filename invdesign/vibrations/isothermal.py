@@ -145,8 +145,8 @@ class Isothermal:
             standard errors.
         temperature: mean of all strained cells, K.
         settings: of the strained cells.
-        steps: of all strained cells together.
-        seconds: CPU seconds, likewise.
+        steps: of all strained cells and of the run that found the cell.
+        seconds: CPU seconds of the same.
     """
 
     crystal: Crystal
@@ -195,10 +195,10 @@ def at_pressure(cell: Crystal, rest: Stressed, stiffness: FloatArray, kinds: Str
         kinds: the point group.
         pressure: GPa.
     """
-    stress = from_mandel(np.asarray(rest.stresses.mean(axis=0)))
+    stress = from_mandel(rest.stresses.mean(axis=0, dtype=np.float64))
     turned = kinds.rotations @ stress @ kinds.rotations.transpose(0, 2, 1)
     missing = -pressure * np.eye(3) - turned.mean(axis=0)
-    strain = from_mandel(np.linalg.solve(mandel(stiffness), to_mandel(missing)))
+    strain = from_mandel(np.asarray(np.linalg.solve(mandel(stiffness), to_mandel(missing)), dtype=np.float64))
     return replace(cell, lattice=cell.lattice @ (np.eye(3) + strain), gene=None)
 
 
@@ -261,7 +261,13 @@ def _stressed(
     return Stressed(series, float(np.mean(temperatures)), how.steps, 0.0)
 
 
-def fitted(cell: Crystal, kinds: Strains, runs: Sequence[Stressed], how: IsothermalSettings) -> Isothermal:
+def fitted(
+    cell: Crystal,
+    kinds: Strains,
+    runs: Sequence[Stressed],
+    how: IsothermalSettings,
+    before: Stressed | None = None,
+) -> Isothermal:
     """The elastic tensor from the stresses of all strained cells, by least squares.
 
     Args:
@@ -269,6 +275,7 @@ def fitted(cell: Crystal, kinds: Strains, runs: Sequence[Stressed], how: Isother
         kinds: the strains.
         runs: of `kinds.of(cell, how)`, in that order.
         how: the settings of the runs.
+        before: the run that found the cell, whose cost counts.
     """
     pairs = zip(runs[::2], runs[1::2], strict=True)
     slopes = np.stack([(plus.stresses - minus.stresses) / (2.0 * how.strain) for plus, minus in pairs])
@@ -281,6 +288,7 @@ def fitted(cell: Crystal, kinds: Strains, runs: Sequence[Stressed], how: Isother
     without = np.stack([_tensor((n * whole_ - each) / (n - 1), kinds.basis) for each in constants])
     values, others = moduli(tensor), [moduli(each) for each in without]
     found = {name: Value(value, _jackknife(np.array([o[name] for o in others]))) for name, value in values.items()}
+    spent = [*runs, *([] if before is None else [before])]
     stresses = np.concatenate([run.stresses for run in runs])
     return Isothermal(
         crystal=cell,
@@ -292,8 +300,8 @@ def fitted(cell: Crystal, kinds: Strains, runs: Sequence[Stressed], how: Isother
         verdict=_verdict(found["lowest_eigenvalue"]),
         temperature=float(np.mean([run.temperature for run in runs])),
         settings=how,
-        steps=sum(run.steps for run in runs),
-        seconds=sum(run.seconds for run in runs),
+        steps=sum(run.steps for run in spent),
+        seconds=sum(run.seconds for run in spent),
     )
 
 
