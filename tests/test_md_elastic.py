@@ -52,7 +52,7 @@ def runs(temperature: float, steps: int, seed: int = 0) -> tuple[list[Stressed],
 @pytest.fixture(scope="module")
 def copper() -> pd.DataFrame:
     """At 10 and 600 K."""
-    return ivd.md([COPPER], temperature=[10.0, 600.0], steps=150, elastic_steps=240, **SHORT)
+    return ivd.md([COPPER], temperature=[10.0, 600.0], steps=150, elastic_steps=200, **SHORT)
 
 
 def test_a_cold_crystal_has_its_static_constants(copper: pd.DataFrame) -> None:
@@ -64,7 +64,7 @@ def test_a_cold_crystal_has_its_static_constants(copper: pd.DataFrame) -> None:
         assert row[name] == pytest.approx(row[f"{name}_static"], abs=allowed), name
     assert {c for c in copper if c[0] == "c" and c[1:].isdigit()} == {"c11", "c12", "c44"}
     assert row["c11"] > 150.0 and row["elastic_stability"] == "pass"
-    assert row["elastic_steps"] == 3 * 240 and row["elastic_seconds"] > 0.0
+    assert row["elastic_steps"] == 3 * 200 and row["elastic_seconds"] > 0.0
 
 
 def test_heat_softens(copper: pd.DataFrame) -> None:
@@ -89,7 +89,7 @@ def test_the_averages_are_those_of_the_tensor(copper: pd.DataFrame) -> None:
 
 
 def test_longer_runs_have_smaller_errors() -> None:
-    found, how = runs(600.0, 1600)
+    found, how = runs(600.0, 1000)
     early = [replace(each, stresses=each.stresses[: len(each.stresses) // 8]) for each in found]
     short, long = fitted(LARGE, KINDS, early, how), fitted(LARGE, KINDS, found, how)
     places = tuple(np.array(long.constants).T)
@@ -121,12 +121,16 @@ def test_standard_errors_are_those_of_repetitions() -> None:
 def test_the_verdict_counts_errors() -> None:
     soft = np.diag([100.0] * 3 + [30.0] * 3)
     how = IsothermalSettings()
-    for c12, n, status in ((40.0, 10_000, "pass"), (160.0, 10_000, "fail"), (99.0, 100, "unknown")):
+    for c12, status in ((40.0, "pass"), (160.0, "fail")):
         tensor = soft.copy()
         tensor[:3, :3] += c12 * (1 - np.eye(3))
-        found = fitted(LARGE, KINDS, _noise(n, how, tensor), how)
+        found = fitted(LARGE, KINDS, _noise(10_000, how, tensor), how)
         assert found.verdict.status is Status(status), found.verdict
         assert (status == "pass") == (found.verdict.reason == "")
+    soft[:3, :3] = 100.0  # two eigenvalues are zero
+    many = [fitted(LARGE, KINDS, _noise(100, how, soft, seed), how).verdict for seed in range(200)]
+    unknown = [verdict for verdict in many if verdict.status is Status.UNKNOWN]
+    assert len(unknown) > 0.8 * len(many) and "the lowest eigenvalue is" in unknown[0].reason
 
 
 def test_the_same_seed_gives_the_same_constants() -> None:
@@ -197,7 +201,7 @@ def test_a_calculator_that_fails_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"elastic": True, "elastic_strain": 0.2}, "elastic_strain: 0.2; .*0.001 to 0.05"),
+    ({"elastic": True, "elastic_strain": 0.2}, "elastic_strain: 0.2 .*0.001 to 0.05"),
     ({"elastic": True, "elastic_strain": -0.01}, "elastic_strain"),
     ({"elastic": True, "elastic_steps": 50}, "elastic_steps.*125"),
     ({"elastic": True, "min_length": 3.0}, "min_length: 3.*at least 5 Å"),

@@ -66,6 +66,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["elastic", "good.cif", "--out", "e", "--potential", "no.such:thing"], "no module no.such"),
         (["md", "good.cif", "--temperature", "-5", "--out", "m"], "1 to 10000 K"),
         (["md", "good.cif", "--temperature", "hot", "--out", "m"], "--temperature"),
+        (
+            ["md", "good.cif", "--temperature", "300", "--elastic", "--elastic-strain", "1", "--out", "m"],
+            "0.001 to 0.05",
+        ),
+        (
+            ["md", "good.cif", "--temperature", "300", "--elastic-steps", "500", "--out", "m"],
+            "used with elastic alone",
+        ),
+        (
+            ["md", "good.cif", "--temperature", "300", "--elastic", "--min-length", "3", "--out", "m"],
+            "at least 5 Å",
+        ),
         (["phonons", "good.cif", "--out", "p", "--potential", "nosuch"], "'nosuch'"),
         (["recipe", "xx"], "'xx'"),
         (["recipe", ""], "compound"),
