@@ -15,7 +15,7 @@ from invdesign.app.tables import Given, read, written
 from invdesign.checks import text
 from invdesign.errors import InputError
 from invdesign.executors import Workforce, checked
-from invdesign.progress import Shown, told, with_progress
+from invdesign.progress import Progress, Shown, told, with_progress
 from invdesign.records import Failure
 from invdesign.report import export
 
@@ -39,7 +39,6 @@ def md(
     temperature: float | Sequence[float] = 300.0,
     potential: str | None = None,
     relax: bool = True,
-    elastic: bool = False,
     workers: Workforce = None,
     say: Callable[[str], bool | None] | None = None,
     progress: Shown = None,
@@ -53,14 +52,13 @@ def md(
         temperature: K; one or several.
         potential: its name, or `package.module:factory` (None: the default).
         relax: relax each crystal within its space group first.
-        elastic: compute isothermal elastic constants at each temperature, in the mean cell of the simulation.
         workers: processes (None: one per core), or an executor.
         say: is given the cost in words, measured by a call of the potential for each crystal, before anything else
             is done; nothing is simulated if it returns False.
         progress: see `invdesign.progress.Shown`.
-        **settings: fields of `invdesign.vibrations.molecular_dynamics.MDSettings`, e.g. `steps=5000`; and with
-            `elastic` those of `invdesign.vibrations.isothermal.IsothermalSettings` behind `elastic_`, e.g.
-            `elastic_strain=0.02`.
+        **settings: fields of `invdesign.vibrations.molecular_dynamics.MDSettings`, e.g. `steps=5000`. With
+            `elastic=True`, isothermal elastic constants are computed at each temperature, and fields of
+            `invdesign.vibrations.isothermal.IsothermalSettings` are taken, e.g. `elastic_strain=0.02`.
 
     Returns:
         One row per item and temperature; an item that could not be simulated has the reason in `failure`. Without
@@ -71,7 +69,7 @@ def md(
         InputError: if there is nothing to read, no such potential, or a setting is out of range.
         OutputError: if the folder is not empty or cannot be written.
     """
-    how, others = md_elastic.settings_of(elastic, settings)
+    how, others = md_elastic.settings_of(settings)
     chosen, tell = _settings(temperature, others), told(progress)
     with build.potential_pool(potential, checked(workers)) as pool:
         folder = None if out is None else export.new_folder(Path(text("out", out, "the name of a folder")))
@@ -83,14 +81,8 @@ def md(
         strained = {} if how is None else md_elastic.jobs_of(jobs, starts, relax, how)
         calls = _call_seconds(jobs, pool)
         goes_on = say is None or say(_words(jobs, strained, calls, pool.n)) is not False
-        found: dict[int, Simulation | Failure] = {}
-        tensors: dict[int, md_elastic.Found | Failure] = {}
-        if goes_on:
-            crystals_, each = [job[1] for job in jobs], [job[2] for job in jobs]
-            for index, result in pool.simulate_iter(crystals_, each):
-                found[index] = result
-                tell("md", len(found), len(jobs))
-            tensors = md_elastic.compute(strained, found, pool, tell)
+        found = _simulated(jobs, pool, tell) if goes_on else {}
+        tensors = md_elastic.compute(strained, found, pool, tell)
         seconds = [sum(each) for each in _cost(jobs, strained, calls)]
         rows = _rows(items, starts, jobs, seconds, found, tensors, folder)
     return written(rows, None if folder is None else folder / TABLE)
@@ -147,6 +139,15 @@ def _call_seconds(jobs: Sequence[Job], pool: PotentialPool) -> list[float]:
         pool.evaluate([replace(first, frac_coords=first.frac_coords + 0.1)] * pool.n)
     calls = dict(zip(by_place, pool.evaluate(list(by_place.values())), strict=True))
     return [0.0 if isinstance(call := calls[place], Failure) else call.seconds for place, _, _ in jobs]
+
+
+def _simulated(jobs: Sequence[Job], pool: PotentialPool, tell: Progress) -> dict[int, Simulation | Failure]:
+    """Every simulation, by its place."""
+    found: dict[int, Simulation | Failure] = {}
+    for index, result in pool.simulate_iter([job[1] for job in jobs], [job[2] for job in jobs]):
+        found[index] = result
+        tell("md", len(found), len(jobs))
+    return found
 
 
 def _cost(

@@ -70,12 +70,12 @@ class Found:
     static: Elasticity | Failure
 
 
-def settings_of(elastic: object, given: dict[str, Any]) -> tuple[IsothermalSettings | None, dict[str, Any]]:
+def settings_of(given: dict[str, Any]) -> tuple[IsothermalSettings | None, dict[str, Any]]:
     """How to compute elastic constants (None: not at all), and the settings that are left.
 
     Args:
-        elastic: whether they are computed.
-        given: settings by name; `elastic_strain` is the field `strain`, and so on.
+        given: settings by name; `elastic` says whether they are computed, `elastic_strain` is the field `strain`,
+            and so on.
 
     Raises:
         InputError: if a setting is out of range or unknown, or needs `elastic`.
@@ -84,8 +84,8 @@ def settings_of(elastic: object, given: dict[str, Any]) -> tuple[IsothermalSetti
     from invdesign.vibrations.isothermal import IsothermalSettings
 
     mine = {name.removeprefix(PREFIX): value for name, value in given.items() if name.startswith(PREFIX)}
-    others = {name: value for name, value in given.items() if not name.startswith(PREFIX)}
-    if not yes_or_no("elastic", elastic):
+    others = {name: value for name, value in given.items() if name != "elastic" and not name.startswith(PREFIX)}
+    if not yes_or_no("elastic", given.get("elastic", False)):
         if mine:
             raise InputError(PREFIX + next(iter(mine)), next(iter(mine.values())), "used with elastic alone")
         return None, others
