@@ -1,6 +1,6 @@
 """How much common random numbers spare: standard errors of elastic constants at temperature with and without them.
 
-    python benchmarks/isothermal_noise.py [--temperature K] [--steps N]
+    python benchmarks/isothermal_noise.py [--temperature K] [--steps N] [--out FILE.json]
 
 Copper with EMT, 32 atoms. Without them, the two strained cells get different seeds. Two minutes.
 """
@@ -8,9 +8,12 @@ Copper with EMT, 32 atoms. Without them, the two strained cells get different se
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from invdesign.benchmarking.run import write_record
 from invdesign.crystal import Crystal
 from invdesign.potentials import calculators
 from invdesign.records import Failure
@@ -27,13 +30,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--temperature", type=float, default=600.0, help="K")
     parser.add_argument("--steps", type=int, default=1000, help="of each strained cell")
+    parser.add_argument("--out", type=Path, help="also write the record here")
     given = parser.parse_args()
+    record: dict[str, Any] = {"temperature": given.temperature, "steps": given.steps, "atoms": 32}
     for name, seeds in (("common", (0, 0)), ("independent", (0, 1))):
         found = constants(given.temperature, IsothermalSettings(steps=given.steps), seeds)
         words = [
             f"C{i + 1}{j + 1} {found.tensor[i, j]:.1f} ± {found.errors[i, j]:.1f}" for i, j in found.constants
         ]
         print(f"{name} random numbers: {', '.join(words)} GPa; {found.seconds:.0f} CPU seconds", flush=True)
+        record[name] = {
+            f"c{i + 1}{j + 1}": {"mean": found.tensor[i, j], "standard_error": found.errors[i, j]}
+            for i, j in found.constants
+        } | {"cpu_seconds": found.seconds}
+    if given.out:
+        write_record(given.out, record, "0 and 1, of the velocities and the thermostat")
 
 
 def constants(temperature: float, how: IsothermalSettings, seeds: tuple[int, int]) -> Isothermal:

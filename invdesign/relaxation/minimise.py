@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign.checks import check_types
+from invdesign.checks import check_types, number
 from invdesign.crystal import Crystal, FloatArray, IntArray
 from invdesign.crystallography.distances import shortest_distance
 from invdesign.errors import InputError
@@ -80,12 +80,10 @@ class RelaxSettings:
         Raises:
             InputError: if a limit is not positive, or the pressure not a number from -100 to 1000 GPa.
         """
+        number("pressure", self.pressure, -100.0, 1000.0, "GPa")
         check_types(self)
         for name, value in vars(self).items():
-            if name == "pressure":
-                if not -100.0 <= value <= 1000.0:
-                    raise InputError(name, value, "a pressure from -100 to 1000 GPa")
-            elif not isinstance(value, bool) and not value > 0:
+            if name != "pressure" and not isinstance(value, bool) and not value > 0:
                 raise InputError(name, value, "a positive number")
         if self.fixed_cell and self.pressure:
             raise InputError(

@@ -74,7 +74,6 @@ class MDSettings:
         Raises:
             InputError: naming the setting, its value and what is allowed.
         """
-        check_types(self)
         number("temperature", self.temperature, 1.0, 10_000.0, "K")
         number("pressure", self.pressure, -100.0, 1000.0, "GPa")
         number("timestep", self.timestep, 0.01, 10.0, "fs")
@@ -85,6 +84,7 @@ class MDSettings:
         whole("max_atoms", self.max_atoms)
         whole("seed", self.seed, 0)
         whole("steps", self.steps, self.least_steps())
+        check_types(self)
         if self.ensemble not in ENSEMBLES:
             raise InputError("ensemble", self.ensemble, ENSEMBLES)
 
