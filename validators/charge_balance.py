@@ -47,8 +47,8 @@ _IONIC = {atomic_number(name): 1 for name in CLASSES["alkali_metals"]} | {
 
 
 LEAST_LIKELY = 0.015
-"""Likelihood below which charges are too uncommon. With shares learnt from other chemical systems, 93 % of the
-known compositions pass or are not judged, and 70 % of those with their counts exchanged fail
+"""Likelihood below which charges are too uncommon. With shares learnt from other chemical systems, 91 % of the
+known compositions pass or are not judged, and 69 % of those with their counts exchanged fail
 (`benchmarks/validators.py`)."""
 _TRANSITION = frozenset(atomic_number(name) for name in CLASSES["transition_metals"])
 
