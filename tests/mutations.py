@@ -110,10 +110,17 @@ MUTATIONS = (
     ),
     Mutation(
         "charge balance: the charges sum to zero",
-        "validators/charge_balance.py",
-        "if 0 in sums:",
-        "if 1 in sums:",
+        "invdesign/chemistry/charge_states.py",
+        "= {0: (0.0, ())}",
+        "= {1: (0.0, ())}",
         "tests/test_validators.py::test_charge_balance_passes_salts_and_mixed_valence",
+    ),
+    Mutation(
+        "charge balance: the charges are common in known compounds",
+        "validators/charge_balance.py",
+        "if found is not None and math.exp(found[0]) >= rule.least_likely:",
+        "if found is not None:",
+        "tests/test_charge_states.py::test_uncommon_charges_fail_and_are_named",
     ),
     Mutation(
         "novelty: a known crystal of the same formula and structure is found",
