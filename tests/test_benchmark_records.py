@@ -37,7 +37,14 @@ def test_every_record_says_how_it_was_made(path: Path) -> None:
     run = record["run"]
     assert set(run) == KEYS and len(record) > 1
     assert [key for key in KEYS - {"seed", "tables"} if not run[key]] == [] and run["seed"] not in (None, "")
-    assert made_by(record) in {*(p.name for p in SCRIPTS), "generation", "targets", "surrogates", "speed"}
+    assert made_by(record) in {
+        *(p.name for p in SCRIPTS),
+        "generation",
+        "targets",
+        "surrogates",
+        "speed",
+        "search",
+    }
     assert all(re.fullmatch("[0-9a-f]{12}", checksum) for checksum in run["tables"].values())
 
 
