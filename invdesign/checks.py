@@ -53,8 +53,7 @@ def number(name: str, value: object, low: float, high: float, unit: str = "") ->
     Raises:
         InputError: if it is none.
     """
-    plain = hasattr(value, "__float__") and not isinstance(value, (bool, str))
-    found = float(value) if plain else math.nan  # type: ignore[arg-type]
+    found = _finite(value)
     if not low <= found <= high:
         raise InputError(name, value, f"{low:g} to {high:g} {unit}".rstrip())
     return found
@@ -115,8 +114,19 @@ def yes_or_no(name: str, value: object) -> bool:
     return value
 
 
+def _finite(value: Any) -> float:
+    """A finite number; NaN for whatever is none, or is too large for one."""
+    if not hasattr(value, "__float__") or isinstance(value, (bool, str)):
+        return math.nan
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return found if math.isfinite(found) else math.nan
+
+
 def _is_number(value: object) -> bool:
-    return hasattr(value, "__float__") and not isinstance(value, (bool, str)) and math.isfinite(value)  # type: ignore[arg-type]
+    return not math.isnan(_finite(value))
 
 
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {

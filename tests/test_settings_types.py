@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from invdesign import relax
@@ -25,7 +26,7 @@ CLASSES = (
 WRONG: dict[str, tuple[object, ...]] = {
     "bool": ("yes", 1, None, 2.5),
     "int": ("3", 2.5, math.inf, math.nan, None, True, [1]),
-    "float": ("0.1", math.inf, math.nan, None, True, [0.1]),
+    "float": ("0.1", math.inf, math.nan, None, True, [0.1], 10**400, np.array([0.1, 0.2])),
     "str": (3, None, ["npt"]),
     "tuple[float, ...]": ("0.1", 0.1, None, ["a"], [math.nan]),
     "Mapping[str, float]": ("exchange", 2.0, None, ["exchange"], {"exchange": "often"}, {"exchange": math.nan}),
@@ -57,8 +58,6 @@ def test_the_defaults_hold_what_they_say(kind: type) -> None:
 
 
 def test_whole_numbers_of_numpy_are_numbers() -> None:
-    import numpy as np
-
     assert RelaxSettings(max_steps=np.int64(5), max_force=np.float32(0.1), pressure=2).max_steps == 5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +134,9 @@ def _jobs(starts: Sequence[Crystal | Failure], chosen: Sequence[MDSettings]) -> 
 def _call_seconds(jobs: Sequence[Job], pool: PotentialPool) -> list[float]:
     """CPU seconds of one call of the potential for each supercell."""
     by_place = {place: crystal for place, crystal, _ in jobs}
-    for first in list(by_place.values())[
-        :1
-    ]:  # the first call of a process takes longer; calculators keep an answer
-        pool.evaluate([replace(first, frac_coords=first.frac_coords + 0.1)] * pool.n)
+    for first in islice(by_place.values(), 1):  # the first call of a process takes longer
+        elsewhere = replace(first, frac_coords=first.frac_coords + 0.1)  # calculators keep an answer
+        pool.evaluate([elsewhere] * pool.n)
     calls = dict(zip(by_place, pool.evaluate(list(by_place.values())), strict=True))
     return [0.0 if isinstance(call := calls[place], Failure) else call.seconds for place, _, _ in jobs]
 

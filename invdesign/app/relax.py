@@ -90,7 +90,7 @@ class _RelaxedTable:
                 where = self._where(answer.crystal, block.total)
                 row = {"source": item.source} | where | _relaxed_columns(item, answer, known)
             self._rows.add([row])
-            if len(self._rows) >= max(FIRST_TABLE, GROWTH * self._written):
+            if self._folder is not None and len(self._rows) >= max(FIRST_TABLE, GROWTH * self._written):
                 self.write()
 
     def _where(self, crystal: Crystal, total: int | None) -> export.Row:

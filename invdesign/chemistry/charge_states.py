@@ -117,6 +117,7 @@ def pauling_splits(composition: Mapping[int, int]) -> Iterator[dict[int, int]]:
             yield {number: 1 if rank < split else -1 for rank, number in enumerate(order)}
 
 
+@cache
 def listed_states() -> dict[int, tuple[int, ...]]:
     """Non-zero oxidation states by atomic number, for elements that also have an electronegativity."""
     return {number: found for number, found in oxidation_states().items() if np.isfinite(pauling()[number])}

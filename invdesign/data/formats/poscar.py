@@ -108,10 +108,9 @@ def _species(lines: Sequence[str]) -> tuple[list[str], list[int], int]:
         at += 1
     if not counts or (symbols and len(symbols) != len(counts)):
         wanted = f"{len(symbols)} numbers of atoms" if symbols else "numbers of atoms"
-        if counts and len(_before_comment(lines[at - 1])) > len(_whole_numbers(lines[at - 1])):
-            at -= 1  # the line of the numbers goes on with something else
-            raise StructureReadError(f"line {at + 1} does not hold {wanted}: {lines[at].strip()[:40]!r}")
-        raise StructureReadError(f"line {at + 1} does not hold {wanted}: {_word(lines, at)[:40]!r}")
+        goes_on = counts and len(_before_comment(lines[at - 1])) > len(_whole_numbers(lines[at - 1]))
+        number, words = (at, lines[at - 1].strip()) if goes_on else (at + 1, _word(lines, at))
+        raise StructureReadError(f"line {number} does not hold {wanted}: {words[:40]!r}")
     if not 0 < sum(counts) <= MOST_ATOMS:
         raise StructureReadError(f"line {at}: {sum(counts)} atoms, 1 to {MOST_ATOMS} can be read")
     return symbols, counts, at
