@@ -7,7 +7,7 @@ import pytest
 
 from invdesign.crystal import Crystal
 from invdesign.errors import InputError
-from invdesign.mechanics.tensors import summarise
+from invdesign.mechanics.tensors import WEIGHT, summarise
 from invdesign.records import Failure, Status
 from invdesign.relaxation import elastic
 
@@ -108,7 +108,7 @@ class Springs:
         from ase.calculators.calculator import Calculator, all_changes
 
         volume = abs(np.linalg.det(lattice))
-        stiffness = tensor * np.outer(elastic.WEIGHT, elastic.WEIGHT) / elastic.GPA
+        stiffness = tensor * np.outer(WEIGHT, WEIGHT) / elastic.GPA
 
         class Model(Calculator):
             implemented_properties = ("energy", "forces", "stress")
@@ -125,7 +125,7 @@ class Springs:
                 self.results = {
                     "energy": 0.5 * volume * e @ stiffness @ e + 0.5 * spring * gap @ gap,
                     "forces": spring * np.stack([gap, -gap]),
-                    "stress": stress[[0, 1, 2, 3, 4, 5]] / elastic.WEIGHT,
+                    "stress": stress[[0, 1, 2, 3, 4, 5]] / WEIGHT,
                 }
 
         return Model()
@@ -259,7 +259,7 @@ def test_projection_agrees_with_pymatgen():
     raw = 0.5 * (raw + raw.T)
     theirs = ElasticTensor.from_voigt(raw).fit_to_structure(structure).voigt
     basis = elastic.symmetric_basis(elastic.point_group(crystal))
-    weights = np.outer(elastic.WEIGHT, elastic.WEIGHT)
+    weights = np.outer(WEIGHT, WEIGHT)
     ours = np.einsum("kab,kcd,cd->ab", basis, basis, raw * weights) / weights
     assert np.allclose(ours, theirs, atol=1e-6)
 

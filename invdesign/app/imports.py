@@ -15,7 +15,14 @@ from invdesign.data.calculations import STAGE, Calculation, read_calculations
 from invdesign.engine.feedback import value_of
 from invdesign.errors import InputError, InvdesignError
 from invdesign.executors import Workforce
-from invdesign.mechanics.tensors import WEIGHT, point_group, summarise, symmetric_basis, to_mandel
+from invdesign.mechanics.tensors import (
+    from_mandel_tensor,
+    point_group,
+    stress_design,
+    summarise,
+    symmetric_basis,
+    to_mandel,
+)
 from invdesign.progress import Shown, with_progress
 from invdesign.records import Evaluation, Failure, Value
 
@@ -162,11 +169,11 @@ def _moduli(crystal: Crystal, strained: Sequence[Calculation]) -> dict[str, floa
         raise InputError("elastic set", f"{len(by_strain)} strained cells with a stress", "pairs of both signs")
     strains = np.array([plus for plus, _ in pairs])
     stresses = np.array([0.5 * (_stress(by_strain[a]) - _stress(by_strain[b])) for a, b in pairs])
-    design = np.einsum("kab,mb->mak", basis, strains).reshape(-1, len(basis))
+    design = stress_design(basis, strains)
     if np.linalg.matrix_rank(design) < len(basis):
         raise InputError("elastic set", f"{len(pairs)} pairs of strained cells", "all cells of the exported set")
     constants, *_ = np.linalg.lstsq(design, stresses.ravel(), rcond=None)
-    summary = summarise(np.tensordot(constants, basis, axes=1) / np.outer(WEIGHT, WEIGHT))
+    summary = summarise(from_mandel_tensor(np.tensordot(constants, basis, axes=1)))
     if not summary.stable:
         raise InputError(
             "elastic tensor", f"an eigenvalue of {summary.eigenvalues[0]:.1f} GPa", "a stable crystal"

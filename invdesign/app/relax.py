@@ -205,10 +205,9 @@ def _tensors(
 
 
 def _elastic_columns(answer: Elasticity) -> export.Row:
-    from invdesign.mechanics.tensors import summarise
+    from invdesign.mechanics.tensors import PLACES, summarise
 
     about = summarise(answer.tensor)
-    pairs = [(i, j) for i in range(6) for j in range(i, 6)]
     return {
         **export.crystal_columns(answer.crystal),
         "failure": "",
@@ -220,7 +219,7 @@ def _elastic_columns(answer: Elasticity) -> export.Row:
         "universal_anisotropy": about.universal_anisotropy,
         "log_anisotropy": about.log_anisotropy,
         "residual": answer.residual,
-        **{f"c{i + 1}{j + 1}": round(float(answer.tensor[i, j]), 6) + 0.0 for i, j in pairs},
+        **{f"c{i + 1}{j + 1}": round(float(answer.tensor[i, j]), 6) + 0.0 for i, j in PLACES},
         "potential": answer.potential,
         "seconds": answer.seconds,
     }

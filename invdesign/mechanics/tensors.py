@@ -14,6 +14,8 @@ from invdesign.crystallography.symmetry import operations
 
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 WEIGHT = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
+PLACES = tuple((i, j) for i in range(6) for j in range(i, 6))
+"""Places of the 21 constants in a (6, 6) tensor."""
 
 
 def to_mandel(matrices: FloatArray) -> FloatArray:
@@ -115,6 +117,24 @@ def _mode_pool() -> FloatArray:
 def mandel(tensor: ArrayLike) -> FloatArray:
     """A (6, 6) Voigt stiffness in Mandel's notation, in which eigenvalues do not depend on the frame."""
     return np.asarray(np.asarray(tensor, dtype=np.float64) * np.outer(WEIGHT, WEIGHT))
+
+
+def from_mandel_tensor(tensor: ArrayLike) -> FloatArray:
+    """The (6, 6) Voigt stiffness of one in Mandel's notation; `mandel` the other way round."""
+    return np.asarray(np.asarray(tensor, dtype=np.float64) / np.outer(WEIGHT, WEIGHT))
+
+
+def stress_design(basis: FloatArray, strains: FloatArray) -> FloatArray:
+    """What a least-squares fit of a tensor to stresses solves: constants of a basis to stresses.
+
+    Args:
+        basis: (k, 6, 6) of `symmetric_basis`.
+        strains: (m, 6) Mandel vectors.
+
+    Returns:
+        (6 m, k): Mandel stresses of every strain, one after the other, for each tensor of the basis.
+    """
+    return np.asarray(np.einsum("kab,mb->mak", basis, strains).reshape(-1, len(basis)))
 
 
 def voigt(c: FloatArray) -> tuple[float, float]:

@@ -24,8 +24,8 @@ from invdesign.crystallography.symmetry import primitive
 from invdesign.errors import InputError
 from invdesign.executors import Workforce, pool
 from invdesign.mechanics.tensors import (
-    WEIGHT,
     from_mandel,
+    from_mandel_tensor,
     point_group,
     strain_modes,
     symmetric_basis,
@@ -223,7 +223,7 @@ def _compute(crystal: Crystal, cell: _Cell, settings: ElasticSettings) -> Elasti
     eigenvalues = np.linalg.eigvalsh(mandel)
     return Elasticity(
         crystal=crystal,
-        tensor=mandel / np.outer(WEIGHT, WEIGHT),
+        tensor=from_mandel_tensor(mandel),
         eigenvalues=eigenvalues,
         residual=misfit,
         n_independent=len(basis),

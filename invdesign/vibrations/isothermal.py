@@ -26,11 +26,13 @@ from invdesign.checks import number, whole
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.mechanics.formulas import poisson_ratio, youngs_modulus
 from invdesign.mechanics.tensors import (
-    WEIGHT,
+    PLACES,
     from_mandel,
+    from_mandel_tensor,
     mandel,
     point_group,
     strain_modes,
+    stress_design,
     summarise,
     symmetric_basis,
     to_mandel,
@@ -48,8 +50,6 @@ LEAST_ATOMS = 16
 """Atoms of a supercell that is large enough."""
 MODULI = ("bulk_modulus", "shear_modulus", "youngs_modulus", "poisson_ratio", "lowest_eigenvalue")
 """What follows from a tensor: Hill averages, E and the lowest eigenvalue in GPa, Poisson's ratio."""
-PAIRS = tuple((i, j) for i in range(6) for j in range(i, 6))
-"""Places of the 21 constants in a Voigt tensor."""
 _ERRORS = 2.0
 """Standard errors by which an eigenvalue must differ from zero for a verdict: 95 %."""
 
@@ -281,7 +281,7 @@ def fitted(
     slopes = np.stack([(plus.stresses - minus.stresses) / (2.0 * how.strain) for plus, minus in pairs])
     size = slopes.shape[1] // how.blocks
     blocks = slopes[:, -size * how.blocks :].reshape(len(slopes), how.blocks, size, 6).mean(axis=2)
-    design = np.einsum("kab,mb->mak", kinds.basis, kinds.modes).reshape(-1, len(kinds.basis))
+    design = stress_design(kinds.basis, kinds.modes)
     constants = blocks.transpose(1, 0, 2).reshape(how.blocks, -1) @ np.linalg.pinv(design).T
     whole_, n = constants.mean(axis=0), how.blocks
     tensor = _tensor(whole_, kinds.basis)
@@ -306,14 +306,14 @@ def fitted(
 
 
 def _tensor(constants: FloatArray, basis: FloatArray) -> FloatArray:
-    return np.asarray(np.tensordot(constants, basis, axes=1) / np.outer(WEIGHT, WEIGHT))
+    return from_mandel_tensor(np.tensordot(constants, basis, axes=1))
 
 
 def _different(basis: FloatArray) -> tuple[tuple[int, int], ...]:
     """Places of constants that are neither zero nor equal to an earlier one in every tensor of the basis."""
-    plain = basis / np.outer(WEIGHT, WEIGHT)
+    plain = np.stack([from_mandel_tensor(each) for each in basis])
     places: list[tuple[int, int]] = []
-    for i, j in PAIRS:
+    for i, j in PLACES:
         seen = [plain[:, a, b] for a, b in places]
         mine = plain[:, i, j]
         if np.abs(mine).max() > 1e-6 and not any(np.allclose(mine, other, atol=1e-6) for other in seen):

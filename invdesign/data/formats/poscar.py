@@ -109,8 +109,8 @@ def _species(lines: Sequence[str]) -> tuple[list[str], list[int], int]:
     if not counts or (symbols and len(symbols) != len(counts)):
         wanted = f"{len(symbols)} numbers of atoms" if symbols else "numbers of atoms"
         goes_on = counts and len(_before_comment(lines[at - 1])) > len(_whole_numbers(lines[at - 1]))
-        number, words = (at, lines[at - 1].strip()) if goes_on else (at + 1, _word(lines, at))
-        raise StructureReadError(f"line {number} does not hold {wanted}: {words[:40]!r}")
+        number, said = (at, lines[at - 1].strip()) if goes_on else (at + 1, _word(lines, at))
+        raise StructureReadError(f"line {number} does not hold {wanted}: {said[:40]!r}")
     if not 0 < sum(counts) <= MOST_ATOMS:
         raise StructureReadError(f"line {at}: {sum(counts)} atoms, 1 to {MOST_ATOMS} can be read")
     return symbols, counts, at

@@ -19,12 +19,13 @@ import numpy as np
 
 from invdesign.crystal import Crystal, FloatArray
 from invdesign.mechanics.tensors import (
-    WEIGHT,
     from_mandel,
+    from_mandel_tensor,
     mandel,
     point_group,
     reuss,
     strain_modes,
+    stress_design,
     symmetric_basis,
     to_mandel,
     voigt,
@@ -200,6 +201,6 @@ class _Strained:
 
     def _tensor(self, stress: FloatArray) -> FloatArray:
         """(6, 6) in Voigt notation with the symmetry of the crystal, from (m, 6) stresses of unit strains."""
-        design = np.einsum("kab,mb->mak", self._basis, self._modes).reshape(-1, len(self._basis))
+        design = stress_design(self._basis, self._modes)
         constants, *_ = np.linalg.lstsq(design, stress.ravel(), rcond=None)
-        return np.tensordot(constants, self._basis, axes=1) / np.outer(WEIGHT, WEIGHT)
+        return from_mandel_tensor(np.tensordot(constants, self._basis, axes=1))
